@@ -1,0 +1,49 @@
+"""Pneumoscope's edge core: a chest X-ray file in, a screening answer out, with no network.
+
+The main path is three lines::
+
+    bundle = load_bundle()
+    screener = Screener(bundle)
+    result = screener.score(read_image("chest.dcm"))
+
+The names below are imported when they are first used, so that `pneumoscope --version` loads
+neither numpy nor a runtime.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from edge_app.bundle import Bundle, load_bundle
+    from edge_app.image import Radiograph, read_image
+    from edge_app.screener import Decision, Screener, ScreeningResult
+
+_HOME = {
+    "Bundle": "edge_app.bundle",
+    "Decision": "edge_app.screener",
+    "Radiograph": "edge_app.image",
+    "Screener": "edge_app.screener",
+    "ScreeningResult": "edge_app.screener",
+    "load_bundle": "edge_app.bundle",
+    "read_image": "edge_app.image",
+}
+
+__all__ = [
+    "Bundle",
+    "Decision",
+    "Radiograph",
+    "Screener",
+    "ScreeningResult",
+    "__version__",
+    "load_bundle",
+    "read_image",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from the module that defines it (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'edge_app' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

@@ -1,0 +1,123 @@
+"""The one way from a radiograph's pixels to the network's input.
+
+A (height, width) uint8 or uint16 radiograph enters, bright meaning dense (MONOCHROME2); a uint8
+(1, height, width, 1) array leaves. No file access, no randomness, no learned numbers: everything
+that can vary stands in `PreprocessSpec`, which travels inside the model bundle. Training and the
+benchmarks call this same function, so the picture that a clinic's file becomes is the picture
+that the network was trained on.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+ResizeFilter = Literal["box", "bilinear", "hamming", "bicubic", "lanczos"]
+
+_FILTERS: dict[str, Image.Resampling] = {
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "hamming": Image.Resampling.HAMMING,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PreprocessSpec:
+    """Numbers, never code, that say how a radiograph becomes the network's input.
+
+    Attributes:
+        height, width: size of the network's input in pixels.
+        grey: how colour becomes grey; "rec601" is ITU-R BT.601 luma, Pillow's mode L and the
+            Y channel of a JPEG.
+        resize_filter: Pillow's antialiasing filter, its support scaled with the reduction.
+        aspect: "stretch" maps the whole picture onto the input and ignores the aspect ratio.
+        range_low_percentile, range_high_percentile: grey values at these percentiles of the
+            resized picture's central region become 0 and 255; the rest is clipped. A linear
+            change of brightness or contrast (another windowing) therefore changes nothing.
+        range_region: side of that central region as a fraction of the picture's, so that a
+            border or a burnt-in letter does not set the range.
+        jpeg_draft_ratio: a JPEG may be decoded at a reduced DCT scale as long as both sides keep
+            at least this many times the input's; 0 always decodes in full.
+    """
+
+    height: int
+    width: int
+    grey: Literal["rec601"]
+    resize_filter: ResizeFilter
+    aspect: Literal["stretch"]
+    range_low_percentile: float
+    range_high_percentile: float
+    range_region: float
+    jpeg_draft_ratio: int
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a number outside of its domain."""
+        if self.height < 1 or self.width < 1:
+            raise ValueError(f"input size {self.width}x{self.height} must be positive")
+        if self.grey != "rec601":
+            raise ValueError(f"grey conversion {self.grey!r} is not known")
+        if self.resize_filter not in _FILTERS:
+            raise ValueError(f"resize filter {self.resize_filter!r} is not known")
+        if self.aspect != "stretch":
+            raise ValueError(f"aspect handling {self.aspect!r} is not known")
+        if not 0 <= self.range_low_percentile < self.range_high_percentile <= 100:
+            raise ValueError("range percentiles must satisfy 0 <= low < high <= 100")
+        if not 0 < self.range_region <= 1:
+            raise ValueError(f"range_region {self.range_region} must lie in (0, 1]")
+        if self.jpeg_draft_ratio < 0:
+            raise ValueError(f"jpeg_draft_ratio {self.jpeg_draft_ratio} must not be negative")
+
+
+def preprocess(pixels: npt.NDArray[np.generic], spec: PreprocessSpec) -> npt.NDArray[np.uint8]:
+    """Turn a radiograph into the network's input.
+
+    Args:
+        pixels: (height, width) uint8 or uint16, bright = dense.
+        spec: the bundle's preprocessing numbers.
+
+    Returns:
+        uint8 (1, spec.height, spec.width, 1), C-contiguous. A picture without contrast gives
+        zeros; whether that may be scored is the screener's question.
+
+    Raises:
+        ValueError: `pixels` is not a two-dimensional uint8 or uint16 array.
+    """
+    resized = _resize(pixels, spec)
+    low, high = grey_range(resized, spec)
+    if high <= low:
+        return np.zeros((1, spec.height, spec.width, 1), np.uint8)
+    stretched = (resized - np.float32(low)) * np.float32(255.0 / (high - low))
+    np.rint(stretched, out=stretched)
+    np.clip(stretched, 0, 255, out=stretched)
+    return stretched.astype(np.uint8)[np.newaxis, :, :, np.newaxis]
+
+
+def grey_range(resized: npt.NDArray[np.float32], spec: PreprocessSpec) -> tuple[float, float]:
+    """Grey values that become 0 and 255: percentiles of the central region, in source units."""
+    height, width = resized.shape
+    margin_y = round(height * (1 - spec.range_region) / 2)
+    margin_x = round(width * (1 - spec.range_region) / 2)
+    center = resized[margin_y : height - margin_y, margin_x : width - margin_x]
+    low, high = np.percentile(center, (spec.range_low_percentile, spec.range_high_percentile))
+    return float(low), float(high)
+
+
+def _resize(pixels: npt.NDArray[np.generic], spec: PreprocessSpec) -> npt.NDArray[np.float32]:
+    """Resize to the input's size; float32 (spec.height, spec.width) in source units."""
+    if pixels.ndim != 2 or pixels.dtype not in (np.uint8, np.uint16):
+        raise ValueError(
+            f"pixels must be (height, width) uint8 or uint16, not {pixels.shape} {pixels.dtype}"
+        )
+    if pixels.dtype == np.uint8:
+        image = Image.fromarray(np.ascontiguousarray(pixels), mode="L")
+    else:
+        # Pillow's 16-bit integer resampling lacks some filters; float32 holds 16 bits exactly.
+        image = Image.fromarray(pixels.astype(np.float32), mode="F")
+    size = (spec.width, spec.height)
+    if image.size != size:
+        image = image.resize(size, _FILTERS[spec.resize_filter])
+    return np.asarray(image, dtype=np.float32)

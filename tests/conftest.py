@@ -1,0 +1,21 @@
+"""Fixtures that more than one test module uses."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real chest X-rays beside the project; skips where it is absent.
+
+    `PNEUMOSCOPE_SHARED_DATA` names another place.
+    """
+    named = os.environ.get("PNEUMOSCOPE_SHARED_DATA")
+    folder = Path(named) if named else REPOSITORY.parent / "shared" / "data"
+    if not (folder / "README.md").is_file():
+        pytest.skip(f"needs the real X-rays in {folder.name!r} beside the project, absent here")
+    return folder
