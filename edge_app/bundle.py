@@ -16,6 +16,7 @@ from typing import Literal
 
 from edge_app.codec import CodecError, canonical_json, decode, parse_json
 from edge_app.errors import BundleError, BundleFormatError, BundleIntegrityError
+from edge_app.intervals import Figure as Figure
 from edge_app.preprocess import PreprocessSpec
 from edge_app.signature import SIGNATURE_FILE, verify_signature
 
@@ -76,27 +77,6 @@ class OutputNames:
     activation_map: str | None
     embedding: str | None
     subtype_logit: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A measured figure that never travels alone: interval, its method, and how many images."""
-
-    value: float
-    low: float
-    high: float
-    confidence: float
-    method: Literal["wilson", "delong", "bootstrap"]
-    n: int
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for an empty interval, a confidence outside (0, 1) or no images."""
-        if self.low > self.high:
-            raise ValueError(f"low {self.low} must not exceed high {self.high}")
-        if not 0 < self.confidence < 1:
-            raise ValueError(f"confidence {self.confidence} must lie in (0, 1)")
-        if self.n < 1:
-            raise ValueError(f"n {self.n} must be at least 1")
 
 
 @dataclass(frozen=True, slots=True)
