@@ -78,6 +78,16 @@ class OutputNames:
     embedding: str | None
     subtype_logit: str | None
 
+    def roles(self) -> dict[str, str]:
+        """Tensor names by role, for the outputs that the network has."""
+        named = {
+            "logit": self.logit,
+            "activation_map": self.activation_map,
+            "embedding": self.embedding,
+            "subtype_logit": self.subtype_logit,
+        }
+        return {role: name for role, name in named.items() if name is not None}
+
 
 @dataclass(frozen=True, slots=True)
 class Split:

@@ -22,6 +22,7 @@ from edge_app.image import DicomFacts, Radiograph, check_size, hash_bytes
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+    from pydicom.uid import UID
 
 Codes = npt.NDArray[np.unsignedinteger[Any]]
 Floats = npt.NDArray[np.float64]
@@ -82,7 +83,7 @@ def _parse(data: bytes) -> "Dataset":
     return dataset
 
 
-def _assumed_transfer_syntax(dataset: "Dataset") -> str:
+def _assumed_transfer_syntax(dataset: "Dataset") -> "UID":
     """What a file without meta information (PS3.10, section 7.1) was read as."""
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -113,7 +114,7 @@ def _require_one_grey_picture(dataset: "Dataset") -> None:
 
 
 def _require_decoder(dataset: "Dataset") -> None:
-    from pydicom.pixels.decoders import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
     uid = dataset.file_meta.TransferSyntaxUID
     try:

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -226,7 +227,7 @@ def _decode_raster(data: bytes, kind: str, spec: PreprocessSpec | None) -> Radio
         pixels, max_value = _to_grey(image, kind)
         pixels = _orient(pixels, image, kind)
     return Radiograph(
-        pixels=np.ascontiguousarray(pixels),
+        pixels=cast(Pixels, np.ascontiguousarray(pixels)),
         max_value=max_value,
         source_format=kind,
         sha256=hash_bytes(data),
@@ -364,7 +365,7 @@ def _orient(pixels: Pixels, image: Image.Image, kind: str) -> Pixels:
     return pixels if turn is None else turn(pixels)
 
 
-_TURNS: dict[int, Callable[[Pixels], Pixels]] = {
+_TURNS: dict[int, Callable[[Any], Any]] = {
     2: np.fliplr,
     3: lambda pixels: np.rot90(pixels, 2),
     4: np.flipud,

@@ -1,0 +1,37 @@
+"""The words of an answer: what was decided, and why where nothing could be."""
+
+from enum import StrEnum
+
+
+class Decision(StrEnum):
+    """The answer for one picture."""
+
+    PNEUMONIA_SUSPECTED = "pneumonia_suspected"
+    NO_PNEUMONIA_SEEN = "no_pneumonia_seen"
+    INDETERMINATE = "indeterminate"  # between the two cut-offs: refer
+    NOT_ASSESSABLE = "not_assessable"  # with a `Reason`
+
+
+class Status(StrEnum):
+    """What became of a file: a score, a refusal (an answer too), or a failure to read it."""
+
+    SCORED = "scored"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+class Reason(StrEnum):
+    """Why a picture is not assessable.
+
+    The first three belong to files that failed, the others to pictures that were refused.
+    """
+
+    UNREADABLE = "unreadable"
+    UNSUPPORTED_DICOM = "unsupported_dicom"
+    INTERNAL_ERROR = "internal_error"
+    TOO_SMALL = "too_small"
+    NO_CONTRAST = "no_contrast"
+    NOT_CHEST_RADIOGRAPH = "not_chest_radiograph"
+    VIEW_NOT_VALIDATED = "view_not_validated"
+    NOT_FOR_PRESENTATION = "not_for_presentation"
+    OUTSIDE_VALIDATED_AGE = "outside_validated_age"

@@ -1,0 +1,72 @@
+"""ONNX models through ONNX Runtime on the CPU."""
+
+from types import ModuleType
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_app.bundle import Bundle, ModelFile
+from edge_app.errors import BundleError, BundleFormatError
+from edge_app.runtimes.base import RawOutputs, RuntimeName, collect_outputs
+
+_ONLY_FATAL = 4
+
+
+class OnnxRuntime:
+    """An `.onnx` file in an inference session."""
+
+    name: RuntimeName = "onnxruntime"
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, bundle: Bundle, model: ModelFile, module: ModuleType, threads: int) -> None:
+        """Load the model.
+
+        Raises:
+            BundleError: ONNX Runtime cannot load it.
+            BundleFormatError: its input or outputs are not those that the bundle names.
+        """
+        self.version = str(module.__version__)
+        self.model = model
+        options = module.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _ONLY_FATAL
+        path = str(bundle.path(model.file))
+        try:
+            self._session = module.InferenceSession(
+                path, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its exception classes share no base but Exception
+            raise BundleError(f"{path}: ONNX Runtime cannot load this model: {error}") from error
+        self._input = bundle.manifest.input.name
+        self._roles = bundle.manifest.outputs.roles()
+        self._check(bundle)
+
+    def run(self, batch: npt.NDArray[np.uint8]) -> RawOutputs:
+        """Run the network on a uint8 (1, height, width, 1) array."""
+        arrays = self._session.run(list(self._roles.values()), {self._input: batch})
+        return collect_outputs(dict(zip(self._roles, arrays, strict=True)))
+
+    def _check(self, bundle: Bundle) -> None:
+        place = f"{bundle.folder}: {self.model.file}"
+        wanted = bundle.manifest.input
+        inputs = {entry.name: entry for entry in self._session.get_inputs()}
+        if set(inputs) != {wanted.name}:
+            raise BundleFormatError(f"{place} asks for {sorted(inputs)}, not for {wanted.name!r}")
+        found = inputs[wanted.name]
+        # A dynamic axis is a name, or None, in place of a number.
+        fits = len(found.shape) == len(wanted.shape) and all(
+            not isinstance(size, int) or size == expected
+            for size, expected in zip(found.shape, wanted.shape, strict=True)
+        )
+        if not fits or found.type != f"tensor({wanted.dtype})":
+            raise BundleFormatError(
+                f"{place}: the input is {found.type} {found.shape}, "
+                f"the bundle promises {wanted.dtype} {list(wanted.shape)}"
+            )
+        outputs = {entry.name: entry.type for entry in self._session.get_outputs()}
+        for role, name in self._roles.items():
+            if outputs.get(name) != "tensor(float)":
+                raise BundleFormatError(
+                    f"{place} has no float32 output {name!r} ({role}); it has {sorted(outputs)}"
+                )
