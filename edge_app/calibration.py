@@ -45,7 +45,7 @@ class Platt:
         """The same calibration where pneumonia is rarer or more frequent than where it was fitted.
 
         Bayes' rule under label shift moves every logit by the difference of the prior log odds
-        (Saerens M, Latinne P, Decaestecker C. Neural Comput 2002; 14:21-41, equation 2.4). Holds
+        (Saerens M, Latinne P, Decaestecker C. Neural Comput 2002; 14:21-41). Holds
         as far as the sick look alike, and the healthy too, in both places.
 
         Args:

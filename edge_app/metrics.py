@@ -55,6 +55,9 @@ __all__ = [
 IntArray = npt.NDArray[np.intp]
 Statistic = Callable[[BoolArray, FloatArray], float]
 
+# A standard error of rounding alone is near 1e-16; a real one is at least 1 / (m n).
+_NO_ERROR = 1e-13
+
 
 @dataclass(frozen=True, slots=True)
 class RocCurve:
@@ -117,6 +120,52 @@ class McNemar:
     only_a_right: int
     only_b_right: int
     p_value: float
+
+
+@dataclass(frozen=True, slots=True)
+class _DeLong:
+    """Areas under k ROC curves of the same images, and what their covariance is made of.
+
+    Attributes:
+        areas: (k,) AUROCs.
+        from_positives: (k, patients) each patient's part of the area's deviation by positives.
+        from_negatives: (k, patients) the same by negatives.
+        with_positives, with_negatives: number of patients who have images of that class.
+        n: number of images.
+    """
+
+    areas: FloatArray
+    from_positives: FloatArray
+    from_negatives: FloatArray
+    with_positives: int
+    with_negatives: int
+    n: int
+
+    def variance(self, contrast: FloatArray) -> float:
+        """Variance of contrast @ areas (Obuchowski 1997)."""
+        positives, negatives = contrast @ self.from_positives, contrast @ self.from_negatives
+        patients = positives.size
+        variance = float(
+            positives @ positives * (self.with_positives / (self.with_positives - 1))
+            + negatives @ negatives * (self.with_negatives / (self.with_negatives - 1))
+            + 2 * (positives @ negatives) * (patients / (patients - 1))
+        )
+        # Not negative by its form; rounding may say otherwise where patients cancel to nothing.
+        return max(0.0, variance)
+
+    def figure(self, which: int, confidence: float) -> Figure:
+        """One area with its interval on the logit scale; Wilson's where it has no variance."""
+        area = float(self.areas[which])
+        error = math.sqrt(self.variance(np.eye(self.areas.size)[which]))
+        if error <= _NO_ERROR or not 0 < area < 1:
+            fewest = min(self.with_positives, self.with_negatives)
+            bound = wilson(area * fewest, fewest, confidence)
+            low, high = min(bound.low, area), max(bound.high, area)
+            return Figure(area, low, high, confidence, "wilson", self.n)
+        center = math.log(area / (1 - area))
+        half = normal_quantile_two_sided(confidence) * error / (area * (1 - area))
+        low, high = _sigmoid(center - half), _sigmoid(center + half)
+        return Figure(area, min(low, area), max(high, area), confidence, "delong", self.n)
 
 
 def auroc(
@@ -211,7 +260,7 @@ def auroc_delong(
     is the case of one image a patient.
 
     The interval is symmetric in logit(AUROC) and transformed back (Pepe MS. The Statistical
-    Evaluation of Medical Tests, 2003, section 5.2.4): near 1, where our models live, the sampling
+    Evaluation of Medical Tests, 2003): near 1, where our models live, the sampling
     distribution is skewed, and a symmetric interval would pass 1 and had to be cut off. Where the
     estimated variance is 0 (perfect separation) it would collapse to a point; there the largest
     variance that the AUROC can have, A(1 - A) / min(m, n) (Birnbaum ZW, Klose OM. Ann Math Stat
@@ -227,8 +276,7 @@ def auroc_delong(
         ValueError: fewer than two images (or patients) of a class.
     """
     samples = check_samples(labels, scores)
-    areas, covariance = _delong(samples.positive, samples.scores[np.newaxis], groups)
-    return _area_figure(samples, float(areas[0]), float(covariance[0, 0]), confidence)
+    return _delong(samples.positive, samples.scores[np.newaxis], groups).figure(0, confidence)
 
 
 def delong_test(
@@ -250,26 +298,19 @@ def delong_test(
             variance to test it against.
     """
     a, b = check_samples(labels, scores_a), check_samples(labels, scores_b)
-    areas, covariance = _delong(a.positive, np.stack([a.scores, b.scores]), groups)
-    difference = float(areas[0] - areas[1])
-    variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-    n = a.positive.size
-    # Identical components cancel up to rounding.
-    if variance > 1e-15:
-        error = math.sqrt(variance)
+    pair = _delong(a.positive, np.stack([a.scores, b.scores]), groups)
+    difference = float(pair.areas[0] - pair.areas[1])
+    error = math.sqrt(pair.variance(np.array([1.0, -1.0])))
+    if error > _NO_ERROR:
         half = normal_quantile_two_sided(confidence) * error
         low, high = max(-1.0, difference - half), min(1.0, difference + half)
-        figure = Figure(difference, low, high, confidence, "delong", n)
+        figure = Figure(difference, low, high, confidence, "delong", a.positive.size)
         return figure, math.erfc(abs(difference) / error / math.sqrt(2))
-    if abs(difference) > 1e-12:
+    if abs(difference) > _NO_ERROR:
         raise ValueError("the AUROCs differ but show no variance: too few images for DeLong's test")
     if np.array_equal(_midranks(a.scores), _midranks(b.scores)):
-        return Figure(0.0, 0.0, 0.0, confidence, "delong", n), 1.0
-    single_a = _area_figure(a, float(areas[0]), float(covariance[0, 0]), confidence)
-    single_b = _area_figure(b, float(areas[1]), float(covariance[1, 1]), confidence)
-    low = -math.hypot(single_a.value - single_a.low, single_b.high - single_b.value)
-    high = math.hypot(single_a.high - single_a.value, single_b.value - single_b.low)
-    return Figure(0.0, low, high, confidence, single_a.method, n), 1.0
+        return Figure(0.0, 0.0, 0.0, confidence, "delong", a.positive.size), 1.0
+    return _no_difference(pair.figure(0, confidence), pair.figure(1, confidence)), 1.0
 
 
 def bootstrap(
@@ -417,56 +458,44 @@ def _members(index: IntArray) -> list[IntArray]:
     return np.split(order, np.cumsum(np.bincount(index))[:-1])
 
 
-def _delong(
-    positive: BoolArray, scores: FloatArray, groups: npt.ArrayLike | None
-) -> tuple[FloatArray, FloatArray]:
-    """Areas (k,) and their covariance (k, k) of k score vectors (k, n).
+def _delong(positive: BoolArray, scores: FloatArray, groups: npt.ArrayLike | None) -> _DeLong:
+    """Structural components of k score vectors (k, n), summed over patients.
 
-    V10 and V01 are DeLong's structural components: for each positive, the share of negatives
-    below it; for each negative, the share of positives above it.
+    V10 is, for each positive, the share of negatives below it; V01, for each negative, the share
+    of positives above it.
     """
-    index = _check_groups(groups, positive.size)
-    m, n = int(positive.sum()), int((~positive).sum())
-    patients = int(index.max()) + 1
-    of_positives, of_negatives = index[positive], index[~positive]
+    patient = _check_groups(groups, positive.size)
+    of_positives, of_negatives = patient[positive], patient[~positive]
     for name, members in (("positive", of_positives), ("negative", of_negatives)):
         if np.unique(members).size < 2:
             raise ValueError(f"DeLong's interval needs two {name} images of different patients")
+    m, n, patients = of_positives.size, of_negatives.size, int(patient.max()) + 1
     ranks = np.stack([_midranks(row) for row in scores])
     within_positives = np.stack([_midranks(row[positive]) for row in scores])
     within_negatives = np.stack([_midranks(row[~positive]) for row in scores])
     v10 = (ranks[:, positive] - within_positives) / n
     v01 = 1.0 - (ranks[:, ~positive] - within_negatives) / m
-    areas = v10.mean(axis=1)
-    d10 = _sums_by_patient(v10 - areas[:, np.newaxis], of_positives, patients)
-    d01 = _sums_by_patient(v01 - areas[:, np.newaxis], of_negatives, patients)
-    with_positives, with_negatives = np.unique(of_positives).size, np.unique(of_negatives).size
-    cross = d10 @ d01.T * (patients / (patients - 1))
-    covariance = (
-        d10 @ d10.T * (with_positives / (with_positives - 1)) / m**2
-        + d01 @ d01.T * (with_negatives / (with_negatives - 1)) / n**2
-        + (cross + cross.T) / (m * n)
+    areas = v10.mean(axis=1, keepdims=True)
+    return _DeLong(
+        areas=areas[:, 0],
+        from_positives=_sums_by_patient((v10 - areas) / m, of_positives, patients),
+        from_negatives=_sums_by_patient((v01 - areas) / n, of_negatives, patients),
+        with_positives=np.unique(of_positives).size,
+        with_negatives=np.unique(of_negatives).size,
+        n=positive.size,
     )
-    return areas, covariance
 
 
-def _sums_by_patient(values: FloatArray, index: IntArray, patients: int) -> FloatArray:
+def _sums_by_patient(values: FloatArray, patient: IntArray, patients: int) -> FloatArray:
     """(k, n) values summed to (k, patients)."""
-    return np.stack([np.bincount(index, row, patients) for row in values])
+    return np.stack([np.bincount(patient, row, patients) for row in values])
 
 
-def _area_figure(samples: Samples, area: float, variance: float, confidence: float) -> Figure:
-    n = samples.positive.size
-    # A perfect ranking has variance 0; clusters that cancel can push it below.
-    if variance <= 1e-15 or not 0 < area < 1:
-        fewest = min(int(samples.positive.sum()), int((~samples.positive).sum()))
-        bound = wilson(area * fewest, fewest, confidence)
-        return Figure(area, min(bound.low, area), max(bound.high, area), confidence, "wilson", n)
-    center = math.log(area / (1 - area))
-    error = math.sqrt(variance) / (area * (1 - area))
-    half = normal_quantile_two_sided(confidence) * error
-    low, high = _sigmoid(center - half), _sigmoid(center + half)
-    return Figure(area, min(low, area), max(high, area), confidence, "delong", n)
+def _no_difference(a: Figure, b: Figure) -> Figure:
+    """The interval of a difference of 0 from the intervals of its two sides (Zou, Donner 2008)."""
+    low = -math.hypot(a.value - a.low, b.high - b.value)
+    high = math.hypot(a.high - a.value, b.value - b.low)
+    return Figure(0.0, low, high, a.confidence, a.method, a.n)
 
 
 def _sigmoid(x: float) -> float:

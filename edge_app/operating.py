@@ -183,8 +183,8 @@ def fit_band(
     Each side gets delta / 2 and exact binomial tests. "class" risks rise with the cut, so the
     last cut that passes is safe (Bates S et al. Distribution-free, risk-controlling prediction
     sets. J ACM 2021; 68:43). "answered" risks need not: cuts are tested by Learn then Test
-    (Angelopoulos AN, Bates S, Candes EJ, Jordan MI, Lei L. arXiv:2110.01052, algorithm 1), in
-    fixed sequences from the safe end inwards, started at the first cuts where 0, 1, 2 and 3
+    (Angelopoulos AN, Bates S, Candes EJ, Jordan MI, Lei L. arXiv:2110.01052, 2021), in fixed
+    sequences from the safe end inwards, started at the first cuts where 0, 1, 2 and 3
     errors could pass, each with a quarter of the side's delta. Compare Geifman Y, El-Yaniv R.
     Selective classification for deep neural networks. NeurIPS 2017.
 
@@ -395,7 +395,7 @@ def _last(side: _Side, most: float, level: float) -> int | None:
 
 
 def _last_in_sequences(side: _Side, most: float, level: float) -> int | None:
-    """The last cut that any of the fixed sequences reaches (Learn then Test, algorithm 1)."""
+    """The last cut that any of the fixed sequences reaches (Learn then Test)."""
     found, tested = None, 0
     for allowed in range(_STARTS):
         start = _first_start(side.trials, allowed, most, level)
