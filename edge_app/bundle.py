@@ -15,7 +15,12 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from edge_app.codec import CodecError, canonical_json, decode, parse_json
-from edge_app.errors import BundleError, BundleFormatError, BundleIntegrityError
+from edge_app.errors import (
+    BundleError,
+    BundleFormatError,
+    BundleIntegrityError,
+    UsageError,
+)
 from edge_app.intervals import Figure as Figure
 from edge_app.preprocess import PreprocessSpec
 from edge_app.signature import SIGNATURE_FILE, verify_signature
@@ -394,14 +399,14 @@ class Bundle:
         """The operating point of a model file by name; None takes the bundle's default.
 
         Raises:
-            BundleError: the bundle has no operating point of this name.
+            UsageError: the bundle has no operating point of this name.
         """
         name = self.manifest.default_operating_point if name is None else name
         for point in self.manifest.operating_points:
             if (point.name, point.model_sha256) == (name, model.sha256):
                 return point
         names = ", ".join(self.manifest.operating_point_names())
-        raise BundleError(f"{self.folder}: no operating point {name!r}; there are: {names}")
+        raise UsageError(f"{self.folder}: no operating point {name!r}; there are: {names}")
 
     def to_json(self) -> bytes:
         """The bytes of `bundle.json`."""

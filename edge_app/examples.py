@@ -21,8 +21,8 @@ _NEMA_RG1 = "data_store/data/RG1_UNCR.dcm"
 _PHANTOMS = {
     "phantom_clear_1.png": Phantom(seed=1),
     "phantom_clear_2.png": Phantom(seed=2),
-    "phantom_clouded_right.png": Phantom(seed=3, opacity=0.8, side="right"),
     "phantom_clouded_left.png": Phantom(seed=4, opacity=1.0, side="left"),
+    "phantom_clouded_right.png": Phantom(seed=3, opacity=0.8, side="right"),
 }
 _PHANTOM_BITS = 16
 

@@ -43,6 +43,8 @@ SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom"}
 )
 
+SNIFF_BYTES = 132  # DICOM announces itself last of all, after a preamble of 128 bytes
+
 _ORIENTATION_TAG = 0x0112
 _TIFF_PHOTOMETRIC_TAG = 262
 _TIFF_WIDTH_TAG, _TIFF_HEIGHT_TAG = 256, 257
@@ -103,12 +105,12 @@ def read_image(source: str | Path, *, spec: PreprocessSpec | None = None) -> Rad
         UnsupportedDicomError: a DICOM object without one grey picture, or a missing decoder.
     """
     path = Path(source)
-    return decode_image(_read_file(path), path.name, spec=spec)
+    return decode_image(read_bytes(path), path.name, spec=spec)
 
 
 def decode_image(data: bytes, name: str, *, spec: PreprocessSpec | None = None) -> Radiograph:
     """Decode the bytes of a file; `name` stands in messages only. As `read_image` otherwise."""
-    kind = _sniff(data)
+    kind = sniff_format(data)
     if kind is None:
         raise UnreadableImageError(f"{name}: {_describe_foreign(data)}")
     try:
@@ -146,12 +148,18 @@ def check_size(width: int, height: int) -> None:
         )
 
 
-def _read_file(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """The whole of a file.
+
+    Raises:
+        UnreadableImageError: missing, not a file, empty, or larger than `MAX_FILE_BYTES`.
+    """
     try:
         status = path.stat()
         # A pipe or a device would block or never end.
         if not stat.S_ISREG(status.st_mode):
-            raise UnreadableImageError(f"{path.name}: not a file")
+            what = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device"
+            raise UnreadableImageError(f"{path.name}: {what}, not a file")
         if status.st_size > MAX_FILE_BYTES:
             raise UnreadableImageError(
                 f"{path.name}: {status.st_size} bytes; more than {MAX_FILE_BYTES} are not read"
@@ -165,8 +173,8 @@ def _read_file(path: Path) -> bytes:
     return data
 
 
-def _sniff(data: bytes) -> str | None:
-    """The format that the content's first bytes announce, None for one that is not read."""
+def sniff_format(data: bytes) -> str | None:
+    """The format that the first `SNIFF_BYTES` announce, None for one that is not read."""
     # First of all: the 128 bytes before it may be a TIFF header (PS3.10, section 7.1), as in the
     # NEMA sample set; read as a TIFF the picture would lose its polarity and window.
     if data[128:132] == b"DICM":

@@ -51,7 +51,7 @@ def draw_phantom(phantom: Phantom, height: int = 512, width: int = 512, bits: in
     density = np.clip(density, 0, 1) ** 0.9
     density += rng.normal(0, 0.012, density.shape)
     top = 2**bits - 1
-    values = np.clip(np.rint(density * top), 0, top)
+    values: FloatPicture = np.clip(np.rint(density * top), 0, top)
     return values.astype(np.uint8) if bits <= 8 else values.astype(np.uint16)
 
 

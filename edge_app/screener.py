@@ -85,10 +85,10 @@ class Screener:
             threads: threads that one inference may use; only where the runtime is opened here.
 
         Raises:
-            BundleError: no such operating point, no model for the runtime, or it does not load;
-                or the bundle asks for an input gate that this version does not know.
+            BundleError: no model for the runtime, or it does not load; or the bundle asks for an
+                input gate that this version does not know.
             RuntimeUnavailableError: the runtime is not installed.
-            UsageError: the runtime's name is unknown.
+            UsageError: no such runtime or operating point.
         """
         if bundle.manifest.input_gate is not None:
             # Scoring without the gate that the bundle was released with would let everything in.

@@ -5,6 +5,7 @@ the preprocessing too, or a ready network input uint8 (1, height, width, 1).
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +62,7 @@ def _run_case(bundle: Bundle, runtime: Runtime, case: GoldenCase) -> SelfTestCas
 
 def _network_input(bundle: Bundle, file: str) -> npt.NDArray[np.uint8]:
     try:
-        array = np.load(bundle.path(file), allow_pickle=False)
+        array: npt.NDArray[Any] = np.load(bundle.path(file), allow_pickle=False)
         if array.ndim == 2:
             return preprocess(array, bundle.manifest.preprocess)
     except (ValueError, EOFError) as error:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tiny_bundle import write_tiny_bundle
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -19,3 +21,9 @@ def shared_data() -> Path:
     if not (folder / "README.md").is_file():
         pytest.skip(f"needs the real X-rays in {folder.name!r} beside the project, absent here")
     return folder
+
+
+@pytest.fixture
+def tiny_bundle_folder(tmp_path: Path) -> Path:
+    """A valid bundle of a few kilobytes (random weights) that a test may change."""
+    return write_tiny_bundle(tmp_path / "bundle")

@@ -1,63 +1,62 @@
-"""Make `tests/data/tiny.*`: networks of a few kilobytes with the shipped network's interface.
+"""Make `tests/data/tiny*`: the network of `tests.tiny_network` in the formats that ship.
 
     python -m tests.make_tiny_models        (needs the export and dev extras)
 
-They are no models of anything: fixed random weights, so that the tests of the edge app need no
-TensorFlow. `tiny.tflite` is static int8, `tiny.onnx` float32 with the same weights.
+`tiny.tflite` is static int8, `tiny.onnx` float32. `tiny_xnnpack_refuses.tflite` is the former
+with one scale changed so that a requantization scale leaves XNNPACK's range (below 256): the
+delegate fails to prepare it as it does with a published int8 MobileNetV3, the built-in kernels
+run it.
 """
 
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
+import flatbuffers
 import numpy as np
 import tensorflow as tf
 import tf2onnx.convert
+from ai_edge_litert import schema_py_generated as schema
 
-SIDE = 64
-CHANNELS = 8
-FOLDER = Path(__file__).parent / "data"
+from edge_app.phantom import Phantom, draw_phantom
+from edge_app.preprocess import preprocess
+from tests.tiny_bundle import SPEC
+from tests.tiny_network import FOLDER, HEAD, PATCH, SIDE, STEM, SUBTYPE
 
 
 class TinyNetwork(tf.Module):
     """uint8 (1, 64, 64, 1) to logit, activation map (8, 8), embedding (8,), subtype logit."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        rng = np.random.default_rng(20)
-        # Arrays, not tensors: a captured tensor would become an input of the ONNX graph.
-        self.stem = rng.normal(0, 0.25, (8, 8, 1, CHANNELS)).astype(np.float32)
-        self.head = rng.normal(0, 2, (1, 1, CHANNELS, 1)).astype(np.float32)
-        self.subtype = rng.normal(0, 1, (CHANNELS, 1)).astype(np.float32)
-
     @tf.function(input_signature=[tf.TensorSpec((1, SIDE, SIDE, 1), tf.uint8, name="image")])
     def serve(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         values = tf.cast(image, tf.float32) / 127.5 - 1
-        features = tf.nn.relu6(tf.nn.conv2d(values, self.stem, 8, "VALID"))
-        activation_map = tf.nn.conv2d(features, self.head, 1, "VALID")
+        features = tf.nn.relu6(tf.nn.conv2d(values, STEM, PATCH, "VALID"))
+        activation_map = tf.nn.conv2d(features, HEAD, 1, "VALID")
         embedding = tf.reduce_mean(features, (1, 2))
         return {
             "logit": tf.reduce_mean(activation_map, (1, 2)),
             "activation_map": activation_map,
             "embedding": embedding,
-            "subtype_logit": tf.matmul(embedding, self.subtype),
+            "subtype_logit": tf.matmul(embedding, SUBTYPE),
         }
 
 
 def representative_pictures() -> Iterator[dict[str, np.ndarray]]:
-    """Smooth random pictures over the whole grey range."""
+    """Prepared phantoms, clear and clouded, and noise, so that no activation is cut off."""
     rng = np.random.default_rng(7)
-    for _ in range(64):
-        coarse = rng.integers(0, 256, (8, 8)).astype(np.uint8)
-        yield {"image": np.kron(coarse, np.ones((8, 8), np.uint8))[np.newaxis, ..., np.newaxis]}
+    for seed in range(24):
+        picture = draw_phantom(Phantom(seed, opacity=seed % 3 / 2), 192, 192)
+        yield {"image": preprocess(picture, SPEC)}
+        yield {"image": rng.integers(0, 256, (1, SIDE, SIDE, 1)).astype(np.uint8)}
 
 
-def make_tflite(folder: str) -> bytes:
+def make_tflite(network: TinyNetwork) -> bytes:
     """Static int8, uint8 in, float32 out."""
-    converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = representative_pictures
-    return converter.convert()
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(network, folder, signatures={"serving_default": network.serve})
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = representative_pictures
+        return converter.convert()
 
 
 def make_onnx(network: TinyNetwork) -> bytes:
@@ -68,12 +67,27 @@ def make_onnx(network: TinyNetwork) -> bytes:
     return model.SerializeToString()
 
 
+def make_refused_by_xnnpack(tflite: bytes) -> bytes:
+    """Shrink the scale of the activation map's quantized tensor by 2**12."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(tflite, 0))
+    convolutions = [
+        operator
+        for operator in model.subgraphs[0].operators
+        if model.operatorCodes[operator.opcodeIndex].builtinCode == schema.BuiltinOperator.CONV_2D
+    ]
+    quantization = model.subgraphs[0].tensors[convolutions[-1].outputs[0]].quantization
+    quantization.scale = [float(scale) / 4096 for scale in quantization.scale]
+    builder = flatbuffers.Builder(4096)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
 def main() -> None:
     network = TinyNetwork()
-    with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(network, folder, signatures={"serving_default": network.serve})
-        (FOLDER / "tiny.tflite").write_bytes(make_tflite(folder))
-        (FOLDER / "tiny.onnx").write_bytes(make_onnx(network))
+    tflite = make_tflite(network)
+    (FOLDER / "tiny.tflite").write_bytes(tflite)
+    (FOLDER / "tiny_xnnpack_refuses.tflite").write_bytes(make_refused_by_xnnpack(tflite))
+    (FOLDER / "tiny.onnx").write_bytes(make_onnx(network))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,82 @@
+"""The command `pneumoscope`: arguments in, exit code out.
+
+Each command is a module with `add_parser` and `run`; what a command needs is imported when it
+runs, so that `--version` and `--help` load neither numpy nor a runtime.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from edge_app import __version__
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code (see `edge_app.errors`)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments in (["--version"], ["-V"]):
+        # Before argparse, whose import takes as long as all the rest of this.
+        print(f"pneumoscope {__version__}")
+        return 0
+    return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
+    from edge_app.errors import EXIT_INTERRUPTED, PneumoscopeError
+
+    _tame_streams()
+    args = _parser().parse_args(arguments)
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+        return code
+    except PneumoscopeError as error:
+        print(f"pneumoscope: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("pneumoscope: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return _reader_gone()
+
+
+def _parser() -> "argparse.ArgumentParser":
+    import argparse
+
+    from edge_app.cli import batch, examples, info, score, validate
+
+    parser = argparse.ArgumentParser(
+        prog="pneumoscope",
+        description="Screen chest X-rays for signs of pneumonia, offline. A screening aid: it "
+        "never replaces a reader, and a clear answer does not rule pneumonia out.",
+        epilog="Exit codes: 0 all answered, 1 some files failed, 2 usage, 3 the bundle or a "
+        "runtime is unusable, 4 no input, 5 storage, 130 interrupted.",
+    )
+    parser.add_argument("-V", "--version", action="version", version=f"pneumoscope {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for command in (score, batch, info, validate, examples):
+        command.add_parser(commands)
+    return parser
+
+
+def _tame_streams() -> None:
+    """File names that are no UTF-8 are printed escaped; decoders' warnings are not printed."""
+    import io
+    import warnings
+
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+
+
+def _reader_gone() -> int:
+    """The other end of a pipe has closed, as `| head` does: no traceback, no second failure."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

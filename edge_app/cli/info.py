@@ -1,0 +1,120 @@
+"""`pneumoscope info`: what is installed here, and what the model can and cannot do."""
+
+import argparse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from edge_app.cli.model_options import add_model_options
+from edge_app.errors import EXIT_OK
+
+if TYPE_CHECKING:
+    from edge_app.bundle import Bundle
+
+
+def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "info",
+        help="show the model, its limits and the runtimes",
+        description="Show versions, the model bundle with its figures and limits, and which "
+        "runtimes are installed. --self-test also runs the bundle's golden inputs here.",
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--json", action="store_true", help="print the bundle's bundle.json")
+    what.add_argument("--self-test", action="store_true", help="run the golden inputs")
+    add_model_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the facts; with --self-test run the golden inputs first."""
+    from edge_app.bundle import load_bundle
+
+    bundle = load_bundle(args.bundle)
+    if args.json:
+        print(bundle.to_json().decode("utf-8"), end="")
+        return EXIT_OK
+    tested = list(_self_test(bundle, args)) if args.self_test else []
+    for line in (*_program(), *_model(bundle), *_operating_points(bundle), *_runtimes(), *tested):
+        print(line)
+    return EXIT_OK
+
+
+def _program() -> Iterator[str]:
+    import platform
+
+    from edge_app import __version__
+
+    yield (
+        f"pneumoscope {__version__}, Python {platform.python_version()}, "
+        f"{platform.system()} {platform.machine()}"
+    )
+
+
+def _model(bundle: "Bundle") -> Iterator[str]:
+    manifest = bundle.manifest
+    population = manifest.population
+    signed = f"signed with the key {bundle.signed_by}" if bundle.signed_by else "not signed"
+    yield ""
+    yield f"Model {manifest.model_id} of {manifest.created}, {signed}"
+    yield f"  folder: {bundle.folder}"
+    for model in manifest.models:
+        size = manifest.files[model.file].bytes / 1e6
+        yield f"  {model.file}: {model.recipe}, {size:.1f} MB, SHA-256 {model.sha256[:16]}..."
+    yield f"  validated on: {population.description}"
+    if population.age_years is not None:
+        low, high = population.age_years
+        yield f"  age: {low:g} to {high:g} years; known other ages are refused"
+    yield f"  views: {', '.join(population.views)}; sites: {', '.join(population.sites)}"
+    gate = manifest.input_gate.kind if manifest.input_gate is not None else "none"
+    yield f"  input gate: {gate}"
+    yield f"  licence: {manifest.provenance.licence}"
+
+
+def _operating_points(bundle: "Bundle") -> Iterator[str]:
+    manifest = bundle.manifest
+    for model in manifest.models:
+        yield ""
+        yield f"Operating points of {model.file}"
+        for name in manifest.operating_point_names():
+            point = bundle.operating_point(model, name)
+            default = " (default)" if name == manifest.default_operating_point else ""
+            split = point.fitted_on
+            yield f"  {name}{default}: {point.purpose}"
+            yield (
+                f"    raw score below {point.refer_low:+.3f} no_pneumonia_seen, "
+                f"from {point.refer_high:+.3f} pneumonia_suspected, indeterminate between"
+            )
+            yield f"    sensitivity {point.sensitivity}"
+            yield f"    specificity {point.specificity}"
+            yield (
+                f"    threshold {point.threshold:+.3f} fitted on {split.name} "
+                f"({split.n_images} images of {split.n_patients} patients)"
+            )
+
+
+def _runtimes() -> Iterator[str]:
+    from edge_app.runtimes import RUNTIMES
+
+    yield ""
+    yield "Runtimes"
+    for engine in RUNTIMES:
+        hint = f"not installed: pip install 'pneumoscope[{engine.extra}]'"
+        yield f"  {engine.name} ({engine.format}): {'installed' if engine.is_installed else hint}"
+
+
+def _self_test(bundle: "Bundle", args: argparse.Namespace) -> Iterator[str]:
+    from edge_app.runtimes import open_runtime
+    from edge_app.selftest import run_self_test
+
+    runtime = open_runtime(bundle, args.runtime, args.threads)
+    cases = run_self_test(bundle, runtime)
+    yield ""
+    yield f"Self-test with {runtime.name} {runtime.version}: {len(cases)} golden inputs passed"
+    for case in cases:
+        yield (
+            f"  {case.file}: {case.found:+.4f}, promised {case.expected:+.4f}, "
+            f"difference {case.difference:.4f}"
+        )
+    for note in runtime.notes:
+        yield f"  note: {note}"

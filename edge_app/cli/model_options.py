@@ -1,0 +1,60 @@
+"""Options that every command with a model takes, and the screener that they ask for."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge_app.screener import Screener
+
+RUNTIME_NAMES = ("litert", "tflite-runtime", "onnxruntime")
+_MOST_THREADS = 4
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add --bundle, --runtime, --operating-point and --threads."""
+    parser.add_argument(
+        "--bundle", type=Path, metavar="FOLDER", help="model bundle (default: the one that ships)"
+    )
+    parser.add_argument(
+        "--runtime",
+        choices=RUNTIME_NAMES,
+        help="inference runtime (default: the first of these that is installed)",
+    )
+    parser.add_argument(
+        "--operating-point", metavar="NAME", help="cut-offs (default: the bundle's default)"
+    )
+    parser.add_argument(
+        "--threads",
+        type=positive,
+        default=default_threads(),
+        metavar="N",
+        help="threads for one inference (default: %(default)s)",
+    )
+
+
+def open_screener(args: argparse.Namespace) -> "Screener":
+    """Load the bundle and open its model as the options say; prints the runtime's notes."""
+    from edge_app.bundle import load_bundle
+    from edge_app.screener import Screener
+
+    screener = Screener(load_bundle(args.bundle), args.runtime, args.operating_point, args.threads)
+    for note in screener.runtime.notes:
+        print(f"pneumoscope: {screener.runtime.name}: {note}", file=sys.stderr)
+    return screener
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, as argparse wants its types."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} must be at least 1")
+    return number
+
+
+def default_threads() -> int:
+    """The cores that this process may use, at most four: small networks gain nothing beyond."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(usable or 1, _MOST_THREADS)

@@ -1,0 +1,103 @@
+"""How far a long run is: a bar on a terminal, a line now and then where output is piped."""
+
+import time
+from types import TracebackType
+from typing import Any, Protocol, TextIO
+
+from edge_app.decision import Decision, Status
+from edge_app.results import ResultRow
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class Progress(Protocol):
+    """Takes the rows of a run as they come; `done` counts them."""
+
+    done: int
+
+    def update(self, row: ResultRow) -> None: ...
+
+    def __enter__(self) -> "Progress": ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+def open_progress(total: int, stream: TextIO) -> Progress:
+    """A bar where the stream is a terminal, else lines."""
+    return ProgressBar(total, stream) if stream.isatty() else ProgressLines(total, stream)
+
+
+class ProgressLines:
+    """Plain lines: the first file, then one every few seconds, then the last."""
+
+    def __init__(self, total: int, stream: TextIO) -> None:
+        self.done = 0
+        self._total = total
+        self._stream = stream
+        self._suspected = 0
+        self._failed = 0
+        self._last = float("-inf")
+
+    def update(self, row: ResultRow) -> None:
+        """Count a row and print a line where one is due."""
+        self.done += 1
+        self._suspected += row.decision is Decision.PNEUMONIA_SUSPECTED
+        self._failed += row.status is Status.FAILED
+        now = time.monotonic()
+        if self.done == self._total or now - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = now
+            print(
+                f"{self.done}/{self._total} files, {self._suspected} suspected, "
+                f"{self._failed} failed",
+                file=self._stream,
+                flush=True,
+            )
+
+    def __enter__(self) -> "ProgressLines":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return
+
+
+class ProgressBar:
+    """A tqdm bar with the time that is left."""
+
+    def __init__(self, total: int, stream: TextIO) -> None:
+        from tqdm import tqdm
+
+        self.done = 0
+        self._suspected = 0
+        self._failed = 0
+        self._bar: Any = tqdm(total=total, file=stream, unit="file", dynamic_ncols=True)
+
+    def update(self, row: ResultRow) -> None:
+        """Count a row and move the bar."""
+        self.done += 1
+        self._suspected += row.decision is Decision.PNEUMONIA_SUSPECTED
+        self._failed += row.status is Status.FAILED
+        self._bar.set_postfix_str(
+            f"{self._suspected} suspected, {self._failed} failed", refresh=False
+        )
+        self._bar.update()
+
+    def __enter__(self) -> "ProgressBar":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.close()

@@ -1,0 +1,268 @@
+"""Results, format version 1: what a folder run says about each file.
+
+A `results.jsonl` is one line that describes the run, then one line a file. The classes below are
+its schema, strict in both directions; `read_results` and `validate_results` read it back. The
+table `results.csv` is derived from it. Nothing here scores or decides.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from edge_app.codec import CodecError, decode, parse_json
+from edge_app.decision import Decision, Reason, Status
+from edge_app.errors import NoInputError
+
+T = TypeVar("T")
+
+FORMAT_VERSION = 1
+
+# A spreadsheet runs a cell that begins so as a formula (OWASP, CSV injection); the wide forms are
+# what Excel takes for them in Asian locales.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_UTC_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z")
+
+
+@dataclass(frozen=True, slots=True)
+class CutOffs:
+    """The operating point of a run, in raw-score units."""
+
+    name: str
+    threshold: float
+    refer_low: float
+    refer_high: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunHeader:
+    """The first line: what all rows have in common.
+
+    Attributes:
+        format_version: of this file.
+        pneumoscope_version: the program that wrote it.
+        started_at: ISO 8601, UTC.
+        input: the folder as it was named.
+        model_id, model_sha256: what scored.
+        runtime, runtime_version: in which inference engine.
+        operating_point: with which cut-offs.
+        parameters: everything else that a score may depend on.
+    """
+
+    format_version: int
+    pneumoscope_version: str
+    started_at: str
+    input: str
+    model_id: str
+    model_sha256: str
+    runtime: str
+    runtime_version: str
+    operating_point: CutOffs
+    parameters: Mapping[str, str | int | float | bool]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for another format version or a time that is not UTC."""
+        if self.format_version != FORMAT_VERSION:
+            raise ValueError(f"format version {self.format_version} is not {FORMAT_VERSION}")
+        check_utc_time(self.started_at)
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """One file's line.
+
+    Attributes:
+        file: relative to the input folder, with forward slashes.
+        sha256: of the file's bytes, null where they could not be read.
+        sop_instance_uid: null for a file that is not DICOM.
+        status: scored, refused or failed.
+        decision: `not_assessable` unless scored.
+        reason: why not, null when scored.
+        message: the same for people, null when scored.
+        raw_score, probability: null unless scored.
+        operating_point: name of the cut-offs.
+        quality: flags, empty for a file that failed.
+        model_id, model_sha256, runtime: what was asked.
+        decode_ms, infer_ms, total_ms: null where that stage was not reached.
+        scored_at: ISO 8601, UTC.
+    """
+
+    file: str
+    sha256: str | None
+    sop_instance_uid: str | None
+    status: Status
+    decision: Decision
+    reason: Reason | None
+    message: str | None
+    raw_score: float | None
+    probability: float | None
+    operating_point: str
+    quality: Mapping[str, bool]
+    model_id: str
+    model_sha256: str
+    runtime: str
+    decode_ms: float | None
+    infer_ms: float | None
+    total_ms: float
+    scored_at: str
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where the parts contradict each other."""
+        scored = self.status is Status.SCORED
+        if scored != (self.decision is not Decision.NOT_ASSESSABLE):
+            raise ValueError(f"status {self.status} contradicts the decision {self.decision}")
+        if scored != (self.reason is None):
+            raise ValueError("exactly the rows that are not scored have a reason")
+        if scored != (self.raw_score is not None) or scored != (self.probability is not None):
+            raise ValueError("exactly the scored rows have a raw_score and a probability")
+        if self.probability is not None and not 0 <= self.probability <= 1:
+            raise ValueError(f"probability {self.probability} must lie in 0..1")
+        times = (self.decode_ms, self.infer_ms, self.total_ms)
+        if any(time is not None and time < 0 for time in times):
+            raise ValueError("a time must not be negative")
+        check_utc_time(self.scored_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What `validate_results` found: how many rows are good, and each problem with its line."""
+
+    rows: int
+    problems: tuple[str, ...]
+
+
+def utc_now() -> str:
+    """Now, ISO 8601 in UTC with milliseconds: 2026-11-23T19:10:23.125Z."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def check_utc_time(text: str) -> None:
+    """Raise ValueError unless a text is a time as `utc_now` writes it."""
+    if not _UTC_TIME.fullmatch(text):
+        raise ValueError(f"{text!r} is no ISO 8601 time in UTC")
+    datetime.fromisoformat(text)
+
+
+def read_results(path: Path) -> tuple[RunHeader, Iterator[ResultRow]]:
+    """Read a `results.jsonl`: its header at once, its rows one after another.
+
+    Raises:
+        NoInputError: the file cannot be read.
+        CodecError: a line does not fit the format (for a row: when it is reached).
+    """
+    lines = _numbered_lines(path)
+    try:
+        number, first = next(lines)
+    except StopIteration:
+        raise CodecError(
+            f"{path.name}: empty: the line that describes the run is missing"
+        ) from None
+    header = _decode_line(RunHeader, number, first)
+    return header, (_decode_line(ResultRow, number, line) for number, line in lines)
+
+
+def validate_results(path: Path) -> Validation:
+    """Check a `results.jsonl` against the format, to its end, whatever is wrong with a line.
+
+    Raises:
+        NoInputError: the file cannot be read.
+    """
+    header: RunHeader | None = None
+    seen: set[str] = set()
+    problems: list[str] = []
+    rows = 0
+    for number, line in _numbered_lines(path):
+        try:
+            if number == 1:
+                header = _decode_line(RunHeader, number, line)
+                continue
+            row = _decode_line(ResultRow, number, line)
+        except CodecError as error:
+            problems.append(str(error))
+            continue
+        rows += 1
+        problems += [f"line {number}: {problem}" for problem in _contradictions(row, header, seen)]
+        seen.add(row.file)
+    if not seen and not problems and header is None:
+        problems.append("line 1: the line that describes the run is missing")
+    return Validation(rows=rows, problems=tuple(problems))
+
+
+def _contradictions(row: ResultRow, header: RunHeader | None, seen: set[str]) -> Iterator[str]:
+    if row.file in seen:
+        yield f"{row.file!r} has a row already"
+    if header is None:
+        return
+    if (row.model_id, row.model_sha256) != (header.model_id, header.model_sha256):
+        yield f"model {row.model_id} ({row.model_sha256[:12]}) is not the header's"
+    if row.runtime != header.runtime:
+        yield f"runtime {row.runtime!r} is not the header's"
+    point = header.operating_point
+    if row.operating_point != point.name:
+        yield f"operating point {row.operating_point!r} is not the header's"
+    elif row.raw_score is not None and row.decision != _decision(row.raw_score, point):
+        yield f"raw_score {row.raw_score} means {_decision(row.raw_score, point)} here"
+
+
+def _decision(raw_score: float, point: CutOffs) -> Decision:
+    """The rule of the format, kept apart from the screener's so that one checks the other."""
+    if raw_score < point.refer_low:
+        return Decision.NO_PNEUMONIA_SEEN
+    return Decision.INDETERMINATE if raw_score < point.refer_high else Decision.PNEUMONIA_SUSPECTED
+
+
+def _numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Lines with their numbers from 1, each still with its newline."""
+    try:
+        with path.open("rb") as stream:
+            yield from enumerate(stream, start=1)
+    except OSError as error:
+        raise NoInputError(f"{path}: {error.strerror or error}") from error
+
+
+def _decode_line(kind: type[T], number: int, line: bytes) -> T:
+    if not line.endswith(b"\n"):
+        raise CodecError(f"line {number}: torn: it does not end with a newline")
+    try:
+        return decode(kind, parse_json(line))
+    except CodecError as error:
+        raise CodecError(f"line {number}: {error}") from error
+
+
+def csv_table(rows: Iterable[ResultRow]) -> Iterator[str]:
+    """Lines of the table, the column names first.
+
+    Opens as it is in Excel and LibreOffice: the first line begins with a byte order mark, which
+    tells them UTF-8, and no text of a row can act as a formula.
+    """
+    names = [field.name for field in fields(ResultRow)]
+    yield "\ufeff" + _csv_line(names)
+    for row in rows:
+        yield _csv_line([_csv_cell(getattr(row, name)) for name in names])
+
+
+def _csv_line(cells: list[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line).writerow(cells)
+    return line.getvalue()
+
+
+def _csv_cell(value: object) -> str:
+    """A cell's text; of flags the names of those that are set."""
+    if value is None:
+        return ""
+    if isinstance(value, Mapping):
+        return " ".join(name for name, is_set in sorted(value.items()) if is_set)
+    if isinstance(value, int | float):
+        return str(value)
+    return disarm_formula(str(value))
+
+
+def disarm_formula(text: str) -> str:
+    """Put an apostrophe before a text that a spreadsheet would run as a formula."""
+    # Spaces in front are skipped by some spreadsheets.
+    return "'" + text if text.lstrip(" ").startswith(_FORMULA_STARTS) else text

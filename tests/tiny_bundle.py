@@ -1,0 +1,118 @@
+"""A small valid model bundle around `tests.tiny_network`, and ways to write changed ones."""
+
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_app.bundle import (
+    Calibration,
+    FileEntry,
+    Golden,
+    GoldenCase,
+    InputSpec,
+    Manifest,
+    Metric,
+    ModelFile,
+    OperatingPoint,
+    OutputNames,
+    Population,
+    Provenance,
+    Split,
+)
+from edge_app.intervals import Figure
+from edge_app.phantom import Phantom, draw_phantom
+from edge_app.preprocess import PreprocessSpec, preprocess
+from tests.tiny_network import FOLDER, SIDE, forward
+
+SPEC = PreprocessSpec(
+    height=SIDE,
+    width=SIDE,
+    grey="rec601",
+    resize_filter="bilinear",
+    aspect="stretch",
+    range_low_percentile=1.0,
+    range_high_percentile=99.0,
+    range_region=0.8,
+    jpeg_draft_ratio=2,
+)
+OUTPUTS = OutputNames("logit", "activation_map", "embedding", "subtype_logit")
+SPLIT = Split("no patients at all", n_images=10, n_patients=8, n_positive=4, sha256="0" * 64)
+FIGURE = Figure(0.9, 0.8, 0.95, 0.95, "wilson", 10)
+
+# Between the drawn phantoms' scores: seed 1 lies above, seed 3 below, seed 4 between.
+BALANCED_CUT = 1.45
+# int8 arithmetic moves the tiny network's logit by less than this against its numpy reference.
+TOLERANCE = 0.05
+
+
+def write_tiny_bundle(
+    folder: Path,
+    *,
+    tflite: str = "tiny.tflite",
+    change: Callable[[dict[str, Any]], None] | None = None,
+) -> Path:
+    """Write the bundle; `change` may alter the document of `bundle.json` before it is written."""
+    files = {
+        "model.tflite": (FOLDER / tflite).read_bytes(),
+        "model.onnx": (FOLDER / "tiny.onnx").read_bytes(),
+        "model_card.md": b"# A tiny network with random weights\n",
+        "golden/phantom.npy": _npy(draw_phantom(Phantom(seed=5), 160, 192, bits=12)),
+    }
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    document = json.loads(tiny_manifest(files).to_json())
+    if change is not None:
+        change(document)
+    (folder / "bundle.json").write_text(json.dumps(document), encoding="utf-8")
+    return folder
+
+
+def tiny_manifest(files: dict[str, bytes]) -> Manifest:
+    """The manifest of the tiny bundle with these files."""
+    entries = {name: FileEntry(_sha256(data), len(data)) for name, data in files.items()}
+    models = (
+        ModelFile("model.tflite", "tflite", "static_int8", entries["model.tflite"].sha256),
+        ModelFile("model.onnx", "onnx", "float32", entries["model.onnx"].sha256),
+    )
+    hashes = [model.sha256 for model in models]
+    golden = np.load(io.BytesIO(files["golden/phantom.npy"]))
+    logit = forward(preprocess(golden, SPEC)).logit
+    return Manifest(
+        format_version=1,
+        model_id="tiny-random-1",
+        created="2026-11-23",
+        files=entries,
+        models=models,
+        input=InputSpec("image", (1, SIDE, SIDE, 1), "uint8"),
+        preprocess=SPEC,
+        outputs=OUTPUTS,
+        calibration=tuple(Calibration(h, "platt", 1.5, -0.25, FIGURE, SPLIT) for h in hashes),
+        operating_points=tuple(
+            OperatingPoint(name, h, cut, cut - 0.03, cut + 0.05, "a test", SPLIT, FIGURE, FIGURE)
+            for h in hashes
+            for name, cut in (("balanced", BALANCED_CUT), ("screening", -5.0))
+        ),
+        default_operating_point="balanced",
+        input_gate=None,
+        population=Population("nobody", (1, 5), ("AP",), ("nowhere",)),
+        metrics=(Metric("auroc", SPLIT, hashes[0], FIGURE, None),),
+        golden=Golden(TOLERANCE, (GoldenCase("golden/phantom.npy", dict.fromkeys(hashes, logit)),)),
+        provenance=Provenance("0" * 64, "none", "0" * 64, 20, {"numpy": "2"}, "CC0", "none"),
+    )
+
+
+def _npy(array: Any) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
