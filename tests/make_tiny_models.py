@@ -68,7 +68,7 @@ def make_onnx(network: TinyNetwork) -> bytes:
 
 
 def make_refused_by_xnnpack(tflite: bytes) -> bytes:
-    """Shrink the scale of the activation map's quantized tensor by 2**12."""
+    """Shrink the scale of the activation map's quantized tensor by 2**20."""
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(tflite, 0))
     convolutions = [
         operator
@@ -76,7 +76,7 @@ def make_refused_by_xnnpack(tflite: bytes) -> bytes:
         if model.operatorCodes[operator.opcodeIndex].builtinCode == schema.BuiltinOperator.CONV_2D
     ]
     quantization = model.subgraphs[0].tensors[convolutions[-1].outputs[0]].quantization
-    quantization.scale = [float(scale) / 4096 for scale in quantization.scale]
+    quantization.scale = [float(scale) / 2**20 for scale in quantization.scale]
     builder = flatbuffers.Builder(4096)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
