@@ -44,6 +44,17 @@ def test_platt_meets_its_first_order_conditions() -> None:
     assert abs(residual @ (logits - logits.mean())) < 1e-3
 
 
+def test_newton_steps_are_halved_where_a_whole_one_overshoots() -> None:
+    # Weights that differ a millionfold: without halving, this fit ends at a scale of 7e10.
+    labels, logits = np.array([0, 0, 0, 1]), np.array([0.3, -3.4, 14.2, 2.2])
+    weights = np.array([5315.886, 2.655, 0.013, 0.718])
+    fitted = fit_platt(labels, logits, weights)
+    targets = np.where(labels == 1, 1.718 / 2.718, 1 / (5315.886 + 2.655 + 0.013 + 2))
+    residual = weights * (fitted.probability(logits) - targets)
+    assert abs(residual.sum()) < 1e-6
+    assert abs(residual @ logits) < 1e-5
+
+
 def test_platt_recovers_the_truth() -> None:
     rng = np.random.default_rng(1)
     logits = rng.normal(size=20_000) * 2

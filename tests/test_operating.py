@@ -253,6 +253,18 @@ def test_one_mislabelled_image_at_the_safe_end_does_not_end_the_search() -> None
     assert band.missed.value == 1 / 700
 
 
+def test_no_sequence_goes_on_behind_a_failed_cut() -> None:
+    # 250 healthy, 10 sick at one score, 2000 healthy at another: 10 of 2260 would pass by itself,
+    # but every sequence has started by 250 and ends at 10 of 260.
+    assert binomial_cdf(10, 260, 0.05) > 0.00625 > binomial_cdf(10, 2260, 0.05)
+    assert binomial_cdf(3, 250, 0.05) < 0.00625
+    scores = np.repeat([*range(250), 250, 251, 252], [1] * 250 + [10, 2000, 500])
+    labels = (scores == 250) | (scores == 252)
+    band = fit_band(labels, scores, 251.5, most_missed=0.05, most_false_alarms=0.05)
+    assert band.refer_low == 249.5
+    assert (band.missed.value, band.missed.n) == (0.0, 250)
+
+
 def test_without_errors_there_is_no_band() -> None:
     labels = np.arange(1000) >= 400
     scores = np.where(labels, 2.0, -2.0) + np.linspace(0, 1, 1000)
@@ -260,6 +272,15 @@ def test_without_errors_there_is_no_band() -> None:
         band = fit_band(labels, scores, 0.1, most_missed=0.02, most_false_alarms=0.02, risk=risk)
         assert (band.refer_low, band.refer_high) == (0.1, 0.1)
         assert band.indeterminate.value == 0.0
+
+
+def test_a_threshold_on_a_score_answers_as_the_threshold_does() -> None:
+    # 400 healthy at 0, 400 sick at 1 and 200 more at 2: a score of 1 is positive at threshold 1.
+    labels, scores = np.arange(1000) >= 400, np.repeat([0.0, 1.0, 2.0], [400, 400, 200])
+    band = fit_band(labels, scores, 1.0, most_missed=0.05, most_false_alarms=0.05)
+    assert (band.refer_low, band.refer_high) == (1.0, 1.0)
+    assert (band.missed.value, band.missed.n) == (0.0, 400)
+    assert (band.false_alarms.value, band.false_alarms.n) == (0.0, 600)
 
 
 def test_no_cut_can_be_shown_safe() -> None:
