@@ -1,78 +1,81 @@
-# Two commands, each enough by itself in a fresh clone with python3 (3.11 to 3.13), python3-venv
-# and make:  make screen   make test
+# Two commands do all the set-up on a fresh machine:
+#   make screen [XRAYS=folder]   install the edge app from this checkout and score a folder
+#   make test                    everything that CI runs
+# They need python3 (3.11 to 3.13) with venv, and make.
 
 PYTHON ?= python3
 XRAYS ?=
 OUT ?= results/$(shell date +%Y%m%d-%H%M%S)
 
-VENV := .venv
-TEST_VENV := .venv-test
-TFLITE_VENV := .venv-tflite
+EDGE := .venv
+TEST := .venv-test
+TFLITE := .venv-tflite
+PIP_FLAGS := --quiet --disable-pip-version-check
+PINNED := $(PIP_FLAGS) --constraint constraints.txt
 
 # TensorFlow has wheels for 64-bit machines only; elsewhere the tests that need it are skipped.
-DEV_EXTRA := $(if $(filter x86_64 aarch64 arm64,$(shell uname -m)),dev,test)
+TEST_EXTRA := $(if $(filter x86_64 aarch64 arm64,$(shell uname -m)),dev,test)
 
-.PHONY: help screen test lint tflite-env wheel clean
+.PHONY: screen test lint typecheck unittest slow-test wheel clean check-python
 
-help:
-	@echo "make screen                  score example pictures, results under results/"
-	@echo "make screen XRAYS=folder     score your own pictures (OUT=folder: where to)"
-	@echo "make test                    all checks and tests, in an environment of their own"
-	@echo "make wheel                   build the wheel that ships into dist/"
-	@echo "make clean                   remove the environments and what they built"
-
-screen: $(VENV)/.stamp
+# Exit code 1 of a batch says that some files failed: each is in the results with its reason.
+screen: $(EDGE)/.installed
 ifeq ($(strip $(XRAYS)),)
-	@echo "No folder named (make screen XRAYS=folder): scoring examples. What they are:"
-	@$(VENV)/bin/pneumoscope examples examples
-	@$(VENV)/bin/pneumoscope batch examples -o "$(OUT)" || [ $$? -eq 1 ]
+	@echo "No folder was named (XRAYS=folder), so examples are scored. What they are:"
+	@$(EDGE)/bin/pneumoscope examples examples
+	@$(EDGE)/bin/pneumoscope batch examples -o "$(OUT)" || [ $$? -eq 1 ]
 else
-	@$(VENV)/bin/pneumoscope batch "$(XRAYS)" -o "$(OUT)" || [ $$? -eq 1 ]
+	@$(EDGE)/bin/pneumoscope batch "$(XRAYS)" -o "$(OUT)" || [ $$? -eq 1 ]
 endif
 
-test: $(TEST_VENV)/.stamp tflite-env lint
-	$(TEST_VENV)/bin/pytest
+test: lint typecheck unittest
 
-lint: $(TEST_VENV)/.stamp
-	$(TEST_VENV)/bin/ruff check .
-	$(TEST_VENV)/bin/ruff format --check .
-	$(TEST_VENV)/bin/mypy --strict edge_app export
+lint: $(TEST)/.installed
+	$(TEST)/bin/ruff check .
+	$(TEST)/bin/ruff format --check .
 
-wheel: $(TEST_VENV)/.stamp
-	$(TEST_VENV)/bin/pip wheel --quiet --no-deps --wheel-dir dist .
+typecheck: $(TEST)/.installed
+	$(TEST)/bin/mypy --strict edge_app export
 
-$(VENV)/.stamp: pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
-	  || { echo "Python 3.11 to 3.13 is needed: make PYTHON=python3.12 ..."; exit 1; }
-	@echo "Preparing $(VENV) (once)"
-	@$(PYTHON) -m venv --clear $(VENV)
-	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -e '.[examples]'
+unittest: $(TEST)/.installed $(TFLITE)/.tried
+	$(TEST)/bin/python -m pytest
+
+# Longer than CI allows: many kills, many files.
+slow-test: $(TEST)/.installed
+	$(TEST)/bin/python -m pytest -m slow
+
+wheel: $(TEST)/.installed
+	$(TEST)/bin/pip wheel $(PIP_FLAGS) --no-deps --wheel-dir dist .
+
+check-python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo "error: $(PYTHON) is not Python 3.11 to 3.13; name another: make PYTHON=python3.11"; \
+		  exit 1; }
+
+# What the edge runs on: no TensorFlow. pydicom-data holds the example radiograph.
+$(EDGE)/.installed: pyproject.toml constraints.txt | check-python
+	@echo "installing the edge app into $(EDGE) (about 100 MB, once) ..."
+	@$(PYTHON) -m venv --clear $(EDGE)
+	@$(EDGE)/bin/pip install $(PINNED) --editable '.[examples]'
 	@touch $@
 
-$(TEST_VENV)/.stamp: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
-	  || { echo "Python 3.11 to 3.13 is needed: make PYTHON=python3.12 ..."; exit 1; }
-	@echo "Preparing $(TEST_VENV) (once; with TensorFlow about 2 GB)"
-	@$(PYTHON) -m venv --clear $(TEST_VENV)
-	@$(TEST_VENV)/bin/pip install --quiet --disable-pip-version-check \
-	  -c constraints.txt -e '.[$(DEV_EXTRA)]'
+$(TEST)/.installed: pyproject.toml constraints.txt | check-python
+	@echo "installing the test environment into $(TEST) (about 2 GB, once) ..."
+	@$(PYTHON) -m venv --clear $(TEST)
+	@$(TEST)/bin/pip install $(PINNED) --editable '.[$(TEST_EXTRA)]'
 	@touch $@
 
-# tflite-runtime 2.14 wants Python 3.11 and numpy 1. Where either cannot be had, the one test that
-# runs in this environment says so and is skipped.
-tflite-env:
-	@if [ ! -e $(TFLITE_VENV)/.stamp ] || [ constraints-tflite.txt -nt $(TFLITE_VENV)/.stamp ]; then \
-	  rm -rf $(TFLITE_VENV); \
-	  if $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; \
-	  then python=$(PYTHON); else python=python3.11; fi; \
-	  if $$python -m venv $(TFLITE_VENV) >/dev/null 2>&1 \
-	    && $(TFLITE_VENV)/bin/pip install --quiet --disable-pip-version-check \
-	       -r constraints-tflite.txt; \
-	  then touch $(TFLITE_VENV)/.stamp; \
-	  else echo "no environment for tflite-runtime (needs Python 3.11): its test is skipped"; \
-	    rm -rf $(TFLITE_VENV); \
-	  fi; \
-	fi
+# tflite-runtime ended at Python 3.11 and numpy 1, so it has an environment of its own. Where none
+# can be made (no Python 3.11, no wheel for this machine), the tests that need it say so and skip.
+$(TFLITE)/.tried: pyproject.toml
+	@rm -rf $(TFLITE)
+	@{ python3.11 -m venv $(TFLITE) && \
+		$(TFLITE)/bin/pip install $(PIP_FLAGS) \
+			'numpy<2' pillow tqdm cryptography 'tflite-runtime==2.14.0' && \
+		$(TFLITE)/bin/pip install $(PIP_FLAGS) --no-deps --editable .; } || \
+		{ echo "no tflite-runtime here: its tests will be skipped"; rm -rf $(TFLITE); \
+		  mkdir -p $(TFLITE); }
+	@touch $@
 
 clean:
-	rm -rf $(VENV) $(TEST_VENV) $(TFLITE_VENV) build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(EDGE) $(TEST) $(TFLITE) dist examples .mypy_cache .ruff_cache .pytest_cache .hypothesis
