@@ -1,0 +1,1 @@
+"""From a Keras checkpoint to a sealed model bundle; run as `python -m export`."""

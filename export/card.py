@@ -1,0 +1,149 @@
+"""The model card, written from the manifest's figures: nothing in it is typed by hand twice.
+
+Mitchell M et al. Model cards for model reporting. FAT* 2019.
+"""
+
+from collections.abc import Sequence
+
+from edge_app.bundle import Figure, Manifest, Metric, ModelFile, OperatingPoint
+from export.about import About
+from export.parity import Report, table
+
+
+def model_card(manifest: Manifest, about: About, report: Report) -> str:
+    """The text of `model_card.md`."""
+    default = manifest.models[0]
+    parts = [
+        f"# {manifest.model_id}\n",
+        f"Written {manifest.created} by `python -m export`. "
+        f"Checkpoint SHA-256 `{manifest.provenance.checkpoint_sha256}`.\n",
+        f"## Intended use\n{about.intended_use.strip()}\n",
+        f"## Population\n{_population(manifest)}\n",
+        f"## Limits\n{about.limits.strip()}\n",
+        f"## Model files\n{_files(manifest)}\n",
+        f"## Operating points of `{default.file}`\n{_points(manifest, default)}\n",
+        f"## Figures of `{default.file}`\n{_figures(manifest, default)}\n",
+        f"## Calibration\n{_calibration(manifest)}\n",
+        f"## Parity with the trained network\n{_PARITY}\n\n{table(report)}",
+        f"## Data\n{about.data.strip()}\n",
+        f"## Training\n{_training(manifest)}\n",
+        f"## How to cite\n{about.how_to_cite.strip()}\n",
+    ]
+    return "\n".join(parts)
+
+
+_PARITY = (
+    "Change of the logit against Keras float32 on the same validation pictures; a decision is\n"
+    "flipped where the file lies on the other side of Keras's own threshold."
+)
+
+
+def _population(manifest: Manifest) -> str:
+    population = manifest.population
+    ages = (
+        ""
+        if population.age_years is None
+        else f" Age {population.age_years[0]:g} to {population.age_years[1]:g} years."
+    )
+    return (
+        f"{population.description}.{ages} Views: {', '.join(population.views)}. "
+        f"Sites: {'; '.join(population.sites)}."
+    )
+
+
+def _files(manifest: Manifest) -> str:
+    rows = [
+        f"| `{m.file}` | {m.format} | {m.recipe} | {manifest.files[m.file].bytes:,} "
+        f"| `{m.sha256[:16]}` |"
+        for m in manifest.models
+    ]
+    return "\n".join(
+        ["| file | format | recipe | bytes | SHA-256 |", "|---|---|---|---|---|", *rows]
+    )
+
+
+def _points(manifest: Manifest, model: ModelFile) -> str:
+    points = [p for p in manifest.operating_points if p.model_sha256 == model.sha256]
+    lines = [
+        "| name | raw score: below, threshold, from | sensitivity | specificity | purpose |",
+        "|---|---|---|---|---|",
+        *(_point(p, manifest.default_operating_point) for p in points),
+    ]
+    split = points[0].fitted_on
+    note = (
+        f"Fitted on {split.name}: {split.n_images} pictures of {split.n_patients} patients. Below "
+        "the first number the answer is `no_pneumonia_seen`, from the last one on "
+        "`pneumonia_suspected`, between them `indeterminate`. Sensitivity and specificity are "
+        "those of the single threshold; each patient counts once."
+    )
+    return "\n".join([*lines, "", note])
+
+
+def _point(point: OperatingPoint, default: str) -> str:
+    name = f"**{point.name}** (default)" if point.name == default else point.name
+    return (
+        f"| {name} | {point.refer_low:.3f}, {point.threshold:.3f}, {point.refer_high:.3f} "
+        f"| {show(point.sensitivity)} | {show(point.specificity)} | {point.purpose} |"
+    )
+
+
+def _figures(manifest: Manifest, model: ModelFile) -> str:
+    mine = [m for m in manifest.metrics if m.model_sha256 == model.sha256]
+    splits = list(dict.fromkeys(m.split.name for m in mine))
+    point = manifest.default_operating_point
+    lines = [
+        f"| pictures | n (sick), patients | AUROC | sensitivity, `{point}` "
+        f"| specificity, `{point}` | indeterminate |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in splits:
+        of_split = [m for m in mine if m.split.name == name]
+        split = of_split[0].split
+        cells = [
+            _cell(of_split, "auroc", None),
+            *(_cell(of_split, n, point) for n in ("sensitivity", "specificity", "indeterminate")),
+        ]
+        counts = f"{split.n_images} ({split.n_positive}), {split.n_patients}"
+        lines.append(f"| {name} | {counts} | {' | '.join(cells)} |")
+    lines += ["", "Intervals at 95%: DeLong's over patients for AUROC, Wilson's for shares."]
+    return "\n".join(lines)
+
+
+def _cell(found: Sequence[Metric], name: str, point: str | None) -> str:
+    for metric in found:
+        if (metric.name, metric.operating_point) == (name, point):
+            return show(metric.value)
+    return ""
+
+
+def _calibration(manifest: Manifest) -> str:
+    lines = [
+        "probability = sigmoid(scale x raw score + offset), by model file:",
+        "",
+        "| file | scale | offset | ECE |",
+        "|---|---|---|---|",
+    ]
+    for model in manifest.models:
+        found = next(c for c in manifest.calibration if c.model_sha256 == model.sha256)
+        lines.append(
+            f"| `{model.file}` | {found.scale:.4f} | {found.offset:.4f} | {show(found.ece)} |"
+        )
+    pictures = [f"`{name}`" for name in manifest.files if name.endswith(".png")]
+    if pictures:
+        lines += ["", f"Reliability diagram: {', '.join(pictures)}."]
+    return "\n".join(lines)
+
+
+def _training(manifest: Manifest) -> str:
+    provenance = manifest.provenance
+    versions = ", ".join(f"{name} {v}" for name, v in sorted(provenance.versions.items()))
+    return (
+        f"Configuration `{provenance.config}`, seed {provenance.seed}, {versions}. Training "
+        f"pictures: list with SHA-256 `{provenance.data_sha256[:16]}`. Licence: "
+        f"{provenance.licence}. Data: {provenance.citation}"
+    )
+
+
+def show(figure: Figure) -> str:
+    """A figure with its interval: `0.962 (0.945-0.974)`."""
+    return f"{figure.value:.3f} ({figure.low:.3f}-{figure.high:.3f})"

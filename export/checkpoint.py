@@ -1,0 +1,214 @@
+"""Read a checkpoint: a `.keras` file and, beside it, the training run's record and split.
+
+`model.keras`, `run.json` and `split.csv` enter, a frozen `Checkpoint` leaves. Nothing of `train`
+is imported: the files are the contract.
+
+A network is exported in full when its outputs are named as Pneumoscope's are (`logit` and any of
+`activation_map`, `embedding`, `subtype_logit`). Any other Keras model with one (batch, 1) output
+is exported with its logit alone: a final sigmoid is taken off, since a raw score is a logit.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from edge_app.codec import CodecError, decode, parse_json
+from edge_app.preprocess import PreprocessSpec
+from export.errors import CheckpointError
+
+Role = Literal["logit", "activation_map", "embedding", "subtype_logit"]
+ROLES: tuple[Role, ...] = ("logit", "activation_map", "embedding", "subtype_logit")
+_RANKS = {"logit": 2, "activation_map": 4, "embedding": 2, "subtype_logit": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What export takes from a training run's `run.json`; the rest of the record is ignored.
+
+    Attributes:
+        name: of the run's configuration.
+        preprocess: the one that the network was trained with; goes into the bundle unchanged.
+        seed: of the run.
+        started: ISO date of the run.
+        train_sha256, validation_sha256: hashes of the two lists of pictures.
+        versions: packages that trained it.
+    """
+
+    name: str
+    preprocess: PreprocessSpec
+    seed: int
+    started: str
+    train_sha256: str
+    validation_sha256: str
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """A Keras network as a function of one batch.
+
+    Attributes:
+        roles: which outputs it has, `logit` first.
+        call: uint8 (batch, height, width, 1) tensor to a dict of float32 tensors by role.
+        model: the Keras model that holds the variables.
+    """
+
+    roles: tuple[Role, ...]
+    call: Callable[[Any], dict[str, Any]]
+    model: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """A checkpoint ready for export; `sha256` is that of the `.keras` file."""
+
+    path: Path
+    sha256: str
+    record: Record
+    network: Network
+
+
+def read_checkpoint(path: Path, record: Path | None = None) -> Checkpoint:
+    """Read a checkpoint.
+
+    Args:
+        path: a `.keras` file, or the folder of a run that holds `model.keras`.
+        record: its record; None takes `run.json` beside it.
+
+    Raises:
+        CheckpointError: a file is missing, damaged or of an unknown layout.
+    """
+    path = path / "model.keras" if path.is_dir() else path
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no checkpoint here")
+    found = read_record(record or path.parent / "run.json")
+    return Checkpoint(
+        path=path,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        record=found,
+        network=load_network(path, found.preprocess),
+    )
+
+
+def read_record(path: Path) -> Record:
+    """Read the part of a `run.json` that export needs.
+
+    Raises:
+        CheckpointError: no such file, or a key is missing or of the wrong kind.
+    """
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: the checkpoint's record is missing; it says how pictures were prepared, "
+            "which cannot be guessed (see docs/decisions for the keys of a hand-written one)"
+        )
+    try:
+        document = parse_json(path.read_bytes())
+        if not isinstance(document, dict) or not isinstance(document.get("config"), dict):
+            raise CodecError("config: missing key")
+        config = document["config"]
+        wanted: dict[str, object] = {key: config[key] for key in ("name", "preprocess", "seed")}
+        for key in ("started", "train_sha256", "validation_sha256", "versions"):
+            wanted[key] = document[key]
+        return decode(Record, wanted)
+    except KeyError as error:
+        raise CheckpointError(f"{path}: {error.args[0]}: missing key") from error
+    except (CodecError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def load_network(path: Path, preprocess: PreprocessSpec) -> Network:
+    """Load a `.keras` file and find its input and outputs.
+
+    Raises:
+        CheckpointError: not a Keras 3 model, several inputs, an input of another size, or outputs
+            among which no logit can be told.
+    """
+    import keras
+
+    try:
+        # Safe mode stays on: a checkpoint with a Lambda layer would run code of its author's.
+        model = keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras raises what the damaged part happens to raise
+        text = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"{path}: Keras cannot load this checkpoint: {text}") from error
+    channels = _check_input(path, model, preprocess)
+    if isinstance(model.output, dict) and "logit" in model.output:
+        roles = _named_roles(path, model)
+        return Network(roles, _call_with_dict(model, roles), model)
+    return Network(("logit",), _call_with_single_output(path, model, channels), model)
+
+
+def _check_input(path: Path, model: Any, preprocess: PreprocessSpec) -> int:
+    """Channels of the one input."""
+    if not hasattr(model, "input") or isinstance(model.input, list | tuple | dict):
+        raise CheckpointError(f"{path}: a network with exactly one input can be exported")
+    shape = tuple(model.input.shape)
+    fits = len(shape) == 4 and shape[3] in (1, 3)
+    sizes = (preprocess.height, preprocess.width)
+    if not fits or any(a not in (None, b) for a, b in zip(shape[1:3], sizes, strict=True)):
+        raise CheckpointError(
+            f"{path}: the input {list(shape)} is not (batch, {sizes[0]}, {sizes[1]}, 1 or 3), "
+            "the size that the record's preprocessing gives"
+        )
+    return int(shape[3])
+
+
+def _named_roles(path: Path, model: Any) -> tuple[Role, ...]:
+    unknown = sorted(set(model.output) - set(ROLES))
+    if unknown:
+        raise CheckpointError(f"{path}: unknown layout: outputs {unknown} besides {list(ROLES)}")
+    for role, tensor in model.output.items():
+        shape = tuple(tensor.shape)
+        if len(shape) != _RANKS[role] or (role != "embedding" and shape[-1] != 1):
+            raise CheckpointError(f"{path}: unknown layout: output {role} is {list(shape)}")
+    return tuple(role for role in ROLES if role in model.output)
+
+
+def _call_with_dict(model: Any, roles: tuple[Role, ...]) -> Callable[[Any], dict[str, Any]]:
+    def call(image: Any) -> dict[str, Any]:
+        outputs = model(image, training=False)
+        return {role: outputs[role] for role in roles}
+
+    return call
+
+
+def _call_with_single_output(
+    path: Path, model: Any, channels: int
+) -> Callable[[Any], dict[str, Any]]:
+    import keras
+
+    shape = tuple(getattr(model.output, "shape", ()))
+    if len(shape) != 2 or shape[1] != 1:
+        raise CheckpointError(
+            f"{path}: unknown layout: outputs named {list(ROLES)}, or one output (batch, 1), "
+            "can be exported"
+        )
+    model = _without_sigmoid(path, model)
+
+    def call(image: Any) -> dict[str, Any]:
+        picture = keras.ops.cast(image, "float32")
+        if channels == 3:
+            picture = keras.ops.repeat(picture, 3, axis=-1)
+        return {"logit": keras.ops.cast(model(picture, training=False), "float32")}
+
+    return call
+
+
+def _without_sigmoid(path: Path, model: Any) -> Any:
+    """The model with a linear end; raises CheckpointError for an end that is no logit."""
+    import keras
+
+    last = model.output._keras_history.operation
+    activation = getattr(last, "activation", keras.activations.linear)
+    if activation is keras.activations.linear:
+        return model
+    if activation is not keras.activations.sigmoid:
+        name = getattr(activation, "__name__", str(activation))
+        raise CheckpointError(f"{path}: unknown layout: the output ends in {name}, not a sigmoid")
+    if isinstance(last, keras.layers.Activation):
+        return keras.Model(model.input, last.input)
+    last.activation = keras.activations.linear
+    return keras.Model(model.input, model.output)

@@ -1,0 +1,215 @@
+"""Calibration and operating points of one model file, fitted on validation pictures only.
+
+Labels, raw scores and patients of the validation pictures in all forms enter; a calibration and
+operating points in the bundle's own classes leave. Each patient counts once in all
+(`patient_weights`), however many pictures and forms of pictures there are, so intervals are as
+wide as the number of patients makes them.
+
+The band between the cut-offs bounds class risks: of all pneumonias, how many are answered
+`no_pneumonia_seen`, and of all others, how many `pneumonia_suspected`. Class risks hold at any
+prevalence; the validation pictures are three quarters sick, no clinic's queue is. A patient's
+loss is the share of his pictures that are answered wrong, a number in [0, 1] and independent
+between patients, not a coin. For the mean of n such losses the binomial tail bounds hold with a
+factor e (Bentkus V. On Hoeffding's inequalities. Ann Probab 2004; 32:1650-1673, as in the
+Hoeffding-Bentkus bound of Bates S et al. Distribution-free, risk-controlling prediction sets.
+J ACM 2021; 68:43), so `fit_band` is asked for delta / e.
+"""
+
+import math
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_app import operating
+from edge_app.bundle import Calibration, Figure, OperatingPoint, Split
+from edge_app.calibration import Platt, expected_calibration_error, fit_platt
+from edge_app.codec import CodecError, decode
+from edge_app.intervals import wilson
+from edge_app.metrics import bootstrap
+from edge_app.samples import patient_weights
+from export.errors import ExportError
+from export.pictures import Pictures
+from export.scores import Logits
+
+POINTS_FILE = Path(__file__).parent / "operating_points.toml"
+MOST_ECE = 0.02
+_DIGITS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class PointSpec:
+    """What an operating point is for.
+
+    Attributes:
+        name, purpose: as they stand in the bundle.
+        criterion: "balanced" (sensitivity equals specificity), "sensitivity" or "specificity" (at
+            least `at_least`, with `lower_bound` below which its interval must not reach).
+        at_least, lower_bound: shares; both 0 for "balanced".
+        most_missed: largest share of the pneumonias answered `no_pneumonia_seen`.
+        most_false_alarms: largest share of the others answered `pneumonia_suspected`.
+        delta: probability that one of the two bounds does not hold.
+    """
+
+    name: str
+    purpose: str
+    criterion: Literal["balanced", "sensitivity", "specificity"]
+    at_least: float
+    lower_bound: float
+    most_missed: float
+    most_false_alarms: float
+    delta: float
+
+
+@dataclass(frozen=True, slots=True)
+class PointSpecs:
+    """The file of operating points; `default` names one of them."""
+
+    default: str
+    point: tuple[PointSpec, ...]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where the default is not among the points."""
+        if self.default not in {point.name for point in self.point}:
+            raise ValueError(f"default {self.default!r} is no point")
+
+
+def load_points(path: Path = POINTS_FILE) -> PointSpecs:
+    """Read the operating points' file.
+
+    Raises:
+        ExportError: not TOML, or a key that is unknown, missing or of the wrong kind.
+    """
+    try:
+        return decode(PointSpecs, tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, tomllib.TOMLDecodeError, CodecError, ValueError) as error:
+        raise ExportError(f"{path}: {error}") from error
+
+
+def fit_calibration(
+    pictures: Pictures, logits: Logits, model_sha256: str, split: Split
+) -> Calibration:
+    """Platt's scale and offset, and the calibration error that they leave.
+
+    Raises:
+        ExportError: the scores do not rise with the labels.
+    """
+    weights = patient_weights(pictures.patients)
+    try:
+        fitted = fit_platt(pictures.labels, logits, weights)
+    except ValueError as error:
+        raise ExportError(f"the calibration cannot be fitted: {error}") from error
+    platt = Platt(round(fitted.scale, _DIGITS), round(fitted.offset, _DIGITS))
+    return Calibration(
+        model_sha256=model_sha256,
+        method="platt",
+        scale=platt.scale,
+        offset=platt.offset,
+        ece=calibration_error(pictures, platt.probability(logits)),
+        fitted_on=split,
+    )
+
+
+def calibration_error(pictures: Pictures, probabilities: npt.NDArray[np.float64]) -> Figure:
+    """ECE over 15 bins of equal size, each patient counting once; bootstrap over patients."""
+    weights = patient_weights(pictures.patients)
+    # The statistic sees labels and scores only: a picture's weight travels beside its score.
+    return rounded(
+        bootstrap(
+            _weighted_error,
+            pictures.labels,
+            np.stack([probabilities, weights], axis=1),
+            pictures.patients,
+            n_resamples=500,
+        )
+    )
+
+
+def _weighted_error(labels: npt.NDArray[np.bool_], columns: npt.NDArray[np.float64]) -> float:
+    return expected_calibration_error(labels, columns[:, 0], weights=columns[:, 1])
+
+
+def fit_points(
+    specs: Sequence[PointSpec],
+    pictures: Pictures,
+    logits: Logits,
+    model_sha256: str,
+    split: Split,
+) -> tuple[OperatingPoint, ...]:
+    """Fit every operating point.
+
+    Raises:
+        ExportError: a wanted figure cannot be shown on these pictures: too few, or too many errors.
+    """
+    return tuple(_fit_point(spec, pictures, logits, model_sha256, split) for spec in specs)
+
+
+def _fit_point(
+    spec: PointSpec, pictures: Pictures, logits: Logits, model_sha256: str, split: Split
+) -> OperatingPoint:
+    labels, weights = pictures.labels, patient_weights(pictures.patients)
+    try:
+        threshold = round(fit_threshold(spec, labels, logits, weights), _DIGITS)
+        band = operating.fit_band(
+            labels,
+            logits,
+            threshold,
+            most_missed=spec.most_missed,
+            most_false_alarms=spec.most_false_alarms,
+            delta=spec.delta / math.e,
+            risk="class",
+            weights=weights,
+        )
+    except ValueError as error:
+        raise ExportError(f"operating point {spec.name!r} cannot be fitted: {error}") from error
+    sensitivity, specificity = shares_at(threshold, pictures, logits)
+    return OperatingPoint(
+        name=spec.name,
+        model_sha256=model_sha256,
+        threshold=threshold,
+        refer_low=min(threshold, round(band.refer_low, _DIGITS)),
+        refer_high=max(threshold, round(band.refer_high, _DIGITS)),
+        purpose=spec.purpose,
+        fitted_on=split,
+        sensitivity=sensitivity,
+        specificity=specificity,
+    )
+
+
+def fit_threshold(
+    spec: PointSpec, labels: npt.ArrayLike, logits: Logits, weights: npt.ArrayLike
+) -> float:
+    """The threshold that a specification asks for."""
+    if spec.criterion == "balanced":
+        return operating.threshold_balanced(labels, logits, "equal", weights)
+    find = {
+        "sensitivity": operating.threshold_for_sensitivity,
+        "specificity": operating.threshold_for_specificity,
+    }[spec.criterion]
+    return find(labels, logits, spec.at_least, spec.lower_bound, weights=weights)
+
+
+def shares_at(threshold: float, pictures: Pictures, logits: Logits) -> tuple[Figure, Figure]:
+    """Sensitivity and specificity where a raw score >= threshold is called positive.
+
+    Shares of patients: each counts once in all; n is the number of patients.
+    """
+    weights = patient_weights(pictures.patients)
+    called = logits >= threshold
+    figures = []
+    for members, right in ((pictures.labels == 1, called), (pictures.labels == 0, ~called)):
+        total = float(weights[members].sum())
+        hits = min(float(weights[members & right].sum()), total)
+        figures.append(rounded(wilson(hits, total)))
+    return figures[0], figures[1]
+
+
+def rounded(figure: Figure) -> Figure:
+    """The figure at five digits, so that another CPU's last bits do not give another file."""
+    value = round(figure.value, 5)
+    low, high = min(value, round(figure.low, 5)), max(value, round(figure.high, 5))
+    return Figure(value, low, high, figure.confidence, figure.method, figure.n)

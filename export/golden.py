@@ -1,0 +1,50 @@
+"""Golden inputs: pictures with the raw scores that a bundle's models must give on any CPU.
+
+Drawn phantoms, so that nobody's picture ships, and two network inputs without a chest, so that
+the self-test sees more than one region of the network. Pictures go through the preprocessing as
+a clinic's do.
+"""
+
+import io
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_app.phantom import Phantom, draw_phantom
+from edge_app.preprocess import PreprocessSpec, preprocess
+
+# int8 kernels round differently on x86-64 and aarch64, in XNNPACK and in TFLite's own; a wrong
+# file, a wrong preprocessing or a broken kernel moves a logit by whole units.
+TOLERANCE = 0.4
+
+Array = npt.NDArray[np.uint8]
+
+
+def golden_arrays(spec: PreprocessSpec) -> dict[str, Array]:
+    """File name in the bundle to array: pictures (h, w) and network inputs (1, h, w, 1), uint8."""
+    arrays: dict[str, Array] = {}
+    for index, opacity in enumerate((0.0, 0.0, 0.4, 0.7, 1.0)):
+        phantom = Phantom(seed=100 + index, opacity=opacity, side="left" if index % 2 else "right")
+        height, width = 240 + 8 * index, 280 - 8 * index
+        arrays[f"golden/phantom_{index:02}.npy"] = np.asarray(
+            draw_phantom(phantom, height, width), np.uint8
+        )
+    y, x = np.mgrid[0 : spec.height, 0 : spec.width]
+    checks = (((x // 16 + y // 16) % 2) * 160 + x * 95 // spec.width).astype(np.uint8)
+    ramp = (255 * y // (spec.height - 1)).astype(np.uint8)
+    arrays["golden/input_checks.npy"] = checks[np.newaxis, :, :, np.newaxis]
+    arrays["golden/input_ramp.npy"] = ramp[np.newaxis, :, :, np.newaxis]
+    return arrays
+
+
+def golden_inputs(arrays: dict[str, Array], spec: PreprocessSpec) -> Array:
+    """The network's inputs of golden arrays, (n, height, width, 1) in their order."""
+    batches = [preprocess(a, spec) if a.ndim == 2 else a for a in arrays.values()]
+    return np.concatenate(batches)
+
+
+def to_npy(array: Array) -> bytes:
+    """The bytes of a `.npy` file, version 1.0: the same for the same array."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, array, version=(1, 0), allow_pickle=False)
+    return buffer.getvalue()

@@ -1,0 +1,116 @@
+"""Ed25519 keys and signatures of bundles. Private keys stay where the maintainer puts them.
+
+`keygen` writes `NAME.key` (PKCS 8 PEM, readable by its owner only) and `NAME.pub` (the raw 32
+bytes in base64, what `edge_app/trusted_keys` holds). `sign` adds `SIGNATURE` to a bundle.
+"""
+
+import base64
+import os
+from pathlib import Path
+
+from edge_app.bundle import MANIFEST_FILE, load_bundle
+from edge_app.errors import BundleIntegrityError, StorageError, UsageError
+from edge_app.signature import SIGNATURE_FILE, Signature, key_id
+
+
+def generate_keys(target: Path) -> tuple[Path, Path]:
+    """Make a pair: `target.key`, mode 0600, and `target.pub`.
+
+    Raises:
+        UsageError: one of them exists; keys are never overwritten.
+        StorageError: they cannot be written.
+    """
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    private, public = target.with_name(f"{target.name}.key"), target.with_name(f"{target.name}.pub")
+    for path in (private, public):
+        if path.exists():
+            raise UsageError(f"{path}: exists; a key that was used must not be overwritten")
+    key = Ed25519PrivateKey.generate()
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Created closed: between a write and a chmod anyone could read it.
+        with os.fdopen(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(pem)
+        public.write_bytes(base64.b64encode(_raw_public(key)) + b"\n")
+    except OSError as error:
+        raise StorageError(f"{target}: the keys cannot be written: {error}") from error
+    return private, public
+
+
+def sign(manifest: bytes, private_key: Path, public_key: Path | None = None) -> Signature:
+    """Sign the exact bytes of a `bundle.json`.
+
+    Args:
+        manifest: those bytes.
+        private_key: PEM file of `generate_keys`.
+        public_key: the `.pub` that the edge was installed with, when given: the pair must fit.
+
+    Raises:
+        BundleIntegrityError: no Ed25519 private key, or the public key is not the pair's.
+    """
+    key = _load_private(private_key)
+    raw = _raw_public(key)
+    if public_key is not None and _load_public(public_key) != raw:
+        raise BundleIntegrityError(
+            f"{private_key} and {public_key} are not a pair: bundles signed with this key would "
+            "be refused wherever that public key is installed"
+        )
+    signature = base64.b64encode(key.sign(manifest)).decode("ascii")
+    return Signature(algorithm="ed25519", key_id=key_id(raw), signature=signature)
+
+
+def sign_bundle(folder: Path, private_key: Path, public_key: Path | None = None) -> str:
+    """Add `SIGNATURE` to a bundle that has none; returns the key's identifier.
+
+    Raises:
+        UsageError: it is signed already: a bundle is written once.
+        BundleError: the bundle does not load, or the keys do not fit.
+        StorageError: it cannot be written.
+    """
+    target = folder / SIGNATURE_FILE
+    if target.exists():
+        raise UsageError(f"{target}: the bundle is signed already")
+    load_bundle(folder)
+    signature = sign((folder / MANIFEST_FILE).read_bytes(), private_key, public_key)
+    partial = folder.with_name(f".{folder.name}.{SIGNATURE_FILE}.partial")
+    try:
+        partial.write_bytes(signature.to_json())
+        os.replace(partial, target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise StorageError(f"{target}: cannot be written: {error}") from error
+    return signature.key_id
+
+
+def _load_private(path: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError) as error:
+        raise BundleIntegrityError(f"{path}: no private key that can be read: {error}") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise BundleIntegrityError(f"{path}: not an Ed25519 key")
+    return key
+
+
+def _raw_public(key) -> bytes:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    return bytes(key.public_key().public_bytes_raw())
+
+
+def _load_public(path: Path) -> bytes:
+    try:
+        raw = base64.b64decode(path.read_text(encoding="ascii").strip(), validate=True)
+    except (OSError, ValueError) as error:
+        raise BundleIntegrityError(f"{path}: no public key: {error}") from error
+    if len(raw) != 32:
+        raise BundleIntegrityError(f"{path}: no Ed25519 public key: {len(raw)} bytes, not 32")
+    return raw

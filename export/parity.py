@@ -1,0 +1,183 @@
+"""The parity gate: is every exported file as good as the network that was trained?
+
+Raw scores of Keras float32 and of an exported file on the same validation pictures enter; a row
+of figures leaves, and `check` raises where a recipe's limit is passed. Figures are taken on the
+stored pictures alone and on all forms together; both have to hold. A decision counts as flipped
+when the file's raw score lies on the other side of Keras's own balanced threshold: the file's
+refitted threshold, which would hide a common shift, does not enter.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_app import metrics
+from export.errors import ExportError, GateError
+from export.fitting import PointSpec, fit_threshold, rounded
+from export.pictures import STORED, Pictures
+from export.recipe import Limits
+from export.scores import Logits
+
+LEAST_PICTURES = 500
+LEAST_OF_A_CLASS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One file in one runtime against Keras float32, on one set of pictures.
+
+    Attributes:
+        pictures: "stored" or "all forms".
+        n: number of pictures.
+        mean_change, max_change, bias: of the logit; bias is the signed mean.
+        flipped: decisions that differ by operating point, at Keras's thresholds.
+        auroc: of the file; None of Keras's.
+        auroc_change: the file's AUROC minus Keras's.
+    """
+
+    pictures: str
+    n: int
+    mean_change: float
+    max_change: float
+    bias: float
+    flipped: Mapping[str, int]
+    auroc: metrics.Figure
+    auroc_change: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the parity table: recipe, runtime, size, and both comparisons."""
+
+    recipe: str
+    runtime: str
+    bytes: int
+    sha256: str
+    comparisons: tuple[Comparison, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """`parity.json`: Keras's own figures, its thresholds, and every row."""
+
+    checkpoint_sha256: str
+    keras_auroc: Mapping[str, metrics.Figure]
+    keras_thresholds: Mapping[str, float]
+    rows: tuple[Row, ...]
+
+
+def require_enough(pictures: Pictures) -> None:
+    """Refuse to judge on too few pictures.
+
+    Raises:
+        ExportError: fewer than 500 different validation pictures, or 100 of a class.
+    """
+    stored = pictures.of_form(STORED)
+    counts = [int(np.sum(stored.labels == label)) for label in (0, 1)]
+    if len(stored) < LEAST_PICTURES or min(counts) < LEAST_OF_A_CLASS:
+        raise ExportError(
+            f"too few validation pictures: {len(stored)} ({counts[1]} of pneumonia, {counts[0]} "
+            f"others); at least {LEAST_PICTURES}, {LEAST_OF_A_CLASS} of each class, are needed "
+            "for the parity gate and the operating points"
+        )
+
+
+def keras_thresholds(
+    specs: Sequence[PointSpec], pictures: Pictures, logits: Logits
+) -> dict[str, float]:
+    """Keras's own threshold of every operating point, on all forms.
+
+    Raises:
+        ExportError: a point's aim cannot be shown on these pictures.
+    """
+    weights = metrics.patient_weights(pictures.patients)
+    try:
+        return {
+            spec.name: round(fit_threshold(spec, pictures.labels, logits, weights), 4)
+            for spec in specs
+        }
+    except ValueError as error:
+        raise ExportError(f"the trained network itself is not good enough: {error}") from error
+
+
+def compare(
+    pictures: Pictures, reference: Logits, logits: Logits, thresholds: Mapping[str, float]
+) -> tuple[Comparison, ...]:
+    """Compare on the stored pictures, and on all forms."""
+    stored = pictures.forms == STORED
+    everything = np.ones(len(pictures), np.bool_)
+    return tuple(
+        _compare(name, pictures.select(members), reference[members], logits[members], thresholds)
+        for name, members in ((STORED, stored), ("all forms", everything))
+    )
+
+
+def _compare(
+    name: str,
+    pictures: Pictures,
+    reference: Logits,
+    logits: Logits,
+    thresholds: Mapping[str, float],
+) -> Comparison:
+    change = logits - reference
+    labels = pictures.labels
+    return Comparison(
+        pictures=name,
+        n=len(pictures),
+        mean_change=round(float(np.abs(change).mean()), 5),
+        max_change=round(float(np.abs(change).max()), 5),
+        bias=round(float(change.mean()), 5),
+        flipped={
+            point: int(np.sum((logits >= cut) != (reference >= cut)))
+            for point, cut in thresholds.items()
+        },
+        auroc=rounded(metrics.auroc_delong(labels, logits, groups=pictures.patients)),
+        auroc_change=round(metrics.auroc(labels, logits) - metrics.auroc(labels, reference), 5),
+    )
+
+
+def check(row: Row, limits: Limits, point: str) -> None:
+    """Hold a row against its recipe's limits; flips count at the operating point `point`.
+
+    Raises:
+        GateError: names the recipe, the runtime, the pictures, the figure and its limit.
+    """
+    for found in row.comparisons:
+        share = found.flipped[point] / found.n
+        figures = (
+            ("mean |change of logit|", found.mean_change, limits.mean_logit_change),
+            ("largest |change of logit|", found.max_change, limits.max_logit_change),
+            (f"share of flipped decisions at {point!r}", share, limits.flipped_share),
+            ("|change of AUROC|", abs(found.auroc_change), limits.auroc_change),
+        )
+        for name, value, limit in figures:
+            if not value <= limit:
+                raise GateError(
+                    f"{row.recipe} in {row.runtime} is not as good as what was trained: {name} is "
+                    f"{value:.4f} on {found.n} pictures ({found.pictures}), the recipe allows "
+                    f"{limit:g}. No bundle was written"
+                )
+
+
+def table(report: Report) -> str:
+    """The parity table in Markdown."""
+    lines = [
+        "| recipe | runtime | MB | pictures | mean / max change of logit | flipped "
+        "(balanced / screening / rule-in) | AUROC (95% CI) | change |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, figure in report.keras_auroc.items():
+        shown = f"{figure.value:.4f} ({figure.low:.4f}-{figure.high:.4f})"
+        lines.append(f"| Keras float32 | TensorFlow | | {figure.n} {name} | | | {shown} | |")
+    for row in report.rows:
+        for found in row.comparisons:
+            flipped = " / ".join(str(found.flipped[name]) for name in report.keras_thresholds)
+            auroc = f"{found.auroc.value:.4f} ({found.auroc.low:.4f}-{found.auroc.high:.4f})"
+            lines.append(
+                f"| {row.recipe} | {row.runtime} | {row.bytes / 1e6:.2f} "
+                f"| {found.n} {found.pictures} "
+                f"| {found.mean_change:.4f} / {found.max_change:.3f} | {flipped} "
+                f"| {auroc} | {found.auroc_change:+.5f} |"
+            )
+    return "\n".join(lines) + "\n"

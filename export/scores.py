@@ -1,0 +1,111 @@
+"""Raw scores of a network or of an exported file, picture by picture as on the edge.
+
+uint8 (n, height, width, 1) pictures enter, (n,) float64 logits leave.
+"""
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_app.bundle import ModelFormat
+from export.checkpoint import Network
+from export.errors import ExportError
+from export.progress import track
+from export.tflite_model import SIGNATURE
+
+Pixels = npt.NDArray[np.uint8]
+Logits = npt.NDArray[np.float64]
+RuntimeName = Literal["litert", "tflite-runtime", "onnxruntime"]
+
+_BATCH = 32
+
+
+def keras_logits(network: Network, pictures: Pixels) -> Logits:
+    """Logits of the trained network in float32: the reference of everything else."""
+    import tensorflow as tf
+
+    @tf.function(  # type: ignore[untyped-decorator, unused-ignore]
+        input_signature=[tf.TensorSpec((None, *pictures.shape[1:]), tf.uint8)]
+    )
+    def logits(batch: Any) -> Any:
+        return network.call(batch)["logit"]
+
+    starts = range(0, len(pictures), _BATCH)
+    parts = [logits(pictures[at : at + _BATCH]).numpy() for at in track(starts, "Keras float32")]
+    return np.concatenate(parts)[:, 0].astype(np.float64)
+
+
+def file_logits(model: bytes, format: ModelFormat, pictures: Pixels) -> Logits:
+    """Logits of an exported file in LiteRT or ONNX Runtime, one thread, batch 1."""
+    run = _litert(model) if format == "tflite" else _onnxruntime(model)
+    return np.array([run(picture[np.newaxis]) for picture in track(pictures, format)], np.float64)
+
+
+def tflite_runtime_logits(model: bytes, pictures: Pixels, python: Path) -> Logits:
+    """Logits of a TFLite file in the `tflite-runtime` of another Python environment.
+
+    It needs numpy below 2 and Python up to 3.11, so it never lives beside TensorFlow.
+
+    Raises:
+        ExportError: that interpreter cannot run it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: str(Path(folder) / name) for name in ("model.tflite", "in.npy", "out.npy")}
+        Path(files["model.tflite"]).write_bytes(model)
+        np.save(files["in.npy"], pictures)
+        arguments = [str(python), "-c", _FOREIGN, json.dumps(files)]
+        done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise ExportError(f"{python}: tflite-runtime failed: {done.stderr.strip()[-300:]}")
+        return np.asarray(np.load(files["out.npy"]), np.float64)
+
+
+# Runs in an environment without this project: numpy and tflite_runtime only.
+_FOREIGN = """
+import json, sys
+import numpy as np
+from tflite_runtime.interpreter import Interpreter
+files = json.loads(sys.argv[1])
+interpreter = Interpreter(files["model.tflite"], num_threads=1)
+interpreter.allocate_tensors()
+run = interpreter.get_signature_runner("serving_default")
+pictures = np.load(files["in.npy"])
+np.save(files["out.npy"], [run(image=p[None])["logit"].item() for p in pictures])
+"""
+
+
+def _litert(model: bytes) -> Callable[[Pixels], float]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=model, num_threads=1)
+    interpreter.allocate_tensors()
+    signature = interpreter.get_signature_runner(SIGNATURE)
+    source = interpreter.get_input_details()[0]["index"]
+    target = signature.get_output_details()["logit"]["index"]
+
+    def run(batch: Pixels) -> float:
+        interpreter.set_tensor(source, batch)
+        interpreter.invoke()
+        return float(interpreter.get_tensor(target).item())
+
+    return run
+
+
+def _onnxruntime(model: bytes) -> Callable[[Pixels], float]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+
+    def run(batch: Pixels) -> float:
+        return float(session.run(["logit"], {name: batch})[0].item())
+
+    return run
