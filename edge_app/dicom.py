@@ -134,8 +134,12 @@ def _missing_decoder(dataset: "Dataset") -> UnsupportedDicomError:
 
 def _stored_codes(dataset: "Dataset", bits: int) -> Codes:
     """The stored bits as unsigned (height, width) codes below 2**bits; a sign bit stays a bit."""
+    from pydicom.pixels.decoders.base import get_decoder
+
     try:
-        stored = dataset.pixel_array
+        # pydicom's own correction clears the bits above BitsStored wherever HighBit lies.
+        decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
+        stored, _ = decoder.as_array(dataset, correct_unused_bits=False)
     except Exception as error:
         raise _decoding_error(dataset, error) from error
     if stored.shape != (int(dataset.Rows), int(dataset.Columns)):
@@ -224,12 +228,12 @@ def apply_window(values: Floats, center: float, width: float, function: str) -> 
 
 
 def _full_range(values: Floats, used: npt.NDArray[np.bool_]) -> Floats:
-    """Map the values that the picture uses onto 0..1; a flat picture becomes 0."""
+    """Map the values that the picture uses onto 0..1; a flat picture becomes middle grey."""
     if not used.any():
         return np.zeros_like(values)
     low, high = float(values[used].min()), float(values[used].max())
     if high <= low:
-        return np.zeros_like(values)
+        return np.full_like(values, 0.5)
     return np.clip((values - low) / (high - low), 0, 1)
 
 

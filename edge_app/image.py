@@ -37,6 +37,11 @@ from edge_app.preprocess import PreprocessSpec
 MAX_PIXELS = 80_000_000
 MAX_FILE_BYTES = 512 * 1024 * 1024
 
+_TOO_LARGE = (
+    f"more than {MAX_PIXELS // 1_000_000} megapixels are not decoded "
+    "(no radiograph is that large, decompression bombs are)"
+)
+
 # Names that a folder scan takes for images; `read_image` itself looks at the content only.
 
 SUFFIXES = frozenset(
@@ -121,6 +126,8 @@ def decode_image(data: bytes, name: str, *, spec: PreprocessSpec | None = None) 
         return _decode_raster(data, kind, spec)
     except InputError as error:
         raise type(error)(f"{name}: {error}") from error
+    except Image.DecompressionBombError as error:  # Pillow's own limit lies above ours
+        raise UnreadableImageError(f"{name}: {_TOO_LARGE}") from error
     except MemoryError as error:
         raise UnreadableImageError(f"{name}: not enough memory to decode it") from error
     except Exception as error:  # decoders of hostile bytes raise what they like
@@ -142,10 +149,7 @@ def check_size(width: int, height: int) -> None:
     if width < 1 or height < 1:
         raise UnreadableImageError(f"{width} x {height} pixels are no picture")
     if width * height > MAX_PIXELS:
-        raise UnreadableImageError(
-            f"{width} x {height} pixels: more than {MAX_PIXELS // 1_000_000} megapixels are "
-            "not decoded (no radiograph is that large, decompression bombs are)"
-        )
+        raise UnreadableImageError(f"{width} x {height} pixels: {_TOO_LARGE}")
 
 
 def read_bytes(path: Path) -> bytes:

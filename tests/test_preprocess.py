@@ -1,0 +1,106 @@
+"""The one preprocessing: shape and range, and what must not change the network's input."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_app.phantom import Phantom, draw_phantom
+from edge_app.preprocess import PreprocessSpec, grey_range, preprocess
+from tests.tiny_bundle import SPEC
+
+PLAIN = dataclasses.replace(
+    SPEC, range_low_percentile=0.0, range_high_percentile=100.0, range_region=1.0
+)
+
+
+def test_a_picture_of_the_network_s_size_is_only_stretched() -> None:
+    spec = dataclasses.replace(PLAIN, height=2, width=3)
+    batch = preprocess(np.array([[10, 20, 30], [40, 50, 60]], np.uint8), spec)
+    assert batch.dtype == np.uint8
+    assert batch.shape == (1, 2, 3, 1)
+    assert batch.flags.c_contiguous
+    # 255 * (v - 10) / 50, rounded.
+    assert batch[0, :, :, 0].tolist() == [[0, 51, 102], [153, 204, 255]]
+
+
+def test_a_reduction_by_a_whole_number_with_a_box_is_the_mean() -> None:
+    spec = dataclasses.replace(PLAIN, height=1, width=2, resize_filter="box")
+    picture = np.array([[0, 10, 100, 100], [10, 20, 120, 120]], np.uint16)
+    # Means 10 and 110, which the stretch makes 0 and 255.
+    assert preprocess(picture, spec)[0, :, :, 0].tolist() == [[0, 255]]
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    seed=st.integers(0, 50),
+    gain=st.floats(0.05, 0.95),
+    offset=st.floats(0, 1),
+)
+def test_brightness_and_contrast_change_nothing(seed: int, gain: float, offset: float) -> None:
+    picture = draw_phantom(Phantom(seed), 96, 96, bits=16).astype(np.float64)
+    changed = picture * gain + offset * (1 - gain) * 65535
+    before = preprocess(picture.astype(np.uint16), SPEC).astype(int)
+    after = preprocess(np.rint(changed).astype(np.uint16), SPEC).astype(int)
+    assert np.abs(before - after).max() <= 1
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 50))
+def test_eight_and_sixteen_bits_of_one_picture_agree(seed: int) -> None:
+    picture = draw_phantom(Phantom(seed), 150, 130, bits=8)
+    wide = picture.astype(np.uint16) * 257
+    # Pillow resizes 8-bit pictures in integers, which rounds to whole grey levels.
+    difference = preprocess(picture, SPEC).astype(int) - preprocess(wide, SPEC)
+    assert np.abs(difference).max() <= 3
+
+
+def test_a_border_does_not_set_the_range() -> None:
+    picture = draw_phantom(Phantom(3), 192, 192)
+    framed = picture.copy()
+    framed[:6] = 255
+    framed[:, :6] = 255
+    inner = np.s_[0, 8:-8, 8:-8, 0]
+    difference = preprocess(framed, SPEC)[inner].astype(int) - preprocess(picture, SPEC)[inner]
+    assert np.abs(difference).max() <= 1
+
+
+def test_a_picture_without_contrast_gives_zeros() -> None:
+    assert preprocess(np.full((50, 60), 99, np.uint8), SPEC).max() == 0
+    assert grey_range(np.full((64, 64), 7, np.float32), SPEC) == (7.0, 7.0)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.zeros((4, 4, 3), np.uint8),
+        np.zeros((1, 4, 4, 1), np.uint8),
+        np.zeros((4, 4), np.float32),
+        np.zeros((4, 4), np.int16),
+    ],
+)
+def test_other_arrays_are_refused(pixels: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="pixels must be"):
+        preprocess(pixels, SPEC)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("height", 0),
+        ("width", -1),
+        ("grey", "mean"),
+        ("resize_filter", "nearest"),
+        ("aspect", "pad"),
+        ("range_low_percentile", 99.0),
+        ("range_high_percentile", 101.0),
+        ("range_region", 0.0),
+        ("range_region", 1.1),
+        ("jpeg_draft_ratio", -1),
+    ],
+)
+def test_numbers_outside_of_their_domain_are_refused(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        PreprocessSpec(**{**dataclasses.asdict(SPEC), field: value})
