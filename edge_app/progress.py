@@ -1,5 +1,6 @@
 """How far a long run is: a bar on a terminal, a line now and then where output is piped."""
 
+import os
 import time
 from types import TracebackType
 from typing import Any, Protocol, TextIO
@@ -79,7 +80,11 @@ class ProgressBar:
         self.done = 0
         self._suspected = 0
         self._failed = 0
-        self._bar: Any = tqdm(total=total, file=stream, unit="file", dynamic_ncols=True)
+        # A serial console, as a Pi's, may say that it is no columns wide: tqdm would show nothing.
+        width = None if _columns(stream) else 80
+        self._bar: Any = tqdm(
+            total=total, file=stream, unit="file", ncols=width, dynamic_ncols=width is None
+        )
 
     def update(self, row: ResultRow) -> None:
         """Count a row and move the bar."""
@@ -101,3 +106,10 @@ class ProgressBar:
         trace: TracebackType | None,
     ) -> None:
         self._bar.close()
+
+
+def _columns(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except OSError:
+        return 0

@@ -217,7 +217,7 @@ def test_an_object_without_pixels_is_unsupported() -> None:
     del dataset.PixelData
     stream = io.BytesIO()
     dataset.save_as(stream)
-    with pytest.raises(UnsupportedDicomError, match="holds no picture .*Basic Text SR"):
+    with pytest.raises(UnsupportedDicomError, match=r"holds no picture .*Basic Text SR"):
         decode_image(stream.getvalue(), "x")
 
 

@@ -1,5 +1,6 @@
 """Raster files to radiographs: depth, polarity and orientation kept; damage never decoded."""
 
+import contextlib
 import hashlib
 import io
 import os
@@ -191,10 +192,8 @@ def test_garbage_behind_a_true_beginning_raises_nothing_else(
     format: str, garbage: bytes, kept: int
 ) -> None:
     data = encoded(Image.fromarray(gradient(20, 20)), format)[:kept] + garbage
-    try:
-        decode_image(data, "x")
-    except UnreadableImageError as error:
-        assert str(error).startswith("x: ")
+    with contextlib.suppress(UnreadableImageError):
+        assert decode_image(data, "x").pixels.ndim == 2
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,356 @@
+"""The command line: what it prints, and the exit code of every way it can end."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from edge_app import __version__
+from edge_app.cli import main
+from edge_app.decision import Decision, Status
+from edge_app.phantom import Phantom, draw_phantom
+from edge_app.results import validate_results
+from tests.conftest import REPOSITORY
+from tests.pictures import encoded
+from tests.tiny_bundle import write_tiny_bundle
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for seed, name in [(1, "high.png"), (3, "low.png")]:
+        Image.fromarray(draw_phantom(Phantom(seed), 256, 256)).save(folder / name)
+    return folder
+
+
+def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "edge_app", *map(str, arguments)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,  # type: ignore[call-overload]
+    )
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"pneumoscope {__version__}\n"
+    for arguments in (["--help"], ["score", "--help"]):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 0
+
+
+@pytest.mark.parametrize("argument", ["--version", "--help"])
+def test_nothing_heavy_is_loaded_before_it_is_needed(argument: str) -> None:
+    script = (
+        "import sys; from edge_app.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "print(' '.join(m for m in ('numpy', 'PIL', 'pydicom', 'ai_edge_litert', 'onnxruntime',"
+        " 'tqdm', 'cryptography', 'json') if m in sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, argument],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.strip() == ""
+
+
+def test_scoring_a_png_loads_no_dicom_and_no_progress_bar(
+    pictures: Path, tiny_bundle_folder: Path
+) -> None:
+    script = (
+        "import sys; from edge_app.cli import main; code = main(sys.argv[1:])\n"
+        "print(' '.join(m for m in ('pydicom', 'gdcm', 'onnxruntime', 'cryptography')"
+        " if m in sys.modules), file=sys.stderr)\nsys.exit(code)"
+    )
+    bundle = ["--bundle", str(tiny_bundle_folder), "--runtime", "litert"]
+    pytest.importorskip("ai_edge_litert")
+    done = subprocess.run(
+        [sys.executable, "-c", script, "score", str(pictures / "low.png"), *bundle],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.strip() == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["diagnose"],
+        ["score"],
+        ["batch", "x"],
+        ["score", "x", "--runtime", "openvino"],
+        ["score", "x", "--threads", "0"],
+    ],
+)
+def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+
+
+def test_score_prints_a_line_a_file(
+    pictures: Path, tiny_bundle_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(pictures / name) for name in ("low.png", "high.png")]
+    assert main(["score", *files, "--bundle", str(tiny_bundle_folder)]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{files[0]}: no_pneumonia_seen, probability 0.")
+    assert second.startswith(f"{files[1]}: pneumonia_suspected, probability 0.")
+    assert "operating point balanced" in first
+
+
+def test_score_json_prints_rows_of_the_format(
+    pictures: Path, tiny_bundle_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from edge_app.codec import decode
+    from edge_app.results import ResultRow
+
+    missing = str(pictures / "none.png")
+    code = main(
+        ["score", "--json", str(pictures / "low.png"), missing, "--bundle", str(tiny_bundle_folder)]
+    )
+    assert code == 1
+    scored, failed = (
+        decode(ResultRow, json.loads(line)) for line in capsys.readouterr().out.splitlines()
+    )
+    assert scored.decision is Decision.NO_PNEUMONIA_SEEN
+    assert failed.status is Status.FAILED
+    assert failed.message == "none.png: No such file or directory"
+
+
+def test_score_ends_with_1_where_every_file_fails(
+    tmp_path: Path, tiny_bundle_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["score", str(tmp_path / "a"), "--bundle", str(tiny_bundle_folder)]) == 1
+    assert "not_assessable (unreadable): a: No such file" in capsys.readouterr().out
+
+
+def test_a_refusal_is_an_answer(
+    tmp_path: Path, tiny_bundle_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blank = tmp_path / "blank.png"
+    blank.write_bytes(encoded(Image.new("L", (300, 300)), "PNG"))
+    assert main(["score", str(blank), "--bundle", str(tiny_bundle_folder)]) == 0
+    assert "not_assessable (no_contrast)" in capsys.readouterr().out
+
+
+def test_batch_writes_results_and_says_where(
+    pictures: Path, tiny_bundle_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done = run("batch", pictures, "-o", out, "--bundle", tiny_bundle_folder)
+    assert done.returncode == 0, done.stderr
+    # Piped: plain lines, no bar.
+    assert done.stderr.splitlines()[-1] == "2/2 files, 1 suspected, 0 failed"
+    assert "\r" not in done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("2 files in ")
+    assert "no_pneumonia_seen 1" in lines[1]
+    assert lines[-1] == f"Results: {out / 'results.jsonl'}"
+    assert validate_results(out / "results.jsonl").rows == 2
+
+
+def test_batch_shows_a_bar_on_a_terminal(
+    pictures: Path, tiny_bundle_folder: Path, tmp_path: Path
+) -> None:
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "edge_app", "batch", str(pictures), "-o", str(tmp_path / "o")]
+    with subprocess.Popen(
+        [*command, "--bundle", str(tiny_bundle_folder)],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=follower,
+    ) as process:
+        os.close(follower)
+        shown = b""
+        while True:
+            try:
+                shown += os.read(leader, 4096)
+            except OSError:  # the other end has closed
+                break
+        assert process.wait() == 0
+    os.close(leader)
+    assert b"2/2" in shown
+    assert b"\r" in shown
+    assert b"1 suspected" in shown
+
+
+def test_batch_ends_with_1_where_a_file_failed(
+    pictures: Path, tiny_bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (pictures / "empty.png").write_bytes(b"")
+    arguments = ["batch", str(pictures), "-o", str(tmp_path / "out")]
+    assert main([*arguments, "--bundle", str(tiny_bundle_folder)]) == 1
+    assert "failed:    unreadable 1" in capsys.readouterr().out
+
+
+def test_batch_ends_with_4_without_input_and_writes_nothing(
+    tiny_bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    out = tmp_path / "out"
+    for folder in ("empty", "missing"):
+        arguments = ["batch", str(tmp_path / folder), "-o", str(out)]
+        assert main([*arguments, "--bundle", str(tiny_bundle_folder)]) == 4
+        assert folder in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_batch_ends_with_5_where_it_cannot_write(
+    pictures: Path, tiny_bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    arguments = ["batch", str(pictures), "-o", str(tmp_path / "file" / "out")]
+    assert main([*arguments, "--bundle", str(tiny_bundle_folder)]) == 5
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_batch_ends_with_2_where_results_are_already(
+    pictures: Path, tiny_bundle_folder: Path, tmp_path: Path
+) -> None:
+    arguments = ["batch", str(pictures), "-o", str(tmp_path / "out")]
+    arguments += ["--bundle", str(tiny_bundle_folder)]
+    assert main(arguments) == 0
+    before = (tmp_path / "out" / "results.jsonl").read_bytes()
+    assert main(arguments) == 2
+    assert (tmp_path / "out" / "results.jsonl").read_bytes() == before
+
+
+def test_a_changed_bundle_ends_with_3_and_writes_nothing(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_tiny_bundle(tmp_path / "b")
+    model = folder / "model.tflite"
+    content = bytearray(model.read_bytes())
+    content[1000] ^= 1
+    model.write_bytes(content)
+    out = tmp_path / "out"
+    for arguments in (
+        ["score", str(pictures / "low.png")],
+        ["batch", str(pictures), "-o", str(out)],
+        ["info"],
+    ):
+        assert main([*arguments, "--bundle", str(folder)]) == 3
+        assert "model.tflite: changed since" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_an_unknown_operating_point_ends_with_2(pictures: Path, tiny_bundle_folder: Path) -> None:
+    arguments = ["score", str(pictures / "low.png"), "--bundle", str(tiny_bundle_folder)]
+    assert main([*arguments, "--operating-point", "nonesuch"]) == 2
+    assert main([*arguments, "--operating-point", "screening"]) == 0
+
+
+def test_ctrl_c_ends_with_130_and_whole_rows(tiny_bundle_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    data = encoded(Image.fromarray(draw_phantom(Phantom(1), 1200, 1200)), "PNG")
+    for index in range(400):
+        (folder / f"{index:03d}.png").write_bytes(data)
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "edge_app", "batch", str(folder), "-o", str(out)]
+    with subprocess.Popen(
+        [*command, "--bundle", str(tiny_bundle_folder)],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        results = out / "results.jsonl"
+        deadline = time.monotonic() + 60
+        while not results.exists() or results.read_bytes().count(b"\n") < 4:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; " in errors
+    validation = validate_results(results)
+    assert validation.problems == ()
+    assert 3 <= validation.rows < 400
+    assert f"{validation.rows} of 400 files are in {results}" in errors
+    assert sorted(path.name for path in out.iterdir()) == ["results.jsonl"]
+
+
+def test_validate(
+    pictures: Path, tiny_bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    main(["batch", str(pictures), "-o", str(out), "--bundle", str(tiny_bundle_folder)])
+    capsys.readouterr()
+    results = out / "results.jsonl"
+    assert main(["validate", str(results)]) == 0
+    assert capsys.readouterr().out == f"{results}: 2 rows, valid\n"
+    results.write_bytes(results.read_bytes()[:-20])
+    assert main(["validate", str(results)]) == 1
+    assert "line 3: torn" in capsys.readouterr().out
+    assert main(["validate", str(tmp_path / "none")]) == 4
+
+
+def test_info(tiny_bundle_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = ["--bundle", str(tiny_bundle_folder)]
+    assert main(["info", "--self-test", *bundle]) == 0
+    printed = capsys.readouterr().out
+    for text in (
+        "Model tiny-random-1 of 2026-11-23, not signed",
+        "age: 1 to 5 years",
+        "balanced (default)",
+        "sensitivity 0.900 (95% CI 0.800 to 0.950",
+        "1 golden inputs passed",
+    ):
+        assert text in printed
+    assert main(["info", "--json", *bundle]) == 0
+    assert json.loads(capsys.readouterr().out)["model_id"] == "tiny-random-1"
+
+
+def test_a_failed_self_test_ends_with_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def promise(document: dict) -> None:
+        for key in document["golden"]["cases"][0]["logits"]:
+            document["golden"]["cases"][0]["logits"][key] = 99.0
+
+    folder = write_tiny_bundle(tmp_path / "b", change=promise)
+    assert main(["info", "--self-test", "--bundle", str(folder)]) == 3
+    assert "Do not use this bundle" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_away_is_no_failure(pictures: Path, tiny_bundle_folder: Path) -> None:
+    files = " ".join([str(pictures / "low.png")] * 50)
+    done = subprocess.run(
+        f"{sys.executable} -m edge_app score {files} --bundle {tiny_bundle_folder} | head -n 1",
+        shell=True,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == ""
+
+
+def test_file_names_that_are_no_utf8_are_printed(tiny_bundle_folder: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"r\xf6ntgen.png")
+    done = run("score", tmp_path / name, "--bundle", tiny_bundle_folder)
+    assert done.returncode == 1
+    assert "ntgen.png: not_assessable (unreadable)" in done.stdout
+    done = run("score", "--json", tmp_path / name, "--bundle", tiny_bundle_folder)
+    assert json.loads(done.stdout)["status"] == "failed"

@@ -1,0 +1,89 @@
+"""The dependency rule: what ships knows nothing of what trains."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.layering import FORBIDDEN, find_breaches, import_everything
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_import_statements_keep_to_the_rule(package: str) -> None:
+    assert find_breaches(REPOSITORY, package) == []
+
+
+def test_every_module_loads_where_the_frameworks_are_blocked() -> None:
+    done = import_everything(REPOSITORY)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 25
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    ignored = shutil.ignore_patterns("bundles", "__pycache__")
+    shutil.copytree(REPOSITORY / "edge_app", tmp_path / "edge_app", ignore=ignored)
+    return tmp_path
+
+
+MODULES = sorted(
+    path.relative_to(REPOSITORY).as_posix()
+    for path in (REPOSITORY / "edge_app").rglob("*.py")
+    if path.name != "__main__.py"
+)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_an_import_of_tensorflow_is_found_in_any_module(copy: Path, module: str) -> None:
+    path = copy / module
+    path.write_text(path.read_text(encoding="utf-8") + "\nimport tensorflow\n", encoding="utf-8")
+    (breach,) = find_breaches(copy, "edge_app")
+    assert (breach.file, breach.imported) == (module, "tensorflow")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import keras.layers",
+        "from torch.nn import Linear",
+        "import numpy, jax",
+        "def f():\n    from train import config",
+        "from export.parity import gate",
+        "import importlib\nimportlib.import_module('tf2onnx.convert')",
+        "__import__('tensorflow')",
+    ],
+)
+def test_every_way_to_import_is_found(copy: Path, statement: str) -> None:
+    (copy / "edge_app" / "extra.py").write_text(statement + "\n", encoding="utf-8")
+    assert len(find_breaches(copy, "edge_app")) == 1
+
+
+def test_a_hidden_import_fails_where_the_frameworks_are_blocked(copy: Path) -> None:
+    assert import_everything(copy).returncode == 0
+    hidden = "\nname = 'tensor' + 'flow'\n__import__(name)\n"
+    path = copy / "edge_app" / "decision.py"
+    path.write_text(path.read_text(encoding="utf-8") + hidden, encoding="utf-8")
+    assert find_breaches(copy, "edge_app") == []  # out of the first check's sight
+    done = import_everything(copy)
+    assert done.returncode != 0
+    assert "layering: tensorflow is blocked" in done.stderr
+
+
+def test_the_public_names() -> None:
+    import edge_app
+
+    assert edge_app.__all__ == [
+        "Bundle",
+        "Decision",
+        "Radiograph",
+        "Screener",
+        "ScreeningResult",
+        "__version__",
+        "load_bundle",
+        "read_image",
+    ]
+    for name in edge_app.__all__:
+        assert getattr(edge_app, name) is not None
+    with pytest.raises(AttributeError, match="nonesuch"):
+        edge_app.nonesuch  # noqa: B018

@@ -1,0 +1,218 @@
+"""From a radiograph to an answer: cut-offs, calibration, and what is refused."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_app import Decision, Screener, load_bundle
+from edge_app.assessment import MIN_SIDE_PIXELS, find_refusal, grey_levels, quality_flags
+from edge_app.bundle import Bundle, Calibration, OperatingPoint, Population
+from edge_app.decision import Reason, Status
+from edge_app.errors import BundleFormatError, UsageError
+from edge_app.image import DicomFacts, Radiograph
+from edge_app.phantom import Phantom, draw_phantom
+from edge_app.screener import calibrated_probability, decide
+from tests.tiny_bundle import FIGURE, SPEC, SPLIT, TOLERANCE, write_tiny_bundle
+from tests.tiny_network import forward
+
+CHILDREN = Population("children", (1, 5), ("AP",), ("one",))
+FACTS = DicomFacts("DX", "CHEST", "AP", 3.0, "MONOCHROME2", "1.2", "FOR PRESENTATION")
+POINT = OperatingPoint("p", "0" * 64, 0.5, -1.0, 2.0, "", SPLIT, FIGURE, FIGURE)
+
+
+def radiograph(pixels: Any = None, facts: DicomFacts | None = None) -> Radiograph:
+    pixels = draw_phantom(Phantom(1), 160, 160) if pixels is None else pixels
+    return Radiograph(
+        pixels=pixels,
+        max_value=255,
+        source_format="PNG",
+        sha256="0" * 64,
+        original_size=(pixels.shape[1], pixels.shape[0]),
+        dicom=facts,
+    )
+
+
+@pytest.fixture
+def bundle(tiny_bundle_folder: Path) -> Bundle:
+    return load_bundle(tiny_bundle_folder)
+
+
+@pytest.mark.parametrize(
+    ("raw_score", "decision"),
+    [
+        (-1.0001, Decision.NO_PNEUMONIA_SEEN),
+        (-1.0, Decision.INDETERMINATE),
+        (1.9999, Decision.INDETERMINATE),
+        (2.0, Decision.PNEUMONIA_SUSPECTED),
+    ],
+)
+def test_cut_offs(raw_score: float, decision: Decision) -> None:
+    assert decide(raw_score, POINT) is decision
+
+
+def test_with_equal_cut_offs_nothing_is_indeterminate() -> None:
+    point = dataclasses.replace(POINT, refer_low=0.5, refer_high=0.5)
+    assert decide(0.5, point) is Decision.PNEUMONIA_SUSPECTED
+    assert decide(math.nextafter(0.5, 0), point) is Decision.NO_PNEUMONIA_SEEN
+
+
+def test_probability_by_hand() -> None:
+    calibration = Calibration("0" * 64, "platt", 2.0, -1.0, FIGURE, SPLIT)
+    assert calibrated_probability(0.5, calibration) == 0.5
+    assert calibrated_probability(1.5, calibration) == pytest.approx(1 / (1 + math.exp(-2)))
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False, width=32), st.floats(0.01, 50))
+def test_probability_is_a_rising_share_for_any_score(raw_score: float, scale: float) -> None:
+    calibration = Calibration("0" * 64, "platt", scale, 0.3, FIGURE, SPLIT)
+    probability = calibrated_probability(raw_score, calibration)
+    assert 0 <= probability <= 1
+    assert probability <= calibrated_probability(raw_score + 1, calibration)
+
+
+def test_a_phantom_is_scored_with_the_bundle_s_numbers(bundle: Bundle) -> None:
+    screener = Screener(bundle)
+    pixels = draw_phantom(Phantom(1), 192, 192)
+    result = screener.score(radiograph(pixels))
+    from edge_app.preprocess import preprocess
+
+    expected = forward(preprocess(pixels, SPEC)).logit
+    assert result.status is Status.SCORED
+    assert result.raw_score == pytest.approx(expected, abs=TOLERANCE)
+    z = 1.5 * result.raw_score - 0.25
+    assert result.probability == pytest.approx(1 / (1 + math.exp(-z)))
+    assert (result.reason, result.message) == (None, "")
+    assert result.operating_point == "balanced"
+    assert result.model_sha256 == screener.runtime.model.sha256
+    assert result.activation_map is not None
+    assert result.infer_ms is not None
+    assert result.infer_ms > 0
+
+
+def test_decisions_follow_the_operating_point(bundle: Bundle) -> None:
+    def answers(name: str | None) -> list[Decision]:
+        screener = Screener(bundle, operating_point=name)
+        seeds = (1, 3, 8)
+        return [
+            screener.score(radiograph(draw_phantom(Phantom(s), 256, 256))).decision for s in seeds
+        ]
+
+    assert answers(None) == [
+        Decision.PNEUMONIA_SUSPECTED,
+        Decision.NO_PNEUMONIA_SEEN,
+        Decision.INDETERMINATE,
+    ]
+    assert answers("screening") == [Decision.PNEUMONIA_SUSPECTED] * 3
+    with pytest.raises(UsageError, match="nonesuch"):
+        Screener(bundle, operating_point="nonesuch")
+
+
+def test_an_open_runtime_is_used_as_it_is(bundle: Bundle) -> None:
+    runtime = Screener(bundle).runtime
+    assert Screener(bundle, runtime).runtime is runtime
+
+
+def test_an_unknown_input_gate_stops(tmp_path: Path) -> None:
+    def gate(document: dict[str, Any]) -> None:
+        document["input_gate"] = {"kind": "sorcery", "parameters": {"cut": 1.0, "mean": [0, 1]}}
+
+    with pytest.raises(BundleFormatError, match="sorcery"):
+        Screener(load_bundle(write_tiny_bundle(tmp_path / "b", change=gate)))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"modality": "CT"}, Reason.NOT_CHEST_RADIOGRAPH),
+        ({"modality": "MG"}, Reason.NOT_CHEST_RADIOGRAPH),
+        ({"body_part": "L SPINE"}, Reason.NOT_CHEST_RADIOGRAPH),
+        ({"body_part": "HAND"}, Reason.NOT_CHEST_RADIOGRAPH),
+        ({"view_position": "LL"}, Reason.VIEW_NOT_VALIDATED),
+        ({"view_position": "RL"}, Reason.VIEW_NOT_VALIDATED),
+        ({"view_position": "LATERAL"}, Reason.VIEW_NOT_VALIDATED),
+        ({"presentation_intent": "FOR PROCESSING"}, Reason.NOT_FOR_PRESENTATION),
+        ({"patient_age_years": 64.0}, Reason.OUTSIDE_VALIDATED_AGE),
+        ({"patient_age_years": 0.99}, Reason.OUTSIDE_VALIDATED_AGE),
+        ({"patient_age_years": 6.0}, Reason.OUTSIDE_VALIDATED_AGE),
+        ({"patient_age_years": 5.99}, None),
+        ({"patient_age_years": 1.0}, None),
+        ({"patient_age_years": None}, None),
+        ({"modality": ""}, None),
+        ({"modality": "CR", "body_part": "THORAX", "view_position": "PA"}, None),
+        ({"body_part": "PORT CHEST"}, None),
+        ({"body_part": ""}, None),
+    ],
+)
+def test_what_the_header_says_decides(change: dict[str, Any], reason: Reason | None) -> None:
+    facts = dataclasses.replace(FACTS, **change)
+    refusal = find_refusal(radiograph(facts=facts), SPEC, CHILDREN)
+    assert (refusal.reason if refusal else None) == reason
+
+
+def test_without_a_validated_age_no_age_is_refused() -> None:
+    everyone = dataclasses.replace(CHILDREN, age_years=None)
+    facts = dataclasses.replace(FACTS, patient_age_years=90.0)
+    assert find_refusal(radiograph(facts=facts), SPEC, everyone) is None
+
+
+def test_a_small_picture_is_refused_by_its_stored_size() -> None:
+    small = draw_phantom(Phantom(1), MIN_SIDE_PIXELS - 1, 400)
+    refusal = find_refusal(radiograph(small), SPEC, CHILDREN)
+    assert refusal is not None
+    assert refusal.reason is Reason.TOO_SMALL
+    assert find_refusal(radiograph(draw_phantom(Phantom(1), 128, 128)), SPEC, CHILDREN) is None
+    # A JPEG that was decoded at a reduced scale is as large as its file.
+    reduced = dataclasses.replace(radiograph(small), original_size=(1600, 508))
+    assert find_refusal(reduced, SPEC, CHILDREN) is None
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_picture_without_contrast_is_refused(dtype: type) -> None:
+    flat = np.full((300, 300), 90, dtype)
+    noisy = flat + np.random.default_rng(0).integers(0, 7, flat.shape).astype(dtype)
+    framed = flat.copy()
+    framed[:20] = 255
+    for blank in (flat, noisy, framed):
+        refusal = find_refusal(radiograph(blank), SPEC, CHILDREN)
+        assert refusal is not None
+        assert refusal.reason is Reason.NO_CONTRAST
+    faint = flat + np.linspace(0, 30, 300).astype(dtype)
+    assert find_refusal(radiograph(faint), SPEC, CHILDREN) is None
+
+
+def test_grey_levels_are_those_between_the_percentiles() -> None:
+    ramp = np.tile(np.arange(200, dtype=np.uint8), (200, 1))
+    # The central 80% hold 20 to 179; the 1st and 99th percentile lie 1.59 inside of these.
+    assert grey_levels(radiograph(ramp), SPEC) == pytest.approx(156, abs=1.5)
+
+
+def test_a_refusal_is_an_answer_without_a_score(bundle: Bundle) -> None:
+    facts = dataclasses.replace(FACTS, patient_age_years=40.0)
+    result = Screener(bundle).score(radiograph(facts=facts))
+    assert result.status is Status.REFUSED
+    assert result.decision is Decision.NOT_ASSESSABLE
+    assert result.reason is Reason.OUTSIDE_VALIDATED_AGE
+    assert "40.0 years" in result.message
+    assert (result.raw_score, result.probability, result.infer_ms) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("facts", "size", "expected"),
+    [
+        (None, 160, {"age_unknown", "view_unknown"}),
+        (FACTS, 160, set()),
+        (dataclasses.replace(FACTS, view_position="PA"), 160, {"view_outside_validation"}),
+        (dataclasses.replace(FACTS, patient_age_years=None), 50, {"age_unknown", "enlarged"}),
+    ],
+)
+def test_quality_flags(facts: DicomFacts | None, size: int, expected: set[str]) -> None:
+    picture = radiograph(draw_phantom(Phantom(1), size, size), facts)
+    flags = quality_flags(picture, SPEC, CHILDREN)
+    assert {name for name, is_set in flags.items() if is_set} == expected
+    assert set(flags) == {"age_unknown", "view_unknown", "view_outside_validation", "enlarged"}
