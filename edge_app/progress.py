@@ -80,10 +80,15 @@ class ProgressBar:
         self.done = 0
         self._suspected = 0
         self._failed = 0
-        # A serial console, as a Pi's, may say that it is no columns wide: tqdm would show nothing.
-        width = None if _columns(stream) else 80
+        # A serial console, as a Pi's, may say that it has no size: tqdm would then show nothing.
+        has_size = _has_size(stream)
         self._bar: Any = tqdm(
-            total=total, file=stream, unit="file", ncols=width, dynamic_ncols=width is None
+            total=total,
+            file=stream,
+            unit="file",
+            dynamic_ncols=has_size,
+            ncols=None if has_size else 80,
+            nrows=None if has_size else 24,
         )
 
     def update(self, row: ResultRow) -> None:
@@ -108,8 +113,8 @@ class ProgressBar:
         self._bar.close()
 
 
-def _columns(stream: TextIO) -> int:
+def _has_size(stream: TextIO) -> bool:
     try:
-        return os.get_terminal_size(stream.fileno()).columns
+        return min(os.get_terminal_size(stream.fileno())) > 0
     except OSError:
-        return 0
+        return False
