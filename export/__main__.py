@@ -46,7 +46,7 @@ def _export(arguments: list[str]) -> int:
     shipped = tuple(options.ship or DEFAULT_SHIPPED)
     names = tuple(dict.fromkeys((*(options.recipe or recipe_names()), *shipped)))
     recipes = tuple(load_recipe(name) for name in names)
-    sources, external = _sources(options), _named(options.external)
+    larger, external = _named(options.larger), _named(options.external)
 
     from export.tflite_model import quiet_tensorflow
 
@@ -54,13 +54,13 @@ def _export(arguments: list[str]) -> int:
     from export.checkpoint import read_checkpoint
     from export.keys import sign
     from export.parity import table
-    from export.pictures import read_split
+    from export.pictures import Sources, find_root, read_split
     from export.pipeline import Order, build
 
     checkpoint = read_checkpoint(options.checkpoint, options.record)
     record = checkpoint.record
-    hashes = {"train": record.train_sha256, "validation": record.validation_sha256}
-    entries = read_split(options.split or checkpoint.path.parent / "split.csv", hashes)
+    entries = read_split(options.split or checkpoint.path.parent / "split.csv", record)
+    sources = Sources(find_root(options.data, entries), larger)
     spec = record.preprocess
     order = Order(
         recipes=recipes,
@@ -111,25 +111,6 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     add("--report", type=Path, help="write the whole parity table as JSON")
     add("--tflite-runtime", type=Path, metavar="PYTHON", help="a Python that has tflite-runtime")
     return parser.parse_args(arguments)
-
-
-def _sources(options: argparse.Namespace):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    from export.pictures import Sources
-
-    # Names in a split are relative to the CSV's folder or to the one above it.
-    root = options.data if options.data.is_dir() else options.data.parent
-    if not options.data.exists():
-        raise UsageError(f"{options.data}: not there")
-    if not options.data.is_dir() and (root.parent / root.name).is_dir() and _names_folder(options):
-        root = root.parent
-    return Sources(root=root, larger=_named(options.larger))
-
-
-def _names_folder(options: argparse.Namespace) -> bool:
-    """Whether the CSV names its files from the folder above its own."""
-    with options.data.open(encoding="utf-8-sig") as file:
-        file.readline()
-        return file.readline().startswith(f"{options.data.parent.name}/")
 
 
 def _named(pairs: list[str] | None) -> dict[str, Path]:

@@ -7,10 +7,14 @@ bytes in base64, what `edge_app/trusted_keys` holds). `sign` adds `SIGNATURE` to
 import base64
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_app.bundle import MANIFEST_FILE, load_bundle
 from edge_app.errors import BundleIntegrityError, StorageError, UsageError
 from edge_app.signature import SIGNATURE_FILE, Signature, key_id
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
 def generate_keys(target: Path) -> tuple[Path, Path]:
@@ -89,7 +93,7 @@ def sign_bundle(folder: Path, private_key: Path, public_key: Path | None = None)
     return signature.key_id
 
 
-def _load_private(path: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _load_private(path: Path) -> "Ed25519PrivateKey":
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -102,7 +106,7 @@ def _load_private(path: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202
     return key
 
 
-def _raw_public(key) -> bytes:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _raw_public(key: "Ed25519PrivateKey") -> bytes:
     return bytes(key.public_key().public_bytes_raw())
 
 

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,7 @@ def convert_float32(network: Network, height: int, width: int) -> bytes:
     signature = [tf.TensorSpec((None, height, width, 1), tf.uint8, name=INPUT)]
     # tf2onnx orders outputs as TensorFlow flattens them: by key.
     roles = sorted(network.roles)
-    function = tf.function(
-        lambda image: {role: network.call(image)[role] for role in roles},
-        input_signature=signature,
-    )
+    function = tf.function(network.call, input_signature=signature)
     with _quietly():
         try:
             model, _ = tf2onnx.convert.from_function(function, signature, opset=OPSET)
@@ -72,21 +69,82 @@ def quantize_static(float32: bytes, pictures: npt.NDArray[np.uint8], spec: Stati
 
 
 def _finished(model: Any) -> bytes:
-    """Check a model, take off what differs from run to run, and serialize it."""
+    """Bring a model into canonical form, check it and serialize it.
+
+    Raises:
+        ExportError: it does not pass `onnx.checker` with shape inference.
+    """
     import onnx
 
-    model.producer_name, model.producer_version = "pneumoscope", ""
-    model.graph.name, model.graph.doc_string, model.doc_string = "pneumoscope", "", ""
-    del model.metadata_props[:]
-    inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+    canonical = canonical_model(model)
     try:
+        inferred = onnx.shape_inference.infer_shapes(canonical, check_type=True, strict_mode=True)
         onnx.checker.check_model(inferred, full_check=True)
-    except Exception as error:
+    except Exception as error:  # its exception classes share no base but Exception
         raise ExportError(f"the ONNX file does not pass onnx.checker: {error}") from error
-    return bytes(model.SerializeToString(deterministic=True))
+    return bytes(canonical.SerializeToString(deterministic=True))
 
 
-def _rename_outputs(model: Any, roles: list[str]) -> None:
+def canonical_model(model: Any) -> Any:
+    """The same network with the names and the order that its structure alone gives.
+
+    tf2onnx walks sets, so names, and the order of weights, change from process to process.
+    """
+    import onnx
+
+    old = model.graph
+    kept = {value.name for value in (*old.input, *old.output)}
+    names = {name: name for name in kept}
+    weights = {weight.name: weight for weight in old.initializer}
+    nodes: list[Any] = []
+    initializers: list[Any] = []
+    for index, source in enumerate(_in_order(old)):
+        node = onnx.NodeProto()
+        node.CopyFrom(source)
+        node.name, node.doc_string = f"{index:03}_{node.op_type}", ""
+        for place, name in enumerate(node.input):
+            if name in weights and name not in names:
+                names[name] = f"weight_{len(initializers):03}"
+                weight = onnx.TensorProto()
+                weight.CopyFrom(weights[name])
+                weight.name, weight.doc_string = names[name], ""
+                initializers.append(weight)
+            node.input[place] = names[name] if name else ""
+        for place, name in enumerate(node.output):
+            names.setdefault(name, f"{node.name}_{place}")
+            node.output[place] = names[name] if name else ""
+        nodes.append(node)
+    for value in (*old.input, *old.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    graph = onnx.helper.make_graph(nodes, "pneumoscope", old.input, old.output, initializers)
+    versions = sorted(model.opset_import, key=lambda entry: str(entry.domain))
+    made = onnx.helper.make_model(graph, opset_imports=versions, producer_name="pneumoscope")
+    made.ir_version = model.ir_version
+    return made
+
+
+def _in_order(graph: Any) -> list[Any]:
+    """Nodes in the order of a depth-first walk from the outputs: inputs before their readers."""
+    maker = {name: node for node in graph.node for name in node.output}
+    ordered: list[Any] = []
+    done: set[str] = set()
+    # A stack of its own: a deep network would exceed Python's recursion limit.
+    waiting = [(value.name, False) for value in reversed(graph.output)]
+    while waiting:
+        name, inputs_are_done = waiting.pop()
+        node = maker.get(name)
+        if node is None or node.output[0] in done:
+            continue
+        if inputs_are_done:
+            done.add(node.output[0])
+            ordered.append(node)
+            continue
+        waiting.append((name, True))
+        waiting += [(source, False) for source in reversed(node.input)]
+    return ordered
+
+
+def _rename_outputs(model: Any, roles: Sequence[str]) -> None:
     """Name the graph's outputs by role, wherever the old names are used."""
     if len(model.graph.output) != len(roles):
         raise ExportError(f"tf2onnx gave {len(model.graph.output)} outputs for {roles}")

@@ -31,9 +31,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from edge_app.errors import InputError
+from edge_app.errors import InputError, UsageError
 from edge_app.image import read_image
 from edge_app.preprocess import PreprocessSpec, preprocess
+from export.checkpoint import Record
 from export.errors import CheckpointError, ExportError
 from export.progress import track
 
@@ -125,12 +126,12 @@ class Pictures:
         return tuple(dict.fromkeys(self.forms.tolist()))
 
 
-def read_split(path: Path, expected_sha256: Mapping[Part, str]) -> tuple[Entry, ...]:
+def read_split(path: Path, record: Record) -> tuple[Entry, ...]:
     """Read the `split.csv` of a run, sorted by file.
 
     Args:
         path: the file.
-        expected_sha256: the hashes of both parts in the run's record.
+        record: of the run; its hashes say which pictures the parts must hold.
 
     Raises:
         CheckpointError: no such file, a column or value that does not fit, a patient in both
@@ -150,8 +151,9 @@ def read_split(path: Path, expected_sha256: Mapping[Part, str]) -> tuple[Entry, 
             f"{path}: {len(train & validation)} patients stand in training and in validation; "
             "nothing fitted on such a split would hold"
         )
-    for part in _PARTS:
-        if split_hash([e for e in entries if e.part == part]) != expected_sha256[part]:
+    expected = (("train", record.train_sha256), ("validation", record.validation_sha256))
+    for part, sha256 in expected:
+        if split_hash([e for e in entries if e.part == part]) != sha256:
             raise CheckpointError(f"{path}: {part}: other pictures than the record's")
     return tuple(entries)
 
@@ -170,6 +172,23 @@ def split_hash(entries: Sequence[Entry]) -> str:
     """SHA-256 over the sorted names, labels and patients, as in the run's record."""
     lines = sorted(f"{e.file}\t{e.label}\t{e.patient_id}\n" for e in entries)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def find_root(data: Path, entries: Sequence[Entry]) -> Path:
+    """The folder that the names in a split are relative to.
+
+    Args:
+        data: the CSV or the folder that the run was given.
+        entries: of the split.
+
+    Raises:
+        UsageError: the pictures are not there.
+    """
+    name = entries[0].file
+    for base in (data, data.parent, data.parent.parent):
+        if (base / name).is_file():
+            return base
+    raise UsageError(f"{data}: {name}, the first picture of the split, is not there")
 
 
 def all_forms(
@@ -245,7 +264,7 @@ def _largest(copies: Mapping[str, Path], spec: PreprocessSpec) -> Grey:
     path = list(copies.values())[-1]
     pixels = _read(path, spec)
     if pixels.dtype != np.uint8:
-        pixels = (pixels >> 8).astype(np.uint8)
+        pixels = np.right_shift(np.asarray(pixels, np.uint16), 8)
     image = Image.fromarray(np.asarray(pixels, np.uint8), mode="L")
     scale = 512 / max(image.size)
     if scale < 1:

@@ -6,7 +6,7 @@ not hold stops it, and nothing is written.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from edge_app.bundle import (
     Manifest,
     Metric,
     ModelFile,
+    ModelFormat,
     OperatingPoint,
     OutputNames,
     Provenance,
@@ -35,7 +36,7 @@ from export import onnx_model, tflite_model
 from export.about import About
 from export.bundle_writer import file_entries
 from export.card import model_card
-from export.checkpoint import Checkpoint
+from export.checkpoint import Checkpoint, Network
 from export.diagram import reliability_png
 from export.errors import GateError
 from export.figures import area_under_precision, measure, read_external, split_of
@@ -165,16 +166,22 @@ def make(
         return tflite_model.convert_float16(network, *size)
     float32 = made.get(f"{recipe.format}_float32")
     if float32 is None:
-        converter = tflite_model if recipe.format == "tflite" else onnx_model
-        float32 = converter.convert_float32(network, *size)
+        convert = _CONVERTERS[recipe.format]
+        float32 = convert(network, *size)
     if recipe.static is None:
         quantized = recipe.recipe == "dynamic_int8"
         return tflite_model.quantize_dynamic(float32) if quantized else float32
     assert samples is not None
-    quantizer = tflite_model if recipe.format == "tflite" else onnx_model
-    return quantizer.quantize_static(
-        float32, samples[: recipe.static.representative_images], recipe.static
-    )
+    chosen = samples[: recipe.static.representative_images]
+    if recipe.format == "tflite":
+        return tflite_model.quantize_static(float32, chosen, recipe.static)
+    return onnx_model.quantize_static(float32, chosen, recipe.static)
+
+
+_CONVERTERS: dict[ModelFormat, Callable[[Network, int, int], bytes]] = {
+    "tflite": tflite_model.convert_float32,
+    "onnx": onnx_model.convert_float32,
+}
 
 
 def _row(
@@ -222,7 +229,9 @@ def _assemble(
     files = {item.recipe.file: item.content for item in chosen}
     arrays = golden_arrays(spec)
     files |= {name: to_npy(array) for name, array in arrays.items()}
-    calibrations, fitted, figures = [], [], []
+    calibrations: list[Calibration] = []
+    fitted: list[OperatingPoint] = []
+    figures: list[Metric] = []
     everywhere = split_of(
         f"{about.data_name} patient-wise validation, all forms", validation.pictures
     )

@@ -1,15 +1,23 @@
 """Progress of long steps: a bar on a terminal, one line a step elsewhere."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Iterator
+from typing import Protocol, TypeVar
 
 from tqdm import tqdm
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
-def track(items: Sequence[T], label: str) -> Iterator[T]:
+class Countable(Protocol[T_co]):
+    """What has a length and can be walked: a sequence, or the first axis of an array."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[T_co]: ...
+
+
+def track(items: Countable[T_co], label: str) -> Iterator[T_co]:
     """Yield `items` and report on standard error how many are done."""
     if not sys.stderr.isatty():
         step(f"{label}: {len(items)}")
