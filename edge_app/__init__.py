@@ -10,11 +10,10 @@ The names below are imported when they are first used, so that `pneumoscope --ve
 neither numpy nor a runtime.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
 __version__ = "0.1.0"
 
+# A type checker takes this name for true; importing it from typing would double the start-up.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from edge_app.bundle import Bundle, load_bundle
     from edge_app.image import Radiograph, read_image
@@ -46,4 +45,6 @@ def __getattr__(name: str) -> object:
     """Import a public name from the module that defines it (PEP 562)."""
     if name not in _HOME:
         raise AttributeError(f"module 'edge_app' has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(_HOME[name]), name)

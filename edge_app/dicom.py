@@ -138,8 +138,9 @@ def _stored_codes(dataset: "Dataset", bits: int) -> Codes:
 
     try:
         # pydicom's own correction clears the bits above BitsStored wherever HighBit lies.
+        options: dict[str, Any] = {"correct_unused_bits": False}
         decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
-        stored, _ = decoder.as_array(dataset, correct_unused_bits=False)
+        stored, _ = decoder.as_array(dataset, **options)
     except Exception as error:
         raise _decoding_error(dataset, error) from error
     if stored.shape != (int(dataset.Rows), int(dataset.Columns)):
