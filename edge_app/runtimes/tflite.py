@@ -3,7 +3,8 @@
 Both packages offer the same `Interpreter`; only the module's name differs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -14,10 +15,15 @@ from edge_app.bundle import Bundle, ModelFile
 from edge_app.errors import BundleError, BundleFormatError
 from edge_app.runtimes.base import RawOutputs, RuntimeName, collect_outputs
 from edge_app.runtimes.native_log import info_lines_dropped
+from edge_app.runtimes.xnnpack import Int8Delegate, open_int8_delegate
 
 FALLBACK_NOTE = (
     "the XNNPACK delegate cannot prepare this model; it runs on TFLite's built-in kernels, "
     "which are slower"
+)
+SLOW_INT8_NOTE = (
+    "its XNNPACK cannot be switched on for int8 here, so an int8 model runs about ten times "
+    "slower than in LiteRT: pip install 'pneumoscope[litert]'"
 )
 _SIGNATURE = "serving_default"
 
@@ -39,7 +45,7 @@ class TfliteRuntime:
         self.model = model
         path = str(bundle.path(model.file))
         with info_lines_dropped():
-            self._interpreter, self.notes = _prepare(module, path, threads)
+            self._interpreter, self.notes = _prepare(module, self.version, model, path, threads)
         signature = _signature(self._interpreter)
         self._input = _find_input(self._interpreter, signature, bundle)
         self._outputs = _find_outputs(self._interpreter, signature, bundle, model)
@@ -59,24 +65,46 @@ def _version(module: ModuleType) -> str:
     return str(getattr(package, "__version__", "unknown"))
 
 
-def _prepare(module: ModuleType, path: str, threads: int) -> tuple[Any, tuple[str, ...]]:
+def _prepare(
+    module: ModuleType, version: str, model: ModelFile, path: str, threads: int
+) -> tuple[Any, tuple[str, ...]]:
     """An interpreter with allocated tensors, and notes on how it was come by."""
+    notes: tuple[str, ...] = ()
+    kernels = module.OpResolverType
+    is_old = module.__name__.startswith("tflite_runtime")
+    if is_old and model.recipe == "static_int8":
+        delegate = open_int8_delegate(module, version, threads)
+        plain = kernels.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        if delegate is not None:
+            # Refused as below: the default way comes next.
+            with suppress(RuntimeError, ValueError):
+                return _allocate(module, path, threads, plain, [delegate]), ()
+        notes = (SLOW_INT8_NOTE,)
     try:
-        return _allocate(module, path, threads, module.OpResolverType.AUTO), ()
+        return _allocate(module, path, threads, kernels.AUTO), notes
     except (RuntimeError, ValueError) as delegate_error:
         # XNNPACK asks that requantization scales lie below 256, among others; a published int8
         # MobileNetV3 breaks that, and TFLite then fails instead of leaving the delegate out.
-        kernels = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        plain = kernels.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         try:
-            return _allocate(module, path, threads, kernels), (FALLBACK_NOTE,)
+            return _allocate(module, path, threads, plain), (FALLBACK_NOTE,)
         except (RuntimeError, ValueError) as error:
             text = " ".join(str(delegate_error).split())
             raise BundleError(f"{path}: TFLite cannot load this model: {text}") from error
 
 
-def _allocate(module: ModuleType, path: str, threads: int, resolver: object) -> Any:
+def _allocate(
+    module: ModuleType,
+    path: str,
+    threads: int,
+    resolver: object,
+    delegates: Sequence[Int8Delegate] = (),
+) -> Any:
     interpreter = module.Interpreter(
-        model_path=path, num_threads=threads, experimental_op_resolver_type=resolver
+        model_path=path,
+        num_threads=threads,
+        experimental_op_resolver_type=resolver,
+        experimental_delegates=list(delegates) or None,
     )
     interpreter.allocate_tensors()
     return interpreter
