@@ -56,7 +56,7 @@ def test_no_delegate_where_the_library_is_missing(monkeypatch: pytest.MonkeyPatc
 def test_no_delegate_where_the_library_hides_its_symbols(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """libc can be loaded, and has no XNNPACK."""
+    """A library that loads, and has no XNNPACK."""
     import ctypes.util
 
     name = ctypes.util.find_library("c")
