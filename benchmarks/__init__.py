@@ -1,0 +1,1 @@
+"""Accuracy, latency and throughput of every format, on the user's own machine."""

@@ -1,0 +1,131 @@
+"""The article's network and its way of splitting, beside ours, on the same pictures.
+
+Training records (`run.json` and `validation.csv`, the held-out pictures' logits) enter, an
+`Article` leaves. What the table shows: the same network gets a better figure when a patient's
+pictures stand on both sides of the split, and every network a better one while the files' own
+traces (compression, sharpness) may be read.
+"""
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.processes import REPOSITORY, WorkerError
+from benchmarks.record import Article, ArticleRow, Stopwatch
+from edge_app import metrics
+from edge_app.errors import NoInputError
+from edge_app.intervals import wilson
+
+RECORDS = REPOSITORY / "train" / "records"
+SEED = ("seed_cnn", "seed_cnn_patient")
+# The article calls a sigmoid of one half or more pneumonia: a logit of 0.
+_THRESHOLD = 0.0
+
+# Kermany DS et al. Cell 2018; 172:1122-1131: Inception V3 on the official test split (390
+# pneumonia, 234 normal); the paper gives no interval, so Wilson's is made from its counts.
+_KERMANY = {"accuracy": 0.928, "sensitivity": 0.932, "specificity": 0.901}
+_KERMANY_SICK, _KERMANY_HEALTHY = 390, 234
+
+
+def read_article(records: Sequence[Path], watch: Stopwatch) -> Article:
+    """Work out the table from records.
+
+    Raises:
+        NoInputError: none of the folders holds a finished record.
+    """
+    rows = [row for folder in records if (row := _record_row(folder)) is not None]
+    if not rows:
+        raise NoInputError(
+            "no training record with run.json and validation.csv; train the article's network "
+            f"with --train DATA, or name records: {', '.join(map(str, records))}"
+        )
+    return Article(watch.taken(complete=True), (*rows, _published_row()))
+
+
+def known_records(names: Sequence[str]) -> list[Path]:
+    """Folders of the committed records, the article's first."""
+    return [RECORDS / name for name in dict.fromkeys((*SEED, *names))]
+
+
+def train_records(data: Path, folder: Path) -> list[Path]:
+    """Train the article's network both ways; what is finished already is not trained again.
+
+    Raises:
+        WorkerError: training failed, or Keras is not installed.
+    """
+    for name in SEED:
+        command = [
+            *(sys.executable, "-m", "train", "fit", name),
+            *("--data", str(data.resolve()), "-o", str((folder / name).resolve())),
+        ]
+        if subprocess.run(command, cwd=REPOSITORY, check=False).returncode:
+            raise WorkerError(f"training failed: {' '.join(command)}")
+    return [folder / name for name in SEED]
+
+
+def _record_row(folder: Path) -> ArticleRow | None:
+    record = _read_json(folder / "run.json")
+    rows = _read_rows(folder / "validation.csv")
+    if record is None or not record.get("finished") or not rows:
+        return None
+    labels = [int(row["label"]) for row in rows]
+    logits = [float(row["logit"]) for row in rows]
+    # Split by image, patients stand on both sides: that is the point, so they are not grouped.
+    unit = record["config"]["split"]["unit"]
+    groups = [row["patient_id"] for row in rows] if unit == "patient" else None
+    confusion = metrics.confusion_at(labels, logits, _THRESHOLD)
+    degraded = [float(row["logit_degraded"]) for row in rows if row.get("logit_degraded")]
+    return ArticleRow(
+        name=record["config"]["name"],
+        split=f"by {unit}",
+        n=len(rows),
+        auroc=metrics.auroc_delong(labels, logits, groups=groups),
+        auroc_degraded=(
+            metrics.auroc_delong(labels, degraded, groups=groups)
+            if len(degraded) == len(labels)
+            else None
+        ),
+        sensitivity=confusion.sensitivity,
+        specificity=confusion.specificity,
+        accuracy=confusion.accuracy,
+        source=f"train/records/{folder.name}" if folder.parent == RECORDS else folder.name,
+    )
+
+
+def _published_row() -> ArticleRow:
+    n = _KERMANY_SICK + _KERMANY_HEALTHY
+    shares = {
+        "sensitivity": (_KERMANY["sensitivity"], _KERMANY_SICK),
+        "specificity": (_KERMANY["specificity"], _KERMANY_HEALTHY),
+        "accuracy": (_KERMANY["accuracy"], n),
+    }
+    figures = {name: wilson(round(share * k), k) for name, (share, k) in shares.items()}
+    return ArticleRow(
+        name="Inception V3",
+        split="official test",
+        n=n,
+        auroc=None,
+        auroc_degraded=None,
+        source="published: Kermany et al. 2018",
+        **figures,
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return None
+    return found
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            return list(csv.DictReader(stream))
+    except OSError:
+        return []

@@ -1,0 +1,391 @@
+"""What each command of `python -m benchmarks` does: options in, a section and its tables out."""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks import article as article_module
+from benchmarks import check as check_module
+from benchmarks import readme as readme_module
+from benchmarks import scale as scale_module
+from benchmarks.accuracy import measure_accuracy
+from benchmarks.candidates import (
+    Candidate,
+    bundle_candidates,
+    foreign_candidates,
+    parse_pythons,
+)
+from benchmarks.cases import Labels, read_cases
+from benchmarks.compare import compare as compare_sections
+from benchmarks.compare import recommend
+from benchmarks.latency import FULL, SHORT, measure_latency, spread_counts
+from benchmarks.machine import usable_cores
+from benchmarks.peers import LOOPS
+from benchmarks.plots import draw_plots
+from benchmarks.record import (
+    Accuracy,
+    Latency,
+    Results,
+    Section,
+    Stopwatch,
+    Store,
+    read_results,
+    write_file,
+)
+from benchmarks.report import html_report, html_tables, side_by_side
+from benchmarks.startup import measure_startup
+from benchmarks.tables import (
+    Table,
+    accuracy_tables,
+    article_tables,
+    compare_tables,
+    latency_tables,
+    markdown,
+    scale_tables,
+    startup_tables,
+    throughput_tables,
+)
+from benchmarks.throughput import FLOOR, Options, measure_throughput
+from edge_app.bundle import Bundle, load_bundle
+from edge_app.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
+from edge_app.recommend import write_recommendation
+from edge_app.runtimes import RUNTIMES
+
+PEERS = tuple(name for name in LOOPS if name != FLOOR)
+# The short form of the guard: small enough for every `make test`.
+_SHORT_PICTURES = 20
+_SHORT_FILES = 200
+_SHORT_ROUNDS = 5
+_SHORT_STARTS = 7
+_SHORT_PEERS = ("onnxruntime", "litert")
+
+
+def accuracy(options: argparse.Namespace) -> int:
+    """Every format on labelled pictures."""
+    bundle = load_bundle(options.bundle)
+    store = Store(options.out)
+    section = _accuracy(bundle, store, options)
+    _show(accuracy_tables(section, store.results.machine))
+    return _finish(store)
+
+
+def latency(options: argparse.Namespace) -> int:
+    """One inference."""
+    bundle = load_bundle(options.bundle)
+    store = Store(options.out)
+    section = _latency(bundle, store, options)
+    _show(latency_tables(section, store.results.machine))
+    return _finish(store)
+
+
+def throughput(options: argparse.Namespace) -> int:
+    """Files to results."""
+    bundle = load_bundle(options.bundle)
+    _check_peers(options.peers)
+    store = Store(options.out)
+    section = measure_throughput(
+        bundle,
+        options.folder,
+        Options(
+            pictures=options.pictures,
+            files=options.files,
+            rounds=options.rounds,
+            workers=options.workers or _worker_counts(),
+            peers=options.peers,
+            pythons=parse_pythons(options.python),
+            checkpoint=options.checkpoint,
+        ),
+        _watch(options, bundle),
+        lambda section: store.put("throughput", section),
+    )
+    _show(throughput_tables(section, store.results.machine))
+    return _finish(store)
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Accuracy and latency together, and a recommendation."""
+    bundle = load_bundle(options.bundle)
+    store = Store(options.out)
+    hashes = frozenset(model.sha256 for model in bundle.manifest.models)
+    held = None if options.fresh else store.results
+    of_accuracy = _usable(None if held is None else held.accuracy, hashes)
+    of_latency = _usable(None if held is None else held.latency, hashes)
+    if options.data is not None and not isinstance(of_accuracy, Accuracy):
+        of_accuracy = _accuracy(bundle, store, options)
+    if not isinstance(of_latency, Latency):
+        of_latency = _latency(bundle, store, options)
+    labelled = of_accuracy if isinstance(of_accuracy, Accuracy) else None
+    section = compare_sections(labelled, of_latency, _watch(options, bundle))
+    store.put("compare", section)
+    _show(compare_tables(section, store.results.machine))
+    found = recommend(section, bundle, store.results.machine)
+    if found is not None and not options.no_recommendation:
+        print(f"pneumoscope info --recommend reads {write_recommendation(found)}")
+    return _finish(store)
+
+
+def scale(options: argparse.Namespace) -> int:
+    """How cost grows."""
+    bundle = load_bundle(options.bundle)
+    store = Store(options.out)
+    section = scale_module.measure_scale(
+        bundle,
+        _default_candidate(bundle),
+        options.folder,
+        [count for count in scale_module.FILES if count <= options.most_files],
+        [size for size in scale_module.MEGAPIXELS if size <= options.most_megapixels],
+        options.workers or _worker_counts(),
+        _watch(options, bundle),
+        lambda section: store.put("scale", section),
+    )
+    _show(scale_tables(section, store.results.machine))
+    return _finish(store)
+
+
+def startup(options: argparse.Namespace) -> int:
+    """Commands from cold."""
+    bundle = load_bundle(options.bundle)
+    store = Store(options.out)
+    section = measure_startup(
+        bundle.folder,
+        options.file,
+        options.runs,
+        _watch(options, bundle),
+        lambda section: store.put("startup", section),
+    )
+    _show(startup_tables(section, store.results.machine))
+    return _finish(store)
+
+
+def article(options: argparse.Namespace) -> int:
+    """The article's network beside ours."""
+    bundle = load_bundle(options.bundle)
+    store = Store(options.out)
+    records: list[Path] = list(options.records)
+    if options.train is not None:
+        records += article_module.train_records(options.train, options.runs)
+    if not records or options.train is not None:
+        records += article_module.known_records([bundle.manifest.provenance.config])
+    section = article_module.read_article(records, _watch(options, bundle))
+    store.put("article", section)
+    _show(article_tables(section, store.results.machine))
+    return _finish(store)
+
+
+def report(options: argparse.Namespace) -> int:
+    """Tables and report.html of one machine, or of several side by side."""
+    named = _named_results(options.results)
+    path = options.out / "report.html"
+    options.out.mkdir(parents=True, exist_ok=True)
+    if len(named) == 1:
+        (results,) = named.values()
+        write_file(path, html_report(results, draw_plots(results, options.out)).encode())
+    else:
+        tables = side_by_side(named)
+        _show(tables)
+        write_file(path, html_tables(tables).encode())
+    print(f"Report: {path}")
+    return EXIT_OK
+
+
+def check(options: argparse.Namespace) -> int:
+    """What became worse than the landed state."""
+    bundle = load_bundle(options.bundle)
+    short = options.folder is None
+    results = _short_results(bundle) if short else _full_results(bundle, options)
+    now = tuple(check_module.guarded_ratios(results))
+    if options.write:
+        return _write_baseline(now, results.machine.cpu, short=short)
+    baseline = check_module.read_baseline()
+    same_cpu = baseline.cpu == results.machine.cpu
+    verdicts = check_module.judge(baseline.short if short else baseline.full, now)
+    _show([check_module.verdict_table(verdicts, same_cpu=same_cpu)])
+    worse = any(verdict.verdict == "worse" for verdict in verdicts)
+    failed = worse and same_cpu and not options.report_only
+    return EXIT_SOME_FAILED if failed else EXIT_OK
+
+
+def readme(options: argparse.Namespace) -> int:
+    """The documents' tables from the committed results."""
+    results = read_results(readme_module.RESULTS)
+    if not options.check:
+        for name in readme_module.write_documents(results):
+            print(f"{name}: tables filled in")
+        return EXIT_OK
+    hashes = frozenset(model.sha256 for model in load_bundle().manifest.models)
+    for name in readme_module.stale_documents(results):
+        print(f"{name}: its tables are not those of results.json: python -m benchmarks readme")
+    for name in readme_module.other_models(results, hashes):
+        print(f"results.json: {name} was measured on another model than the one that ships")
+    stale = readme_module.stale_documents(results) or readme_module.other_models(results, hashes)
+    return EXIT_SOME_FAILED if stale else EXIT_OK
+
+
+def _accuracy(bundle: Bundle, store: Store, options: argparse.Namespace) -> Accuracy:
+    labels = Labels(options.positive, options.negative, options.label_column)
+    cases = read_cases(options.data, labels, root=options.root, part=options.part)
+    return measure_accuracy(
+        bundle,
+        _candidates(bundle, options),
+        cases,
+        options.name or options.data.name,
+        _watch(options, bundle),
+        lambda section: store.put("accuracy", section),
+    )
+
+
+def _latency(bundle: Bundle, store: Store, options: argparse.Namespace) -> Latency:
+    effort = replace(FULL, runs=options.runs, max_s=options.seconds)
+    section = measure_latency(
+        _candidates(bundle, options),
+        options.threads or tuple(sorted({1, usable_cores()})),
+        effort,
+        _watch(options, bundle),
+        lambda section: store.put("latency", section),
+    )
+    section = replace(section, rows=spread_counts(section.rows))
+    store.put("latency", section)
+    return section
+
+
+def _candidates(bundle: Bundle, options: argparse.Namespace) -> list[Candidate]:
+    pythons = parse_pythons(options.python)
+    known = {engine.name for engine in RUNTIMES}
+    unknown = set(options.runtime or ()) - known
+    if unknown:
+        raise UsageError(f"no runtime {unknown.pop()!r}; there are: {', '.join(sorted(known))}")
+    found = bundle_candidates(bundle, options.runtime, pythons)
+    for model, description in options.model:
+        found += foreign_candidates(model, description, options.runtime, pythons)
+    return found
+
+
+def _default_candidate(bundle: Bundle) -> Candidate:
+    """The first candidate whose runtime is installed here."""
+    installed = {engine.name for engine in RUNTIMES if engine.is_installed}
+    for candidate in bundle_candidates(bundle):
+        if candidate.runtime in installed:
+            return candidate
+    raise UsageError("no runtime is installed: pip install 'pneumoscope[litert]'")
+
+
+def _usable(section: Section | None, hashes: frozenset[str]) -> Section | None:
+    """A section that is whole and about these very model files."""
+    if not isinstance(section, Accuracy | Latency) or not section.taken.complete:
+        return None
+    entrants = [row.entrant for row in section.rows if row.entrant.name == _of_bundle(row.entrant)]
+    return section if all(entrant.model_sha256 in hashes for entrant in entrants) else None
+
+
+def _of_bundle(entrant: object) -> str:
+    """The name that the entrant would have as one of the bundle's own files."""
+    return f"{entrant.recipe} {entrant.runtime}"  # type: ignore[attr-defined]
+
+
+def _short_results(bundle: Bundle) -> Results:
+    """The guard's short form: phantoms, few rounds, no Keras."""
+    with tempfile.TemporaryDirectory(prefix="pneumoscope-") as scratch:
+        folder = Path(scratch) / "phantoms"
+        folder.mkdir()
+        for index in range(_SHORT_PICTURES):
+            scale_module.write_phantom(folder / f"{index:02d}.jpg", 1.2, seed=index)
+        store = Store(Path(scratch) / "out")
+        watch = Stopwatch("python -m benchmarks check", bundle.manifest.model_id)
+        wanted = Options(
+            pictures=_SHORT_PICTURES,
+            files=_SHORT_FILES,
+            rounds=_SHORT_ROUNDS,
+            workers=(usable_cores(),),
+            peers=_SHORT_PEERS,
+            pythons={},
+            checkpoint=None,
+        )
+        measure_throughput(bundle, folder, wanted, watch, lambda s: store.put("throughput", s))
+        measure_latency(
+            bundle_candidates(bundle), (1,), SHORT, watch, lambda s: store.put("latency", s)
+        )
+        _startup_where_possible(bundle, _SHORT_STARTS, watch, store)
+        return store.results
+
+
+def _full_results(bundle: Bundle, options: argparse.Namespace) -> Results:
+    with tempfile.TemporaryDirectory(prefix="pneumoscope-") as scratch:
+        store = Store(Path(scratch))
+        watch = Stopwatch(options.again, bundle.manifest.model_id)
+        pythons = parse_pythons(options.python)
+        wanted = Options(
+            pictures=100,
+            files=2000,
+            rounds=7,
+            workers=(usable_cores(),),
+            peers=PEERS,
+            pythons=pythons,
+            checkpoint=options.checkpoint,
+        )
+        measure_throughput(
+            bundle, options.folder, wanted, watch, lambda s: store.put("throughput", s)
+        )
+        candidates = bundle_candidates(bundle, None, pythons)
+        measure_latency(candidates, (1,), FULL, watch, lambda s: store.put("latency", s))
+        _startup_where_possible(bundle, 20, watch, store)
+        return store.results
+
+
+def _startup_where_possible(bundle: Bundle, runs: int, watch: Stopwatch, store: Store) -> None:
+    if sys.platform != "win32":
+        measure_startup(bundle.folder, None, runs, watch, lambda s: store.put("startup", s))
+
+
+def _write_baseline(now: tuple[check_module.Guarded, ...], cpu: str, *, short: bool) -> int:
+    """Make these ratios the landed state; the other form's stay if they are of this processor."""
+    try:
+        held = check_module.read_baseline()
+        kept = (held.full, held.short) if held.cpu == cpu else ((), ())
+    except UsageError:
+        kept = ((), ())
+    full, brief = (kept[0], now) if short else (now, kept[1])
+    baseline = check_module.Baseline(1, cpu, full, brief)
+    write_file(check_module.BASELINE, check_module.baseline_json(baseline))
+    print(f"{check_module.BASELINE}: {len(now)} ratios written")
+    return EXIT_OK
+
+
+def _named_results(paths: Sequence[Path]) -> dict[str, Results]:
+    """Results by a short name: the file's, its folder's, or the whole path where those repeat."""
+    for name_of in (lambda p: p.stem, lambda p: p.resolve().parent.name, str):
+        names = [name_of(path) for path in paths]
+        if len(set(names)) == len(names):
+            break
+    return dict(zip(names, map(read_results, paths), strict=True))
+
+
+def _check_peers(names: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in PEERS]
+    if unknown:
+        raise UsageError(f"no peer {unknown[0]!r}; there are: {', '.join(PEERS)}")
+
+
+def _worker_counts() -> tuple[int, ...]:
+    """1, 2, 4, ... and all cores."""
+    cores = usable_cores()
+    return tuple(sorted({2**k for k in range(cores.bit_length()) if 2**k <= cores} | {cores}))
+
+
+def _watch(options: argparse.Namespace, bundle: Bundle) -> Stopwatch:
+    return Stopwatch(options.again, bundle.manifest.model_id)
+
+
+def _show(tables: Sequence[Table]) -> None:
+    for table in tables:
+        print(f"\n## {table.title}\n\n{markdown(table)}")
+
+
+def _finish(store: Store) -> int:
+    """Plots and the report beside results.json."""
+    plots = draw_plots(store.results, store.folder)
+    write_file(store.folder / "report.html", html_report(store.results, plots).encode())
+    print(f"Results: {store.path}")
+    return EXIT_OK

@@ -1,0 +1,114 @@
+"""Starts worker processes and reads their answers; ends them when the caller is interrupted.
+
+A request (a dict) enters, parsed messages leave. A worker that dies or answers with a failure
+raises `WorkerError` with what it said last.
+"""
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+_LAST_WORDS = 2000
+
+
+class WorkerError(RuntimeError):
+    """A worker could not do its task; `kind` is the class of its error, "" where it died."""
+
+    def __init__(self, message: str, kind: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class Worker:
+    """A running worker process; leaving the context ends it."""
+
+    def __init__(self, interpreter: str, module: str, request: Mapping[str, Any]) -> None:
+        # Closed in __exit__, as the process is ended there.
+        self._log = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [interpreter, "-m", module],
+            cwd=REPOSITORY,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "3"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            encoding="utf-8",
+        )
+        self.send(json.dumps(request))
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def send(self, line: str) -> None:
+        """Write one line to the worker's standard input."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise WorkerError(f"the worker died: {self._last_words()}") from error
+
+    def receive(self) -> dict[str, Any]:
+        """The next message.
+
+        Raises:
+            WorkerError: the worker failed or died.
+        """
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            code = self._process.wait()
+            raise WorkerError(f"the worker died with status {code}: {self._last_words()}")
+        message: dict[str, Any] = json.loads(line)
+        if "failed" in message:
+            raise WorkerError(message["failed"]["message"], message["failed"]["kind"])
+        return message
+
+    def messages(self) -> Iterator[dict[str, Any]]:
+        """Messages up to and including `done`."""
+        while True:
+            message = self.receive()
+            yield message
+            if "done" in message:
+                return
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                try:
+                    stream.close()
+                except BrokenPipeError:
+                    continue
+        self._log.close()
+
+    def _last_words(self) -> str:
+        self._process.wait()
+        self._log.seek(0)
+        lines = [line.strip() for line in self._log.read()[-_LAST_WORDS:].splitlines()]
+        return next((line for line in reversed(lines) if line), "it said nothing")
+
+
+def run_worker(
+    interpreter: str, request: Mapping[str, Any], module: str = "benchmarks.worker"
+) -> Iterator[dict[str, Any]]:
+    """Start a worker for one request and hand on its messages."""
+    with Worker(interpreter, module, request) as worker:
+        yield from worker.messages()

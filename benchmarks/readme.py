@@ -1,0 +1,75 @@
+"""The tables of README.md and docs/ come from the committed `benchmarks/results.json`.
+
+A document holds `<!-- benchmarks:NAME -->` and `<!-- /benchmarks:NAME -->`; what stands between
+them is the table of that name. `fill` replaces it; a document is stale where that changes
+anything, or where the figures belong to a model that the shipped bundle no longer holds.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.processes import REPOSITORY
+from benchmarks.record import Results
+from benchmarks.tables import Table, all_tables, markdown
+from edge_app.errors import UsageError
+
+RESULTS = REPOSITORY / "benchmarks" / "results.json"
+DOCUMENTS = ("README.md", "docs/benchmarks.md")
+_BLOCK = re.compile(
+    r"(<!-- benchmarks:(?P<name>[a-z_]+) -->\n)(?P<body>.*?)(<!-- /benchmarks:(?P=name) -->)",
+    re.DOTALL,
+)
+
+
+def fill(text: str, results: Results) -> str:
+    """The document with every marked table replaced.
+
+    Raises:
+        UsageError: a marker names a table that does not exist.
+    """
+    tables = {table.name: table for table in all_tables(results)}
+    return _BLOCK.sub(lambda match: _block(match, tables), text)
+
+
+def stale_documents(results: Results, root: Path = REPOSITORY) -> list[str]:
+    """Documents whose tables are not those of the results."""
+    return [
+        name
+        for name in DOCUMENTS
+        if (root / name).is_file() and fill(_read(root / name), results) != _read(root / name)
+    ]
+
+
+def other_models(results: Results, hashes: frozenset[str]) -> list[str]:
+    """Sections whose figures belong to model files other than those with these hashes."""
+    found = []
+    for name in ("accuracy", "latency", "compare"):
+        section = getattr(results, name)
+        if section is None:
+            continue
+        measured = [row.entrant for row in section.rows if not row.entrant.missing]
+        if any(entrant.model_sha256 not in hashes for entrant in measured):
+            found.append(name)
+    return found
+
+
+def write_documents(results: Results, root: Path = REPOSITORY) -> list[str]:
+    """Fill in every document; returns the names of those that changed."""
+    changed = stale_documents(results, root)
+    for name in changed:
+        path = root / name
+        path.write_text(fill(_read(path), results), encoding="utf-8")
+    return changed
+
+
+def _block(match: "re.Match[str]", tables: Mapping[str, Table]) -> str:
+    name = match["name"]
+    if name not in tables:
+        known = ", ".join(tables)
+        raise UsageError(f"benchmarks:{name}: results.json has no such table; there are: {known}")
+    return f"{match[1]}{markdown(tables[name])}{match[4]}"
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")

@@ -1,0 +1,415 @@
+"""From a folder of files to results, ours beside the loops that people write and the floor.
+
+A folder, a bundle and contenders enter, a `Throughput` leaves. All contenders take the same
+pictures in the same run, one pass after another in a rotating order, so that what else the machine
+does meets all of them; what is compared is the ratio within each round, with its spread.
+
+What is charged: ours is the whole command, from the start of Python over loading the model to the
+last byte on the disk; a peer only its loop, in a warm process. The floor is what no program of
+this model on this machine can leave out: entropy decoding and one inference, divided by the cores.
+"""
+
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from benchmarks.candidates import Candidate, bundle_candidates
+from benchmarks.cases import Labels, list_pictures
+from benchmarks.machine import Sensors, read_sensors, usable_cores
+from benchmarks.memory import TreeMemory
+from benchmarks.processes import REPOSITORY, Worker, WorkerError
+from benchmarks.progress import progress
+from benchmarks.record import ContenderRow, Stopwatch, Throughput
+from edge_app import metrics
+from edge_app.bundle import Bundle, ModelFormat
+from edge_app.codec import encode
+from edge_app.errors import NoInputError
+from edge_app.results import read_results
+
+Save = Callable[[Throughput], None]
+FLOOR = "floor"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to measure.
+
+    Attributes:
+        pictures: at most so many of the folder, evenly spread.
+        files: ours scores so many, the same pictures under several names, so that its start is
+            the share of the time that it has in a clinic's day and not more.
+        rounds: passes of each contender that count; one more, before, warms up.
+        workers: numbers of workers for ours; the largest is what ratios are taken with.
+        peers: names of `peers.LOOPS`.
+        pythons: interpreters of other environments, by runtime.
+        checkpoint: Keras model for the Keras loop, None for the untrained architecture.
+    """
+
+    pictures: int
+    files: int
+    rounds: int
+    workers: tuple[int, ...]
+    peers: tuple[str, ...]
+    pythons: Mapping[str, str]
+    checkpoint: Path | None
+
+
+@dataclass(slots=True)
+class Contender:
+    """A row in the making, and how to run one pass of it."""
+
+    row: ContenderRow
+    run: Callable[[], "Pass"]
+    seconds: list[float] = field(default_factory=list)
+
+    def finished_row(self) -> ContenderRow:
+        return replace(self.row, seconds=tuple(self.seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What one pass gave: its wall time, a score for each picture, parts of the time."""
+
+    seconds: float
+    scores: tuple[float, ...] | None = None
+    parts_ms: Mapping[str, float] | None = None
+    peak_memory_mb: float | None = None
+
+
+_WHAT = {
+    "keras": "Keras load_img and predict in a loop",
+    "onnxruntime": "Pillow and ONNX Runtime float32 in a loop",
+    "openvino": "Pillow and OpenVINO float32 in a loop",
+    "litert": "Pillow and LiteRT in a loop",
+    "tflite-runtime": "Pillow and tflite-runtime in a loop",
+    FLOOR: "entropy decoding and inference, one core",
+}
+
+
+def measure_throughput(
+    bundle: Bundle, folder: Path, options: Options, watch: Stopwatch, save: Save
+) -> Throughput:
+    """Run all contenders; `save` is called after each round.
+
+    Raises:
+        NoInputError: the folder holds no picture.
+    """
+    pictures = choose_pictures(folder, options.pictures)
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pneumoscope-")))
+        links = link_pictures(pictures, scratch / "in", options.files)
+        run = _Run(bundle, folder, pictures, options, watch, read_sensors())
+        contenders = [
+            *_our_contenders(bundle, links, scratch, options, pictures),
+            *(_peer(name, stack, bundle, pictures, options) for name in (*options.peers, FLOOR)),
+        ]
+        return _rounds(run, contenders, save)
+
+
+def choose_pictures(folder: Path, most: int) -> list[Path]:
+    """At most `most` pictures of a folder, evenly spread over the order of their names.
+
+    Raises:
+        NoInputError: there are none.
+    """
+    found = list_pictures(folder)
+    if not found:
+        raise NoInputError(f"{folder}: no PNG, JPEG, TIFF, BMP, WebP or DICOM file in it")
+    if len(found) <= most:
+        return found
+    return [found[index * len(found) // most] for index in range(most)]
+
+
+def link_pictures(pictures: Sequence[Path], folder: Path, files: int) -> Path:
+    """Put pictures under `files` (at least one each) names into a folder, as links where allowed.
+
+    A picture's own folder is kept, since it may be its class.
+    """
+    copies = max(1, round(files / len(pictures)))
+    for copy in range(copies):
+        for index, picture in enumerate(pictures):
+            name = f"{copy:04d}_{index:05d}{picture.suffix}"
+            target = folder / picture.parent.name / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                target.symlink_to(picture.resolve())
+            except OSError:  # Windows without the privilege
+                shutil.copyfile(picture, target)
+    return folder
+
+
+def median_megapixels(pictures: Sequence[Path]) -> float:
+    """Median size of pictures that Pillow can open, 0 where it opens none."""
+    sizes = []
+    for picture in pictures:
+        try:
+            with Image.open(picture) as image:
+                sizes.append(image.width * image.height / 1e6)
+        except OSError:
+            continue
+    return statistics.median(sizes) if sizes else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What all rows of a section share."""
+
+    bundle: Bundle
+    folder: Path
+    pictures: Sequence[Path]
+    options: Options
+    watch: Stopwatch
+    before: Sensors
+
+    def section(
+        self,
+        contenders: Sequence[Contender],
+        parts: Sequence[Mapping[str, float]],
+        *,
+        complete: bool,
+    ) -> Throughput:
+        names = list(parts[0]) if parts else []
+        return Throughput(
+            taken=self.watch.taken(complete=complete),
+            data=self.folder.name,
+            pictures=len(self.pictures),
+            megapixels=round(median_megapixels(self.pictures), 3),
+            ours=our_name(max(self.options.workers)),
+            floor=FLOOR,
+            floor_parts_ms={n: statistics.median(part[n] for part in parts) for n in names},
+            cores=usable_cores(),
+            before=self.before,
+            after=read_sensors(),
+            rows=tuple(contender.finished_row() for contender in contenders),
+        )
+
+
+def _rounds(run: _Run, contenders: Sequence[Contender], save: Save) -> Throughput:
+    """Interleaved passes: in round r the r-th contender begins."""
+    runners = [contender for contender in contenders if not contender.row.missing]
+    rounds = run.options.rounds
+    parts: list[Mapping[str, float]] = []
+    section = run.section(contenders, parts, complete=False)
+    with progress("throughput", (rounds + 1) * len(runners), "passes") as bar:
+        for number in range(rounds + 1):
+            start = number % max(1, len(runners))
+            for position, contender in enumerate([*runners[start:], *runners[:start]]):
+                done = contender.run()
+                bar.at(number * len(runners) + position + 1)
+                if number == 0:
+                    contender.row = _with_first_pass(contender.row, done, run.pictures)
+                    continue
+                contender.seconds.append(done.seconds)
+                if done.parts_ms is not None:
+                    parts.append(done.parts_ms)
+            if number:
+                section = run.section(contenders, parts, complete=number == rounds)
+                save(section)
+    return section
+
+
+def _with_first_pass(row: ContenderRow, first: Pass, pictures: Sequence[Path]) -> ContenderRow:
+    """The warm-up pass is not timed; it tells the memory and whether the scores are any good."""
+    auroc = None if first.scores is None else _auroc(first.scores, pictures)
+    return replace(row, auroc=auroc, peak_memory_mb=first.peak_memory_mb)
+
+
+def _auroc(scores: Sequence[float], pictures: Sequence[Path]) -> float | None:
+    labels = [Labels().number(picture.parent.name) for picture in pictures]
+    pairs = [(lab, s) for lab, s in zip(labels, scores, strict=True) if lab is not None]
+    try:
+        return metrics.auroc([label for label, _ in pairs], [score for _, score in pairs])
+    except ValueError:  # no classes here
+        return None
+
+
+def our_name(workers: int) -> str:
+    """Name of our own row."""
+    return f"pneumoscope batch, {workers} worker{'s' if workers != 1 else ''}"
+
+
+def _our_contenders(
+    bundle: Bundle, links: Path, scratch: Path, options: Options, pictures: Sequence[Path]
+) -> Iterator[Contender]:
+    files = len(list_pictures(links))
+    for workers in options.workers:
+        row = ContenderRow(
+            name=our_name(workers),
+            what="the whole command, start and writing included",
+            workers=workers,
+            images=files,
+            versions={},
+            missing="",
+            auroc=None,
+            peak_memory_mb=None,
+            seconds=(),
+        )
+        yield Contender(row, _OurPass(bundle.folder, links, scratch, workers, len(pictures)))
+
+
+class _OurPass:
+    """Runs `pneumoscope batch` once; the first time under watch for its memory."""
+
+    def __init__(
+        self, bundle: Path, links: Path, scratch: Path, workers: int, pictures: int
+    ) -> None:
+        self._out = scratch / f"out-{workers}"
+        self._command = batch_command(bundle, links, self._out, workers)
+        self._pictures = pictures
+        self._watched = False
+
+    def __call__(self) -> Pass:
+        peak = None
+        if not self._watched:
+            seconds, peak = run_watched(self._command)
+            self._watched = True
+        else:
+            seconds = run_timed(self._command)
+        scores = _scores_by_picture(self._out, self._pictures)
+        shutil.rmtree(self._out)
+        return Pass(seconds, scores, None, peak)
+
+
+def batch_command(bundle: Path, folder: Path, out: Path, workers: int) -> list[str]:
+    """The command line of a folder run with this interpreter."""
+    return [
+        *(sys.executable, "-m", "edge_app", "batch", str(folder), "-o", str(out)),
+        *("--bundle", str(bundle.resolve()), "--threads", "1", "--workers", str(workers)),
+    ]
+
+
+def run_timed(command: Sequence[str]) -> float:
+    """Wall seconds of a command that must end well.
+
+    Raises:
+        WorkerError: it did not; its last line says why.
+    """
+    started = time.perf_counter()
+    with _start(command) as process:
+        _, text = process.communicate()
+        seconds = time.perf_counter() - started
+        _check_ended_well(process.returncode, text)
+    return seconds
+
+
+def run_watched(command: Sequence[str]) -> tuple[float, float | None]:
+    """The same, and the peak memory of the command with its children in 10^6 bytes."""
+    started = time.perf_counter()
+    with _start(command) as process, TreeMemory(process.pid) as memory:
+        _, text = process.communicate()
+        seconds = time.perf_counter() - started
+        _check_ended_well(process.returncode, text)
+    return seconds, memory.peak_mb
+
+
+def _start(command: Sequence[str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
+
+
+def _check_ended_well(code: int, text: str) -> None:
+    # 1: some files could not be read, which is an answer too.
+    if code not in (0, 1):
+        last = next((line for line in reversed(text.splitlines()) if line.strip()), "")
+        raise WorkerError(f"pneumoscope batch ended with status {code}: {last}")
+
+
+def _scores_by_picture(out: Path, pictures: int) -> tuple[float, ...] | None:
+    """Raw scores of the first copy of each picture, in their order; None if one has none."""
+    scores: dict[int, float] = {}
+    _, rows = read_results(out / "results.jsonl")
+    for row in rows:
+        copy, _, index = Path(row.file).stem.partition("_")
+        if int(copy) == 0 and row.raw_score is not None:
+            scores[int(index)] = row.raw_score
+    if len(scores) < pictures:
+        return None
+    return tuple(scores[index] for index in range(pictures))
+
+
+def _peer(
+    name: str, stack: ExitStack, bundle: Bundle, pictures: Sequence[Path], options: Options
+) -> Contender:
+    row = ContenderRow(
+        name=name,
+        what=_WHAT[name],
+        workers=1,
+        images=len(pictures),
+        versions={},
+        missing="",
+        auroc=None,
+        peak_memory_mb=None,
+        seconds=(),
+    )
+    try:
+        request = _request(name, bundle, pictures, options)
+        python = options.pythons.get(name, sys.executable)
+        worker = stack.enter_context(Worker(python, "benchmarks.peers", request))
+        ready = worker.receive()["ready"]
+    except WorkerError as error:
+        return Contender(replace(row, missing=str(error)), _never)
+    return Contender(replace(row, versions=ready["versions"]), lambda: _peer_pass(worker))
+
+
+def _never() -> Pass:
+    raise AssertionError("a contender that is missing does not run")
+
+
+def _peer_pass(worker: Worker) -> Pass:
+    worker.send("go")
+    answer = worker.receive()["pass"]
+    scores = answer["scores"]
+    return Pass(
+        seconds=answer["seconds"],
+        scores=None if scores is None else tuple(scores),
+        parts_ms=answer.get("parts_ms"),
+        peak_memory_mb=answer["peak_memory_mb"],
+    )
+
+
+def _request(
+    name: str, bundle: Bundle, pictures: Sequence[Path], options: Options
+) -> dict[str, Any]:
+    manifest = bundle.manifest
+    wanted: ModelFormat = "onnx" if name in ("onnxruntime", "openvino") else "tflite"
+    model = bundle.model(wanted)
+    return {
+        "loop": name,
+        "files": [str(picture.resolve()) for picture in pictures],
+        "threads": usable_cores(),
+        "model": None if model is None else str(bundle.path(model.file).resolve()),
+        "input": manifest.input.name,
+        "logit": manifest.outputs.logit,
+        "height": manifest.preprocess.height,
+        "width": manifest.preprocess.width,
+        "checkpoint": None if options.checkpoint is None else str(options.checkpoint.resolve()),
+        "config": manifest.provenance.config,
+        "candidate": encode(_our_candidate(bundle)) if name == FLOOR else None,
+    }
+
+
+def _our_candidate(bundle: Bundle) -> Candidate:
+    """The model and runtime that `pneumoscope batch` picks here."""
+    from edge_app.runtimes import open_runtime
+
+    opened = open_runtime(bundle)
+    for candidate in bundle_candidates(bundle):
+        if (candidate.model, candidate.runtime) == (opened.model, opened.name):
+            return candidate
+    raise AssertionError("an open runtime is one of the bundle's candidates")

@@ -1,0 +1,132 @@
+"""Times become figures: percentiles of latencies, ratios of interleaved passes.
+
+Seconds or microseconds enter, `Percentiles` and `Ratio`s leave. Standard library only.
+"""
+
+import math
+import statistics
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge_app.intervals import binomial_cdf
+
+# Two-sided 95% quantiles of Student's t by degrees of freedom; above, the normal one is near.
+_T95 = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
+)  # fmt: skip
+_T95_BEYOND = 2.05
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """Of single-stream latencies, in milliseconds.
+
+    Attributes:
+        n: runs, after the warm-up.
+        p50, p90, p99: the smallest latency that at least so many of 100 runs do not exceed.
+        p90_bound: in the manner of MLPerf's early stopping: an upper bound of the true percentile
+            with 99% confidence from the order statistics of n independent runs (mlcommons
+            inference_rules.adoc, appendix early stopping); None below 44 runs.
+        max: the slowest run.
+    """
+
+    n: int
+    p50: float
+    p90: float
+    p90_bound: float | None
+    p99: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """How many times `a` is `b`, from passes that ran interleaved.
+
+    Attributes:
+        value: geometric mean of the rounds' ratios.
+        low, high: 95% interval of it (Student's t on the logarithms, rounds independent); the
+            value itself where there was one round only.
+        least, most: of the rounds.
+        rounds: pairs of passes.
+    """
+
+    value: float
+    low: float
+    high: float
+    least: float
+    most: float
+    rounds: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
+def percentiles(latencies_us: Sequence[float]) -> Percentiles:
+    """Summarize latencies in microseconds.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if not latencies_us:
+        raise ValueError("percentiles need at least one run")
+    ordered = sorted(latencies_us)
+    bound = early_stopping_rank(len(ordered), 0.90, 0.99)
+    return Percentiles(
+        n=len(ordered),
+        p50=_nearest_rank(ordered, 0.50) / 1000,
+        p90=_nearest_rank(ordered, 0.90) / 1000,
+        p90_bound=None if bound is None else ordered[bound - 1] / 1000,
+        p99=_nearest_rank(ordered, 0.99) / 1000,
+        max=ordered[-1] / 1000,
+    )
+
+
+def early_stopping_rank(n: int, share: float, confidence: float) -> int | None:
+    """Rank (from 1) of the order statistic that bounds a percentile from above.
+
+    The smallest k with P(Binomial(n, share) < k) >= confidence: then at least k runs would lie
+    below the true percentile too rarely for it to be larger than the k-th. None where even the
+    slowest of n runs does not bound it.
+    """
+    rank = bisect_left(
+        range(1, n + 1), True, key=lambda k: binomial_cdf(k - 1, n, share) >= confidence
+    )
+    return rank + 1 if rank < n else None
+
+
+def ratio(a: Sequence[float], b: Sequence[float]) -> Ratio:
+    """Ratio a / b of paired passes: a[i] and b[i] ran in the same round.
+
+    Raises:
+        ValueError: no pair, unequal numbers, or a time that is not positive.
+    """
+    if not a or len(a) != len(b):
+        raise ValueError(f"a ratio needs pairs of passes, not {len(a)} and {len(b)}")
+    if min(*a, *b) <= 0:
+        raise ValueError("a time must be positive")
+    logs = [math.log(x / y) for x, y in zip(a, b, strict=True)]
+    center = statistics.fmean(logs)
+    half = 0.0
+    if len(logs) > 1:
+        error = statistics.stdev(logs) / math.sqrt(len(logs))
+        half = _t95(len(logs) - 1) * error
+    return Ratio(
+        value=math.exp(center),
+        low=math.exp(center - half),
+        high=math.exp(center + half),
+        least=math.exp(min(logs)),
+        most=math.exp(max(logs)),
+        rounds=len(logs),
+    )
+
+
+def _t95(degrees: int) -> float:
+    return _T95[degrees - 1] if degrees <= len(_T95) else _T95_BEYOND
+
+
+def _nearest_rank(ordered: Sequence[float], share: float) -> float:
+    """The smallest value that at least `share` of the values do not exceed."""
+    # 0.9 * 10 is 9.000000000000002 in some orders of rounding: the guard keeps rank 9.
+    return ordered[max(1, math.ceil(share * len(ordered) - 1e-9)) - 1]

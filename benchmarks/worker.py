@@ -1,0 +1,217 @@
+"""A process of its own for one candidate: so that memory, load time and crashes are its alone.
+
+    python -m benchmarks.worker       (started by `benchmarks.processes`, never by hand)
+
+One JSON request enters on the first line of standard input; JSON lines leave on standard output:
+`ready`, then progress, then `done` or `failed`. Runs in any environment with the edge app's
+dependencies, such as the old Python that `tflite-runtime` needs.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.candidates import Candidate
+from benchmarks.machine import EnergyMeter
+from benchmarks.memory import peak_memory_mb
+from edge_app.codec import decode
+from edge_app.errors import InputError, PneumoscopeError
+from edge_app.image import Radiograph, read_image
+from edge_app.phantom import Phantom, draw_phantom
+from edge_app.preprocess import PreprocessSpec, preprocess
+from edge_app.runtimes import Runtime, open_runtime
+from edge_app.screener import Screener
+
+PROGRESS_EVERY_S = 0.5
+_DISTINCT_INPUTS = 8
+
+
+def main() -> int:
+    """Answer the one request of this process."""
+    # Ctrl-C reaches the whole process group; the parent decides what ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    channel = private_stdout()
+    request = json.loads(sys.stdin.readline())
+    try:
+        for message in TASKS[request["task"]](request):
+            print(json.dumps(message), file=channel, flush=True)
+    except PneumoscopeError as error:
+        failure = {"failed": {"kind": type(error).__name__, "message": str(error)}}
+        print(json.dumps(failure), file=channel, flush=True)
+    return 0
+
+
+def score(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Score files one after another, as `pneumoscope score` would."""
+    candidate = decode(Candidate, request["candidate"])
+    bundle = candidate.open_bundle()
+    runtime = open_runtime(bundle, candidate.runtime, candidate.threads)
+    screener = None if candidate.foreign is not None else Screener(bundle, runtime)
+    yield {"ready": _identity(runtime)}
+    for index, file in enumerate(request["files"]):
+        row = _score_file(Path(file), runtime, screener, bundle.manifest.preprocess)
+        yield {"row": {"index": index, **row}}
+    yield {"done": {"peak_memory_mb": peak_memory_mb()}}
+
+
+def latency(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Single stream: one inference after another, each timed, after a warm-up."""
+    candidate = decode(Candidate, request["candidate"])
+    bundle = candidate.open_bundle()
+    inputs = network_inputs(bundle.manifest.preprocess)
+    started = time.perf_counter()
+    runtime = open_runtime(bundle, candidate.runtime, candidate.threads)
+    loaded = time.perf_counter()
+    runtime.run(inputs[0])
+    first = time.perf_counter()
+    facts = {"load_ms": (loaded - started) * 1e3, "first_ms": (first - loaded) * 1e3}
+    yield {"ready": _identity(runtime) | facts}
+    warmup = _warm_up(runtime, inputs, request["warmup_runs"], request["warmup_s"])
+    samples: list[int] = []
+    with EnergyMeter() as energy:
+        yield from _single_stream(runtime, inputs, request, samples)
+    yield {
+        "done": {
+            "warmup_runs": warmup,
+            # Tenths of a microsecond say nothing; whole ones keep the file small.
+            "samples_us": [round(ns / 1000) for ns in samples],
+            "peak_memory_mb": peak_memory_mb(),
+            "joules": energy.joules,
+            "energy_source": energy.source,
+            "multiply_adds": _multiply_adds(candidate),
+        }
+    }
+
+
+def offline(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """All samples at once: runs its share of them when told to, as fast as it can."""
+    candidate = decode(Candidate, request["candidate"])
+    bundle = candidate.open_bundle()
+    runtime = open_runtime(bundle, candidate.runtime, candidate.threads)
+    inputs = network_inputs(bundle.manifest.preprocess)
+    _warm_up(runtime, inputs, request["warmup_runs"], request["warmup_s"])
+    yield {"ready": _identity(runtime)}
+    sys.stdin.readline()
+    started = time.monotonic()
+    for index in range(request["samples"]):
+        runtime.run(inputs[index % len(inputs)])
+    # CLOCK_MONOTONIC is one clock for all processes of the machine.
+    yield {"done": {"started": started, "ended": time.monotonic()}}
+
+
+TASKS = {"score": score, "latency": latency, "offline": offline}
+
+
+def network_inputs(spec: PreprocessSpec) -> list[npt.NDArray[np.uint8]]:
+    """A few different inputs: phantoms, since what they show does not change the time."""
+    return [preprocess(draw_phantom(Phantom(seed)), spec) for seed in range(_DISTINCT_INPUTS)]
+
+
+def _score_file(
+    path: Path, runtime: Runtime, screener: Screener | None, spec: PreprocessSpec
+) -> dict[str, Any]:
+    started = time.perf_counter()
+    try:
+        radiograph = read_image(path, spec=spec)
+        read = time.perf_counter()
+        row = _score_pixels(radiograph, runtime, screener, spec)
+    except InputError as error:
+        return {"status": "failed", "reason": error.reason, "message": str(error)}
+    ended = time.perf_counter()
+    return row | {
+        "read_ms": (read - started) * 1e3,
+        "total_ms": (ended - started) * 1e3,
+        "groups": _groups(radiograph),
+    }
+
+
+def _score_pixels(
+    radiograph: Radiograph, runtime: Runtime, screener: Screener | None, spec: PreprocessSpec
+) -> dict[str, Any]:
+    if screener is None:
+        outputs = runtime.run(preprocess(radiograph.pixels, spec))
+        return {"status": "scored", "raw_score": outputs.logit, "probability": None}
+    result = screener.score(radiograph)
+    if result.reason is not None:
+        return {"status": "refused", "reason": result.reason.value, "message": result.message}
+    return {
+        "status": "scored",
+        "raw_score": result.raw_score,
+        "probability": result.probability,
+    }
+
+
+def _groups(radiograph: Radiograph) -> dict[str, Any]:
+    """What a DICOM header adds to what the labels know."""
+    facts = radiograph.dicom
+    if facts is None:
+        return {}
+    return {"view": facts.view_position, "age": facts.patient_age_years}
+
+
+def _identity(runtime: Runtime) -> dict[str, Any]:
+    return {
+        "runtime": runtime.name,
+        "version": runtime.version,
+        "notes": list(runtime.notes),
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "numpy": np.__version__,
+    }
+
+
+def _warm_up(
+    runtime: Runtime, inputs: list[npt.NDArray[np.uint8]], runs: int, seconds: float
+) -> int:
+    """Run until both so many runs and so many seconds have passed; returns the runs."""
+    end = time.perf_counter() + seconds
+    done = 0
+    while done < runs or time.perf_counter() < end:
+        runtime.run(inputs[done % len(inputs)])
+        done += 1
+    return done
+
+
+def _single_stream(
+    runtime: Runtime,
+    inputs: list[npt.NDArray[np.uint8]],
+    request: Mapping[str, Any],
+    samples: list[int],
+) -> Iterator[dict[str, Any]]:
+    """Fill `samples` with nanoseconds a run; yields progress between runs, outside of the time."""
+    clock = time.perf_counter_ns
+    end = clock() + int(request["max_s"] * 1e9)
+    shown = clock()
+    while len(samples) < request["runs"] and clock() < end:
+        batch = inputs[len(samples) % len(inputs)]
+        started = clock()
+        runtime.run(batch)
+        ended = clock()
+        samples.append(ended - started)
+        if ended - shown > PROGRESS_EVERY_S * 1e9:
+            shown = ended
+            yield {"progress": len(samples)}
+
+
+def _multiply_adds(candidate: Candidate) -> int | None:
+    from benchmarks.operations import count_multiply_adds
+
+    return count_multiply_adds(candidate.path)
+
+
+def private_stdout() -> TextIO:
+    """The pipe to the parent; what libraries print to file descriptor 1 goes to 2 instead."""
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return channel
+
+
+if __name__ == "__main__":
+    sys.exit(main())
