@@ -1,14 +1,14 @@
 """Pictures decoded once: grey, 8 bits, at most `MAX_SIDE` pixels, in one memory-mapped file.
 
-Labelled samples enter; a `Cache` that gives each picture as a uint8 array leaves. The cache file
-is keyed by the names, sizes and times of the files that it was made from, so a changed folder
-makes a new one.
+Paths enter; a `Cache` that gives each picture as a uint8 array leaves. The cache file is keyed by
+the names, sizes and times of the files that it was made from, so a changed folder makes a new one.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +16,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from edge_app.errors import InputError, StorageError, UnreadableImageError
 from edge_app.image import read_image
 from train.progress import track
 
 MAX_SIDE = 512
+# Decoded ahead of the writer, so that memory stays small however many files there are.
+_CHUNK = 256
+_SHOWN = 5
+
+Picture = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,7 @@ class Cache:
     pixels: npt.NDArray[np.uint8]
     places: dict[str, tuple[int, int, int]]
 
-    def read(self, path: Path) -> npt.NDArray[np.uint8]:
+    def read(self, path: Path) -> Picture:
         """The picture of `path`: (height, width) uint8, bright = dense."""
         offset, height, width = self.places[str(path)]
         return self.pixels[offset : offset + height * width].reshape(height, width)
@@ -44,34 +50,47 @@ def open_cache(paths: Sequence[Path], folder: Path) -> Cache:
     """Open the cache of these pictures in `folder`, and make it first where it is not there.
 
     Raises:
-        edge_app.errors.InputError: a picture cannot be read; the message names it.
+        UnreadableImageError: pictures cannot be read; the message names them.
+        StorageError: the cache cannot be written.
     """
     key = _key(paths)
     index, data = folder / f"{key}.json", folder / f"{key}.u8"
     if not index.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(paths, index, data)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _write(sorted(set(paths)), index, data)
+        except OSError as error:
+            raise StorageError(f"{folder}: the cache cannot be written: {error}") from error
     places = {name: tuple(place) for name, place in json.loads(index.read_text()).items()}
     return Cache(np.memmap(data, np.uint8, "r"), places)
 
 
-def read_grey(path: Path, max_side: int = MAX_SIDE) -> npt.NDArray[np.uint8]:
+def read_grey(path: Path, max_side: int = MAX_SIDE) -> Picture:
     """Decode one picture through the edge's reader: (height, width) uint8, bright = dense."""
-    radiograph = read_image(path)
-    pixels = radiograph.pixels
-    if pixels.dtype != np.uint8:
-        pixels = (pixels.astype(np.float32) * (255 / radiograph.max_value)).astype(np.uint8)
-    image = Image.fromarray(pixels, mode="L")
+    image = Image.fromarray(_eight_bits(read_image(path).pixels), mode="L")
     scale = max_side / max(image.size)
     if scale < 1:
-        size = tuple(max(1, round(side * scale)) for side in image.size)
-        image = image.resize(size, Image.Resampling.BOX)
+        width, height = (max(1, round(side * scale)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.BOX)
     return np.asarray(image)
 
 
+def _eight_bits(pixels: npt.NDArray[np.generic]) -> Picture:
+    """Deeper pictures become 8 bits from their darkest to their brightest value.
+
+    Preprocessing undoes any linear change of grey values, so nothing but rounding is lost; a
+    12-bit picture in a 16-bit file scaled by 65535 would keep 4 bits.
+    """
+    if pixels.dtype == np.uint8:
+        return pixels
+    values = pixels.astype(np.float32)
+    values -= values.min()
+    return np.rint(values * (255 / max(1.0, float(values.max())))).astype(np.uint8)
+
+
 def _key(paths: Sequence[Path]) -> str:
-    digest = hashlib.sha256(f"{MAX_SIDE}".encode())
-    for path in sorted(paths):
+    digest = hashlib.sha256(f"{MAX_SIDE} v2".encode())
+    for path in sorted(set(paths)):
         status = path.stat()
         digest.update(f"{path}\t{status.st_size}\t{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:20]
@@ -80,15 +99,43 @@ def _key(paths: Sequence[Path]) -> str:
 def _write(paths: Sequence[Path], index: Path, data: Path) -> None:
     places: dict[str, tuple[int, int, int]] = {}
     offset = 0
-    partial = data.with_suffix(".partial")
-    with partial.open("wb") as file:
-        for path in track(sorted(set(paths)), "decode"):
-            picture = read_grey(path)
-            file.write(picture.tobytes())
-            places[str(path)] = (offset, *picture.shape)
-            offset += picture.size
-    os.replace(partial, data)
+    unreadable: list[InputError] = []
+    # The process id keeps two runs that fill one folder out of each other's files.
+    partial = data.with_suffix(f".{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            for path, picture in track(_decoded(paths), "decode", len(paths)):
+                if isinstance(picture, InputError):
+                    unreadable.append(picture)
+                    continue
+                file.write(picture.tobytes())
+                places[str(path)] = (offset, *picture.shape)
+                offset += picture.size
+        if unreadable:
+            shown = "; ".join(str(error) for error in unreadable[:_SHOWN])
+            raise UnreadableImageError(
+                f"{len(unreadable)} of {len(paths)} pictures cannot be read: {shown}; remove or "
+                "replace them"
+            )
+        os.replace(partial, data)
+    finally:
+        partial.unlink(missing_ok=True)
     # The index comes last: where it stands, the data is whole.
-    partial = index.with_suffix(".partial")
+    partial = index.with_suffix(f".{os.getpid()}.partial")
     partial.write_text(json.dumps(places))
     os.replace(partial, index)
+
+
+def _decoded(paths: Sequence[Path]) -> Iterator[tuple[Path, Picture | InputError]]:
+    """Each path with its picture or the reason why there is none, in order."""
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(paths), _CHUNK):
+            chunk = paths[start : start + _CHUNK]
+            yield from zip(chunk, pool.map(_try_read, chunk), strict=True)
+
+
+def _try_read(path: Path) -> Picture | InputError:
+    try:
+        return read_grey(path)
+    except InputError as error:
+        return error

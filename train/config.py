@@ -1,7 +1,8 @@
 """A training run as data: a TOML file becomes one frozen `Config`, strictly.
 
 An unknown or missing key, or a value of another kind, is a `ConfigError` before any time is
-spent. A comment at the head of each file gives its command, hardware, run time and result.
+spent; so this module imports no Keras. A comment at the head of each file gives its command,
+hardware, run time and result.
 """
 
 import tomllib
@@ -12,9 +13,10 @@ from typing import Literal
 from edge_app.codec import CodecError, decode
 from edge_app.preprocess import PreprocessSpec
 from train.degrade import DegradeSpec
-from train.network import NetworkSpec
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
+# A table that a file may leave out; TOML has no null.
+_OPTIONAL_TABLES = ("network", "seed_cnn", "degrade", "distill")
 
 
 class ConfigError(ValueError):
@@ -23,16 +25,83 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class SplitSpec:
-    """Which part is held out: one of `folds` patient-wise parts, or a share of images.
+    """Which part is held out.
 
     Attributes:
-        unit: "patient", or "image" as the article did (leaks patients; only for comparison).
-        folds, fold: the validation part is part `fold` of `folds`; by image, a share 1/folds.
+        unit: "patient"; "given" takes the data's own train and validation folders or column;
+            "image" is what the article did (leaks patients; only for comparison).
+        folds, fold: the validation part is part `fold` of `folds`; by image, a share 1/folds;
+            without meaning for a given split.
     """
 
-    unit: Literal["patient", "image"]
+    unit: Literal["patient", "image", "given"]
     folds: int
     fold: int
+
+    def __post_init__(self) -> None:
+        if self.folds < 2 or not 0 <= self.fold < self.folds:
+            raise ValueError(f"fold {self.fold} of {self.folds} does not exist")
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """Size of an EfficientNet-Lite (train.network).
+
+    Attributes:
+        height, width: input size in pixels.
+        width_multiplier, depth_multiplier: Lite0 is 1.0 and 1.0, Lite1 1.0 and 1.1, Lite2 1.1
+            and 1.2. Stem and head keep their size in the published variants.
+        head_channels: channels of the last feature map, which is also the embedding's length.
+        stem_channels: channels after the first convolution.
+        dropout: share of feature channels dropped in training.
+        stages: how many of the seven stages there are; the last two hold three quarters of the
+            parameters. With five the activation map has a cell for 16 x 16 pixels, else 32 x 32.
+    """
+
+    height: int
+    width: int
+    width_multiplier: float
+    depth_multiplier: float
+    head_channels: int
+    stem_channels: int
+    dropout: float
+    stages: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.stages <= 7:
+            raise ValueError(f"stages must lie in 1 to 7: {self.stages}")
+        if min(self.height, self.width) < 32:
+            raise ValueError("the network halves its input five times: 32 pixels or more")
+        if self.width_multiplier <= 0 or self.depth_multiplier <= 0:
+            raise ValueError("width_multiplier and depth_multiplier must be positive")
+        if self.head_channels < 1 or self.stem_channels < 1:
+            raise ValueError("head_channels and stem_channels must be positive")
+        _check_share("dropout", self.dropout)
+
+
+@dataclass(frozen=True, slots=True)
+class SeedCnnSpec:
+    """Size of the article's network (train.seed_cnn).
+
+    Attributes:
+        height, width: input size in pixels.
+        filters: of each convolution; a max-pooling that halves the sides follows each.
+        kernel: side of the convolutions.
+        dropout: share of the flattened features dropped in training.
+    """
+
+    height: int
+    width: int
+    filters: tuple[int, ...]
+    kernel: int
+    dropout: float
+
+    def __post_init__(self) -> None:
+        if not self.filters or min(self.filters) < 1 or self.kernel < 1:
+            raise ValueError("filters and kernel must be positive")
+        if min(self.height, self.width) < 2 ** len(self.filters):
+            raise ValueError(f"{self.height} pixels can't be halved {len(self.filters)} times")
+        _check_share("dropout", self.dropout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +119,7 @@ class OptimizerSpec:
         label_smoothing: targets become smoothing/2 and 1 - smoothing/2.
         balance: 1 weighs the classes equally, 0 each picture equally.
         subtype_weight: weight of the bacterial-or-viral loss, over pictures that name it.
-        precision: Keras's dtype policy, such as "float32" or "mixed_bfloat16".
+        precision: Keras's dtype policy. bfloat16 needs no loss scaling, which float16 would.
         patience: epochs without a better validation AUROC after which to stop; 0 never.
     """
 
@@ -64,8 +133,38 @@ class OptimizerSpec:
     label_smoothing: float
     balance: float
     subtype_weight: float
-    precision: str
+    precision: Literal["float32", "mixed_bfloat16"]
     patience: int
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.epochs < 1:
+            raise ValueError("batch_size and epochs must be at least 1")
+        if self.learning_rate <= 0 or self.clip_norm <= 0:
+            raise ValueError("learning_rate and clip_norm must be positive")
+        if min(self.weight_decay, self.balance, self.subtype_weight, self.patience) < 0:
+            raise ValueError("weight_decay, balance, subtype_weight, patience: not negative")
+        for name in ("warmup_share", "ema_momentum", "label_smoothing"):
+            _check_share(name, getattr(self, name))
+
+
+@dataclass(frozen=True, slots=True)
+class DistillSpec:
+    """Learning from a teacher's logits (Hinton, Vinyals and Dean 2015, arXiv:1503.02531).
+
+    The teacher sees the same degraded pictures. The target is
+    (1 - weight) * label + weight * sigmoid(teacher's logit / temperature), for the sub-type alike.
+
+    Attributes:
+        weight: 0 is the labels alone, 1 the teacher alone.
+        temperature: above 1 softens the teacher.
+    """
+
+    weight: float
+    temperature: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight <= 1 or self.temperature <= 0:
+            raise ValueError("weight must lie in (0, 1], temperature must be positive")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +174,50 @@ class Config:
     Attributes:
         name: the checkpoint's and the record's name.
         seed: of the split, the order, the degradation, the fresh weights and dropout.
-        initial_weights: "imagenet-lite0", "imagenet-lite1", "imagenet-lite2" or "random".
+        initial_weights: of an EfficientNet-Lite. A network narrower or shallower than the
+            published one takes its most important channels and its first blocks.
         preprocess: travels into the bundle unchanged.
+        network, seed_cnn: one of the two families.
         degrade: null trains on clean pictures (the article's way).
+        distill: null learns from the labels alone.
     """
 
     name: str
     seed: int
-    initial_weights: str
+    initial_weights: Literal["random", "imagenet-lite0", "imagenet-lite1", "imagenet-lite2"]
     split: SplitSpec
-    network: NetworkSpec
     preprocess: PreprocessSpec
     optimizer: OptimizerSpec
+    network: NetworkSpec | None
+    seed_cnn: SeedCnnSpec | None
     degrade: DegradeSpec | None
+    distill: DistillSpec | None
+
+    def __post_init__(self) -> None:
+        family = self.family
+        if (family.height, family.width) != (self.preprocess.height, self.preprocess.width):
+            raise ValueError("network and preprocess disagree about the input's size")
+        if self.seed_cnn is not None:
+            if self.initial_weights != "random":
+                raise ValueError("no ImageNet weights fit seed_cnn: initial_weights = 'random'")
+            if self.optimizer.subtype_weight:
+                raise ValueError("seed_cnn has no sub-type output: subtype_weight = 0")
+
+    @property
+    def family(self) -> NetworkSpec | SeedCnnSpec:
+        """The one table of `network` and `seed_cnn` that is there."""
+        if self.network is not None and self.seed_cnn is None:
+            return self.network
+        if self.seed_cnn is not None and self.network is None:
+            return self.seed_cnn
+        raise ValueError("exactly one of the tables network and seed_cnn must be there")
+
+    @property
+    def variant(self) -> str | None:
+        """The published network whose ImageNet weights come first, such as "lite0"; or None."""
+        if self.initial_weights == "random":
+            return None
+        return self.initial_weights.removeprefix("imagenet-")
 
 
 def load_config(name: str | Path) -> Config:
@@ -104,15 +234,25 @@ def load_config(name: str | Path) -> Config:
     except FileNotFoundError:
         known = ", ".join(sorted(p.stem for p in CONFIG_FOLDER.glob("*.toml")))
         raise ConfigError(f"{path}: no such configuration; there are {known}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
-    # TOML has no null: leaving the table out is how a file says "no degradation".
-    document.setdefault("degrade", None)
+    return parse_config(document, str(path))
+
+
+def parse_config(document: object, where: str) -> Config:
+    """A configuration from parsed TOML or from a run's record; `where` stands in messages.
+
+    Raises:
+        ConfigError: a key is unknown, missing or of another kind, or values contradict.
+    """
+    if isinstance(document, dict):
+        document = dict.fromkeys(_OPTIONAL_TABLES) | document
     try:
-        config = decode(Config, document)
+        return decode(Config, document)
     except (CodecError, ValueError) as error:
-        raise ConfigError(f"{path}: {error}") from error
-    sizes = {(config.network.height, config.network.width)}
-    if sizes != {(config.preprocess.height, config.preprocess.width)}:
-        raise ConfigError(f"{path}: network and preprocess disagree about the input's size")
-    return config
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} must lie in [0, 1): {value}")

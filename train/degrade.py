@@ -8,7 +8,7 @@ resolution, blur and noise, and last the compression.
 """
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +66,18 @@ class DegradeSpec:
     noise_sigma: float
     p_jpeg: float
     jpeg_quality: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a number outside of its domain."""
+        for name in (field.name for field in fields(self) if field.name.startswith("p_")):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in [0, 1]: {getattr(self, name)}")
+        if not 16 <= self.side[0] <= self.side[1]:
+            raise ValueError(f"side must rise from 16 pixels or more: {self.side}")
+        if not 1 <= self.jpeg_quality[0] <= self.jpeg_quality[1] <= 95:
+            raise ValueError(f"jpeg_quality must rise within 1 to 95: {self.jpeg_quality}")
+        if not (0 <= self.crop < 0.5 and 0 <= self.window < 0.5):
+            raise ValueError("crop and window are cut from both sides: below 0.5")
 
 
 def degrade(pixels: Picture, spec: DegradeSpec, rng: np.random.Generator) -> Picture:
@@ -138,7 +150,9 @@ def _exposure(image: Image.Image, spec: DegradeSpec, rng: np.random.Generator) -
 def _border(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Add margins of one grey, or blacken edges as collimation does."""
     width, height = image.size
-    margins = (rng.uniform(0, 0.1, 4) * (rng.random(4) < 0.6) * (width, height, width, height)).astype(int)
+    margins = (
+        rng.uniform(0, 0.1, 4) * (rng.random(4) < 0.6) * (width, height, width, height)
+    ).astype(int)
     left, top, right, bottom = margins.tolist()
     grey = int(rng.choice((0, 0, 0, 20, 128, 255)))
     if rng.random() < 0.5:

@@ -1,44 +1,64 @@
-"""Batches for training and prediction, the same on every Keras backend.
+"""Batches for training, the same on every Keras backend.
 
 Samples and decoded pictures enter; uint8 (batch, height, width, 1) pictures, targets and weights
 leave. Which picture stands where, and how it is degraded, follows from (seed, epoch, index)
-alone, so a resumed run sees what an uninterrupted one would have seen.
+alone, so a resumed run sees what an uninterrupted one would have seen, with any number of workers.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
-from edge_app.preprocess import preprocess
+from edge_app.preprocess import PreprocessSpec, preprocess
 from train.cache import Cache
 from train.config import Config
 from train.degrade import degrade
 from train.samples import Sample
 
-Batch = tuple[npt.NDArray[np.uint8], dict[str, Any], dict[str, Any]]
+Pictures = npt.NDArray[np.uint8]
+Column = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Targets:
-    """What a batch is to give: arrays of shape (batch, 1) float32."""
+class Batch:
+    """Pictures and what the network is to say of them.
 
-    labels: npt.NDArray[np.float32]
-    subtypes: npt.NDArray[np.float32]
-    weights: npt.NDArray[np.float32]
-    subtype_weights: npt.NDArray[np.float32]
+    Attributes:
+        pictures: uint8 (batch, height, width, 1).
+        targets, weights: by output name, float32 (batch, 1).
+        teacher_pictures: the same degraded pictures as each teacher wants them.
+    """
+
+    pictures: Pictures
+    targets: dict[str, Column]
+    weights: dict[str, Column]
+    teacher_pictures: tuple[Pictures, ...] = ()
 
 
 class TrainingBatches(keras.utils.PyDataset):
-    """One epoch of shuffled, degraded batches; the incomplete last one is left out."""
+    """One epoch of shuffled, degraded batches; the incomplete last one is left out.
 
-    def __init__(self, samples: Sequence[Sample], cache: Cache, config: Config, epoch: int) -> None:
+    Args:
+        samples, cache, config: what to train on and how.
+        epoch: from 0; another epoch is another order and other degradations.
+        teachers: preprocessing of each teacher's input.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        cache: Cache,
+        config: Config,
+        epoch: int,
+        teachers: tuple[PreprocessSpec, ...] = (),
+    ) -> None:
         super().__init__()
         self._samples, self._cache, self._config, self._epoch = samples, cache, config, epoch
+        self._teachers = teachers
         self._order = np.random.default_rng([config.seed, epoch]).permutation(len(samples))
         self._class_weights = class_weights(samples, config.optimizer.balance)
 
@@ -48,35 +68,31 @@ class TrainingBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> Batch:
         size = self._config.optimizer.batch_size
         chosen = self._order[index * size : (index + 1) * size].tolist()
-        pictures = np.concatenate([self._picture(i) for i in chosen])
-        targets = make_targets([self._samples[i] for i in chosen], self._class_weights)
+        samples = [self._samples[i] for i in chosen]
+        degraded = [self._degraded(i) for i in chosen]
         smoothing = self._config.optimizer.label_smoothing
-        labels = targets.labels * (1 - smoothing) + smoothing / 2
-        return (
-            pictures,
-            {"logit": labels, "subtype_logit": targets.subtypes},
-            {"logit": targets.weights, "subtype_logit": targets.subtype_weights},
+        return Batch(
+            pictures=_prepare(degraded, self._config.preprocess),
+            targets={
+                "logit": _column(s.label * (1 - smoothing) + smoothing / 2 for s in samples),
+                "subtype_logit": _column(s.subtype == "bacteria" for s in samples),
+            },
+            weights={
+                "logit": _column(self._class_weights[s.label] for s in samples),
+                "subtype_logit": _column(bool(s.subtype) for s in samples),
+            },
+            teacher_pictures=tuple(_prepare(degraded, spec) for spec in self._teachers),
         )
 
-    def _picture(self, index: int) -> npt.NDArray[np.uint8]:
+    def _degraded(self, index: int) -> Pictures:
         rng = np.random.default_rng([self._config.seed, self._epoch, index])
         sample = self._samples[index]
         # Half the time the larger copy, where there is one: another resize filter and quality.
-        use_larger = rng.random() < 0.5 and sample.larger is not None
-        pixels = self._cache.read(sample.larger if use_larger else sample.path)
-        if self._config.degrade is not None:
-            pixels = degrade(pixels, self._config.degrade, rng)
-        return preprocess(pixels, self._config.preprocess)
-
-
-def make_targets(samples: Sequence[Sample], weights: tuple[float, float]) -> Targets:
-    """Targets of a batch; the sub-type counts only where the file name gives it."""
-    return Targets(
-        labels=_column(s.label for s in samples),
-        subtypes=_column(s.subtype == "bacteria" for s in samples),
-        weights=_column(weights[s.label] for s in samples),
-        subtype_weights=_column(bool(s.subtype) for s in samples),
-    )
+        path = sample.larger if rng.random() < 0.5 and sample.larger is not None else sample.path
+        pixels = self._cache.read(path)
+        if self._config.degrade is None:
+            return pixels
+        return degrade(pixels, self._config.degrade, rng)
 
 
 def class_weights(samples: Sequence[Sample], balance: float) -> tuple[float, float]:
@@ -88,12 +104,12 @@ def class_weights(samples: Sequence[Sample], balance: float) -> tuple[float, flo
     return normal / mean, pneumonia / mean
 
 
-def _column(values: Iterable[float]) -> npt.NDArray[np.float32]:
-    return np.array(list(values), np.float32)[:, np.newaxis]
+def prefetch(batches: TrainingBatches, start: int, workers: int) -> Iterator[Batch]:
+    """Batches from `start` on, in order, prepared ahead by threads.
 
-
-def prefetch(batches: keras.utils.PyDataset, start: int, workers: int) -> Iterator[Batch]:
-    """Batches from `start` on, in order, prepared ahead by threads (Pillow frees the GIL)."""
+    Pillow and NumPy release the GIL where the time goes, so threads fill the cores, and nothing
+    is copied between processes.
+    """
     with ThreadPoolExecutor(workers) as pool:
         ahead: list[Future[Batch]] = []
         following = start
@@ -106,3 +122,11 @@ def prefetch(batches: keras.utils.PyDataset, start: int, workers: int) -> Iterat
         finally:
             for future in ahead:
                 future.cancel()
+
+
+def _prepare(pictures: Sequence[Pictures], spec: PreprocessSpec) -> Pictures:
+    return np.concatenate([preprocess(pixels, spec) for pixels in pictures])
+
+
+def _column(values: Iterable[float]) -> Column:
+    return np.array(list(values), np.float32)[:, np.newaxis]

@@ -1,8 +1,9 @@
 """The network: EfficientNet-Lite on a grey radiograph, with a map that averages into the logit.
 
 A uint8 (batch, height, width, 1) picture enters. Four outputs leave, by name: `logit` (batch, 1),
-`activation_map` (batch, height/32, width/32, 1) whose mean is the logit, `embedding` (batch, d)
-and `subtype_logit` (batch, 1), bacterial above and viral below zero, given pneumonia.
+`activation_map` (batch, height/32, width/32, 1) whose mean is the logit (of /16 where the last
+stages are left out), `embedding` (batch, d) and `subtype_logit` (batch, 1), bacterial above and
+viral below zero, given pneumonia.
 
 EfficientNet-Lite: Tan and Le 2019 (arXiv:1905.11946) without squeeze-and-excitation and with
 ReLU6, which keeps the activations' range fixed, so that eight bits hold them. The activation map
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 
 import keras
 from keras import layers
+
+from train.config import NetworkSpec
 
 # (repeats, kernel size, stride, expansion, channels): EfficientNet-B0's stages.
 _STAGES = (
@@ -34,30 +37,34 @@ OUTPUTS = ("logit", "activation_map", "embedding", "subtype_logit")
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkSpec:
-    """Size of an EfficientNet-Lite.
+class Block:
+    """One inverted residual.
 
     Attributes:
-        height, width: input size in pixels.
-        width_multiplier, depth_multiplier: Lite0 is 1.0 and 1.0, Lite1 1.0 and 1.1, Lite2 1.1
-            and 1.2. Stem and head keep their size in the published variants.
-        head_channels: channels of the last feature map, which is also the embedding's length.
-        stem_channels: channels after the first convolution.
-        dropout: share of feature channels dropped in training.
+        stage, repeat: its place in EfficientNet-B0's table, which depth scaling keeps.
+        kernel, stride, expansion: of the block.
+        channels_in, channels_out: after width scaling.
     """
 
-    height: int
-    width: int
-    width_multiplier: float
-    depth_multiplier: float
-    head_channels: int
-    stem_channels: int
-    dropout: float
+    stage: int
+    repeat: int
+    kernel: int
+    stride: int
+    expansion: int
+    channels_in: int
+    channels_out: int
+
+    @property
+    def hidden(self) -> int:
+        """Channels between the 1x1 convolutions."""
+        return self.channels_in * self.expansion
 
 
 def lite0(size: int, dropout: float = 0.2) -> NetworkSpec:
     """EfficientNet-Lite0 for a square input of `size` pixels."""
-    return NetworkSpec(size, size, 1.0, 1.0, _HEAD_CHANNELS, _STEM_CHANNELS, dropout)
+    return NetworkSpec(
+        size, size, 1.0, 1.0, _HEAD_CHANNELS, _STEM_CHANNELS, dropout, stages=len(_STAGES)
+    )
 
 
 def round_channels(channels: float, divisor: int = 8) -> int:
@@ -66,13 +73,31 @@ def round_channels(channels: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * channels else rounded
 
 
+def block_plan(spec: NetworkSpec) -> tuple[Block, ...]:
+    """The blocks between stem and head, in order."""
+    blocks = []
+    incoming = spec.stem_channels
+    last = len(_STAGES) - 1
+    for stage, (repeats, kernel, stride, expansion, base) in enumerate(_STAGES[: spec.stages]):
+        channels = round_channels(base * spec.width_multiplier)
+        # The Lite variants scale neither the first nor the last stage's depth.
+        if stage not in (0, last):
+            repeats = math.ceil(repeats * spec.depth_multiplier)
+        for repeat in range(repeats):
+            step = stride if repeat == 0 else 1
+            blocks.append(Block(stage, repeat, kernel, step, expansion, incoming, channels))
+            incoming = channels
+    return tuple(blocks)
+
+
 def build_network(spec: NetworkSpec) -> keras.Model:
     """Build the network with fresh weights; layer names are stable across sizes."""
     image = keras.Input((spec.height, spec.width, 1), dtype="uint8", name="image")
     # The ImageNet weights were trained on (pixel - 127) / 128.
     x = layers.Rescaling(1 / 128, offset=-127 / 128, name="normalize")(image)
     x = _conv_bn(x, spec.stem_channels, 3, 2, "stem", activate=True)
-    x = _blocks(x, spec)
+    for index, block in enumerate(block_plan(spec)):
+        x = _inverted_residual(x, block, f"block{index}")
     features = _conv_bn(x, spec.head_channels, 1, 1, "head", activate=True)
     embedding = layers.GlobalAveragePooling2D(name="embedding")(features)
     dropped = layers.SpatialDropout2D(spec.dropout, name="dropout")(features)
@@ -107,36 +132,22 @@ def multiply_adds(network: keras.Model) -> int:
     return total
 
 
-def _blocks(x: keras.KerasTensor, spec: NetworkSpec) -> keras.KerasTensor:
-    index = 0
-    last = len(_STAGES) - 1
-    for stage, (repeats, kernel, stride, expansion, channels) in enumerate(_STAGES):
-        channels = round_channels(channels * spec.width_multiplier)
-        # The Lite variants scale neither the first nor the last stage's depth.
-        if stage not in (0, last):
-            repeats = math.ceil(repeats * spec.depth_multiplier)
-        for repeat in range(repeats):
-            block_stride = stride if repeat == 0 else 1
-            x = _inverted_residual(x, channels, kernel, block_stride, expansion, f"block{index}")
-            index += 1
-    return x
-
-
-def _inverted_residual(
-    x: keras.KerasTensor, channels: int, kernel: int, stride: int, expansion: int, name: str
-) -> keras.KerasTensor:
+def _inverted_residual(x: keras.KerasTensor, block: Block, name: str) -> keras.KerasTensor:
     """MobileNetV2's block: expand, depthwise, project, and add where the shapes allow."""
     shortcut = x
-    incoming = x.shape[-1]
-    if expansion != 1:
-        x = _conv_bn(x, incoming * expansion, 1, 1, f"{name}_expand", activate=True)
+    if block.expansion != 1:
+        x = _conv_bn(x, block.hidden, 1, 1, f"{name}_expand", activate=True)
     x = layers.DepthwiseConv2D(
-        kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv"
+        block.kernel,
+        strides=block.stride,
+        padding="same",
+        use_bias=False,
+        name=f"{name}_depthwise_conv",
     )(x)
     x = layers.BatchNormalization(epsilon=_EPSILON, name=f"{name}_depthwise_bn")(x)
     x = layers.ReLU(6, name=f"{name}_depthwise_relu")(x)
-    x = _conv_bn(x, channels, 1, 1, f"{name}_project", activate=False)
-    if stride == 1 and incoming == channels:
+    x = _conv_bn(x, block.channels_out, 1, 1, f"{name}_project", activate=False)
+    if block.stride == 1 and block.channels_in == block.channels_out:
         x = layers.Add(name=f"{name}_add")([shortcut, x])
     return x
 

@@ -1,7 +1,7 @@
-"""Progress of a long loop: a bar on a terminal, a line every few seconds elsewhere."""
+"""Progress of a long loop: a bar on a terminal, few lines elsewhere."""
 
+import sys
 from collections.abc import Iterable, Iterator
-
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -10,5 +10,6 @@ T = TypeVar("T")
 
 
 def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
-    """Yield `items` and report on standard error."""
-    yield from tqdm(items, desc=label, total=total, mininterval=2.0, dynamic_ncols=True)
+    """Yield `items` and report on standard error, rarely where that is a file."""
+    interval = 0.5 if sys.stderr.isatty() else 30.0
+    yield from tqdm(items, desc=label, total=total, mininterval=interval, dynamic_ncols=True)

@@ -1,309 +1,246 @@
 """A training run: a configuration and pictures enter, a checkpoint and its record leave.
 
 The run folder holds `model.keras` (the network with averaged weights of the best epoch),
-`run.json` (configuration, data hash, seed, versions, time, figures), `history.csv` and
-`curves.png`; while it trains, `state.npz`, from which the same command goes on. Everything
-random follows from (seed, step), so a resumed run equals an uninterrupted one.
+`run.json`, `split.csv`, `history.csv`, `curves.png` and `validation.csv`; while it trains,
+`state.npz`, from which the same command goes on. Everything random follows from (seed, step), so
+a resumed run equals an uninterrupted one.
 """
 
-import csv
 import json
 import os
-import platform
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
 from edge_app import metrics
-from edge_app.codec import encode
-from edge_app.preprocess import preprocess
 from train.cache import Cache
+from train.checkpoint import Checkpoint
 from train.config import Config, ConfigError
-from train.degrade import degrade
-from train.imagenet import load_imagenet
+from train.distill import Teachers
 from train.loader import TrainingBatches, prefetch
-from train.network import build_network, multiply_adds
-from train.samples import Sample, Split, data_hash
+from train.network import multiply_adds
+from train.plots import draw_curves
+from train.predict import clean_and_degraded, inputs, predict
+from train.record import (
+    CHECKPOINT,
+    HISTORY,
+    RECORD,
+    VALIDATION,
+    Record,
+    file_sha256,
+    identify,
+    start_record,
+    write_json,
+    write_rows,
+)
+from train.splits import Split
+from train.trainer import averaged, float32_copy, make_trainer
 
 STATE_EVERY_STEPS = 50
+STATE = "state.npz"
 
 
-@dataclass(frozen=True, slots=True)
-class Trainer:
-    """The network and the two-headed model that shares its weights and is compiled."""
+@dataclass
+class Progress:
+    """How far a run is; saved beside the variables, and restored with them.
 
-    network: keras.Model
-    model: keras.Model
-    steps_per_epoch: int
+    Attributes:
+        step: steps done in all.
+        seconds: spent in training steps, over all resumptions.
+        losses: sums of the current epoch's batch losses.
+        history: a row of each finished epoch.
+        best: figures of the epoch that the checkpoint holds.
+    """
 
-
-def make_trainer(config: Config, n_train: int) -> Trainer:
-    """Build and compile for `n_train` pictures an epoch, with the configured first weights."""
-    keras.utils.set_random_seed(config.seed)
-    keras.mixed_precision.set_global_policy(config.optimizer.precision)
-    network = build_network(config.network)
-    if config.initial_weights != "random":
-        load_imagenet(network, config.initial_weights.removeprefix("imagenet-"))
-    steps = n_train // config.optimizer.batch_size
-    if steps == 0:
-        raise ConfigError(f"{n_train} pictures do not fill one batch")
-    outputs = {name: network.output[name] for name in ("logit", "subtype_logit")}
-    model = keras.Model(network.input, outputs)
-    model.compile(
-        optimizer=_optimizer(config, steps * config.optimizer.epochs),
-        loss={name: keras.losses.BinaryCrossentropy(from_logits=True) for name in outputs},
-        loss_weights={"logit": 1.0, "subtype_logit": config.optimizer.subtype_weight},
-    )
-    model.optimizer.build(model.trainable_variables)
-    return Trainer(network, model, steps)
+    step: int = 0
+    seconds: float = 0.0
+    losses: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Any] = field(default_factory=dict)
 
 
-def fit(
-    config: Config, split: Split, cache: Cache, folder: Path, *, workers: int = 2
-) -> dict[str, Any]:
-    """Train, or go on with the run that `folder` holds, and return the record.
+class Run:
+    """One training run in one folder.
+
+    Args:
+        config, split, cache: what to train, and on what.
+        folder: new, or that of the same run, which then goes on.
+        teachers: checkpoints to learn from; the configuration must have `distill` then.
+        workers: threads that prepare batches; they do not change the result.
 
     Raises:
-        ConfigError: `folder` holds a run of another configuration or other data.
+        ConfigError: `folder` holds another run or other files.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    record = _open_record(config, split, folder)
-    if record.get("finished"):
-        return record
-    trainer = make_trainer(config, len(split.train))
-    step, history, best = _load_state(trainer, folder)
-    epochs = config.optimizer.epochs
-    while step < epochs * trainer.steps_per_epoch:
-        epoch, start = divmod(step, trainer.steps_per_epoch)
+
+    def __init__(
+        self,
+        config: Config,
+        split: Split,
+        cache: Cache,
+        folder: Path,
+        teachers: Sequence[Checkpoint] = (),
+        workers: int = 2,
+    ) -> None:
+        self._config, self._split, self._cache = config, split, cache
+        self._folder, self._workers = folder, workers
+        identity = identify(config, split, [teacher.sha256 for teacher in teachers])
+        self._record = start_record(identity, split, folder)
+        self._teachers = Teachers(teachers, config.distill)
+        self._trainer = make_trainer(config, len(split.train))
+        self._progress = Progress()
+
+    def fit(self) -> Record:
+        """Train to the end, or from where the folder's state stands; the record."""
+        if self._record["finished"]:
+            return self._record
+        self._load_state()
+        steps = self._trainer.steps_per_epoch
+        while self._progress.step < self._config.optimizer.epochs * steps:
+            self._train_epoch()
+            self._finish_epoch()
+            if self._out_of_patience():
+                break
+        return self._finish()
+
+    def _train_epoch(self) -> None:
+        progress, steps = self._progress, self._trainer.steps_per_epoch
+        epoch, start = divmod(progress.step, steps)
+        batches = TrainingBatches(
+            self._split.train, self._cache, self._config, epoch, self._teachers.preprocess
+        )
+        if start == 0:
+            progress.losses = {}
         began = time.perf_counter()
-        step = _train_epoch(trainer, config, split, cache, folder, step, history, best, workers)
-        seconds = time.perf_counter() - began
-        images = (trainer.steps_per_epoch - start) * config.optimizer.batch_size
-        row = {"epoch": epoch + 1, "step": step, "images_per_s": round(images / seconds, 2)}
-        row |= _loss_row(trainer)
-        row |= _validate(trainer, config, split.validation, cache, folder, best)
-        history.append(row)
+        for batch in prefetch(batches, start, self._workers):
+            losses = self._trainer.train(self._teachers.soften(batch))
+            progress.losses = {
+                name: progress.losses.get(name, 0.0) + value for name, value in losses.items()
+            }
+            progress.step += 1
+            now = time.perf_counter()
+            progress.seconds, began = progress.seconds + now - began, now
+            if progress.step % STATE_EVERY_STEPS == 0 and progress.step % steps:
+                self._save_state()
+                self._report(progress.step - epoch * steps)
+
+    def _report(self, steps_in_epoch: int) -> None:
+        progress = self._progress
+        total = self._trainer.steps_per_epoch * self._config.optimizer.epochs
+        loss = progress.losses["loss"] / steps_in_epoch
+        left = (total - progress.step) * progress.seconds / progress.step
+        print(
+            f"step {progress.step}/{total} loss {loss:.4f} {self._images_per_s():.1f} images/s, "
+            f"{left / 60:.0f} min left",
+            flush=True,
+        )
+
+    def _finish_epoch(self) -> None:
+        progress, steps = self._progress, self._trainer.steps_per_epoch
+        row = {
+            "epoch": progress.step // steps,
+            "step": progress.step,
+            "images_per_s": round(self._images_per_s(), 2),
+        }
+        row |= {name: round(total / steps, 5) for name, total in progress.losses.items()}
+        if self._config.optimizer.ema_momentum > 0:
+            with averaged(self._trainer):
+                row |= self._validate()
+        else:
+            row |= self._validate()
+        progress.history.append(row)
         print(" ".join(f"{key}={value}" for key, value in row.items()), flush=True)
-        _write_history(history, folder)
-        _save_state(trainer, folder, step, history, best)
-        if _out_of_patience(history, config.optimizer.patience):
-            break
-    record |= {
-        "finished": True,
-        "history": history,
-        "best": best,
-        "multiply_adds": multiply_adds(trainer.network),
-        "parameters": trainer.network.count_params(),
-    }
-    _write_json(record, folder / "run.json")
-    (folder / "state.npz").unlink(missing_ok=True)
-    return record
+        write_rows(progress.history, self._folder / HISTORY)
+        self._save_state()
 
+    def _validate(self) -> dict[str, float]:
+        """AUROC on clean and on degraded held-out pictures; keep the network if it is the best."""
+        samples, config = self._split.validation, self._config
+        labels = np.array([sample.label for sample in samples])
+        row, logits = {}, {}
+        readers = clean_and_degraded(samples, self._cache, config.degrade, config.seed)
+        for name, read in zip(("val_auroc", "val_auroc_degraded"), readers, strict=True):
+            pictures = inputs(range(len(samples)), read, config.preprocess)
+            logits[name] = predict(self._trainer.network, pictures)["logit"][:, 0]
+            row[name] = round(float(metrics.auroc(labels, logits[name])), 5)
+        if row["val_auroc_degraded"] >= self._progress.best.get("val_auroc_degraded", -1.0):
+            epoch = self._progress.step // self._trainer.steps_per_epoch
+            self._progress.best = {"epoch": epoch, **row}
+            self._save_checkpoint()
+            self._write_validation(logits["val_auroc"], logits["val_auroc_degraded"])
+        return row
 
-def predict(
-    network: keras.Model, pictures: npt.NDArray[np.uint8], batch_size: int = 64
-) -> dict[str, npt.NDArray[np.float32]]:
-    """All outputs by name for uint8 (n, height, width, 1) pictures, float32, first axis n."""
-    parts = [
-        network.predict_on_batch(pictures[start : start + batch_size])
-        for start in range(0, len(pictures), batch_size)
-    ]
-    return {
-        name: np.concatenate([np.asarray(part[name], np.float32) for part in parts])
-        for name in parts[0]
-    }
+    def _save_checkpoint(self) -> None:
+        network = self._trainer.network
+        if self._config.optimizer.precision != "float32":
+            network = float32_copy(network, self._config)
+        partial = self._folder / "partial.keras"
+        network.save(partial)
+        os.replace(partial, self._folder / CHECKPOINT)
 
+    def _write_validation(self, clean: np.ndarray, degraded: np.ndarray) -> None:
+        rows = [
+            {
+                "file": sample.name,
+                "label": sample.label,
+                "patient_id": sample.patient_id,
+                "logit": f"{logit:.5f}",
+                "logit_degraded": f"{logit_degraded:.5f}",
+            }
+            for sample, logit, logit_degraded in zip(
+                self._split.validation, clean, degraded, strict=True
+            )
+        ]
+        write_rows(rows, self._folder / VALIDATION)
 
-def prepared(
-    samples: Sequence[Sample], cache: Cache, config: Config, degrade_seed: int | None = None
-) -> npt.NDArray[np.uint8]:
-    """Network inputs of `samples`: clean, or each degraded once by a fixed seed."""
-    pictures = []
-    for index, sample in enumerate(samples):
-        pixels = cache.read(sample.path)
-        if degrade_seed is not None and config.degrade is not None:
-            rng = np.random.default_rng([degrade_seed, index])
-            pixels = degrade(pixels, config.degrade, rng)
-        pictures.append(preprocess(pixels, config.preprocess))
-    return np.concatenate(pictures)
+    def _out_of_patience(self) -> bool:
+        patience = self._config.optimizer.patience
+        values = [row["val_auroc_degraded"] for row in self._progress.history]
+        return patience > 0 and len(values) - 1 - int(np.argmax(values)) >= patience
 
+    def _finish(self) -> Record:
+        progress = self._progress
+        self._record |= {
+            "finished": True,
+            "training_s": round(progress.seconds, 1),
+            "images_per_s": round(self._images_per_s(), 2),
+            "history": progress.history,
+            "best": progress.best,
+            "multiply_adds": multiply_adds(self._trainer.network),
+            "parameters": self._trainer.network.count_params(),
+            "checkpoint_sha256": file_sha256(self._folder / CHECKPOINT),
+        }
+        draw_curves(progress.history, self._config.name, self._folder / "curves.png")
+        write_json(self._record, self._folder / RECORD)
+        (self._folder / STATE).unlink(missing_ok=True)
+        return self._record
 
-def _optimizer(config: Config, steps: int) -> keras.optimizers.Optimizer:
-    spec = config.optimizer
-    warmup = round(spec.warmup_share * steps)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0 if warmup else spec.learning_rate,
-        decay_steps=max(1, steps - warmup),
-        warmup_target=spec.learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
-    optimizer = keras.optimizers.AdamW(
-        schedule,
-        weight_decay=spec.weight_decay,
-        global_clipnorm=spec.clip_norm,
-        use_ema=spec.ema_momentum > 0,
-        ema_momentum=spec.ema_momentum or 0.99,
-        ema_overwrite_frequency=None,
-    )
-    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-    return optimizer
+    def _images_per_s(self) -> float:
+        progress = self._progress
+        return progress.step * self._config.optimizer.batch_size / max(progress.seconds, 1e-9)
 
+    def _save_state(self) -> None:
+        arrays = {
+            f"v{i}": keras.ops.convert_to_numpy(variable)
+            for i, variable in enumerate(self._trainer.variables())
+        }
+        partial = self._folder / "state.partial.npz"
+        np.savez(partial, progress=np.array(json.dumps(asdict(self._progress))), **arrays)
+        os.replace(partial, self._folder / STATE)
 
-def _train_epoch(
-    trainer: Trainer,
-    config: Config,
-    split: Split,
-    cache: Cache,
-    folder: Path,
-    step: int,
-    history: list[dict[str, Any]],
-    best: dict[str, Any],
-    workers: int,
-) -> int:
-    epoch, start = divmod(step, trainer.steps_per_epoch)
-    batches = TrainingBatches(split.train, cache, config, epoch)
-    trainer.model.reset_metrics()
-    began = time.perf_counter()
-    for pictures, targets, weights in prefetch(batches, start, workers):
-        trainer.model.train_on_batch(pictures, targets, sample_weight=weights)
-        step += 1
-        if step % STATE_EVERY_STEPS == 0 and step % trainer.steps_per_epoch:
-            _save_state(trainer, folder, step, history, best)
-            done = step - epoch * trainer.steps_per_epoch - start
-            rate = done * config.optimizer.batch_size / (time.perf_counter() - began)
-            loss = _loss_row(trainer)["loss"]
-            total = trainer.steps_per_epoch * config.optimizer.epochs
-            print(f"step {step}/{total} loss {loss} {rate:.1f} images/s", flush=True)
-    return step
-
-
-def _loss_row(trainer: Trainer) -> dict[str, float]:
-    values = trainer.model.get_metrics_result()
-    return {name: round(float(value), 5) for name, value in values.items()}
-
-
-def _validate(
-    trainer: Trainer,
-    config: Config,
-    samples: Sequence[Sample],
-    cache: Cache,
-    folder: Path,
-    best: dict[str, Any],
-) -> dict[str, float]:
-    """AUROC of the averaged weights on clean and on degraded validation pictures; keep the best."""
-    labels = np.array([s.label for s in samples])
-    trained = [variable.numpy() for variable in trainer.model.trainable_variables]
-    if config.optimizer.ema_momentum > 0:
-        trainer.model.optimizer.finalize_variable_values(trainer.model.trainable_variables)
-    row = {}
-    for name, seed in (("val_auroc", None), ("val_auroc_degraded", config.seed)):
-        outputs = predict(trainer.network, prepared(samples, cache, config, seed))
-        row[name] = round(float(metrics.auroc(labels, outputs["logit"][:, 0])), 5)
-    if row["val_auroc_degraded"] >= best.get("val_auroc_degraded", -1.0):
-        best.clear()
-        best.update(row)
-        partial = folder / "partial.keras"
-        trainer.network.save(partial)
-        os.replace(partial, folder / "model.keras")
-    for variable, value in zip(trainer.model.trainable_variables, trained, strict=True):
-        variable.assign(value)
-    return row
-
-
-def _out_of_patience(history: list[dict[str, Any]], patience: int) -> bool:
-    values = [row["val_auroc_degraded"] for row in history]
-    return bool(patience) and len(values) - 1 - int(np.argmax(values)) >= patience
-
-
-def _variables(trainer: Trainer) -> list[Any]:
-    """Weights, the state of dropout's random numbers, and the optimizer's, in a fixed order."""
-    return [*trainer.network.variables, *trainer.model.optimizer.variables]
-
-
-def _save_state(
-    trainer: Trainer,
-    folder: Path,
-    step: int,
-    history: list[dict[str, Any]],
-    best: dict[str, Any],
-) -> None:
-    arrays = {f"v{i}": np.asarray(v) for i, v in enumerate(_variables(trainer))}
-    progress = json.dumps({"step": step, "history": history, "best": best})
-    partial = folder / "state.partial.npz"
-    np.savez(partial, progress=np.array(progress), **arrays)
-    os.replace(partial, folder / "state.npz")
-
-
-def _load_state(
-    trainer: Trainer, folder: Path
-) -> tuple[int, list[dict[str, Any]], dict[str, Any]]:
-    path = folder / "state.npz"
-    if not path.exists():
-        return 0, [], {}
-    with np.load(path) as state:
-        variables = _variables(trainer)
-        if len(state.files) != len(variables) + 1:
-            raise ConfigError(f"{path}: the state of another network")
-        for i, variable in enumerate(variables):
-            variable.assign(state[f"v{i}"])
-        progress = json.loads(str(state["progress"]))
-    print(f"going on at step {progress['step']}", flush=True)
-    return progress["step"], progress["history"], progress["best"]
-
-
-def _open_record(config: Config, split: Split, folder: Path) -> dict[str, Any]:
-    """The run's record: a new one, or the one that `folder` holds if it is the same run."""
-    identity = {
-        "config": encode(config),
-        "train_sha256": data_hash(split.train),
-        "validation_sha256": data_hash(split.validation),
-    }
-    path = folder / "run.json"
-    if path.exists():
-        record = json.loads(path.read_text(encoding="utf-8"))
-        different = [key for key, value in identity.items() if record.get(key) != value]
-        if different:
-            raise ConfigError(f"{folder} holds another run ({', '.join(different)} differ)")
-        return record
-    record = identity | {
-        "n_train": len(split.train),
-        "n_validation": len(split.validation),
-        "n_validation_positive": sum(s.label for s in split.validation),
-        "n_validation_patients": len({s.patient_id for s in split.validation}),
-        "versions": _versions(),
-        "machine": platform.machine(),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "finished": False,
-    }
-    _write_json(record, path)
-    return record
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version(), "backend": keras.backend.backend()}
-    for package in ("keras", "tensorflow", "jax", "numpy", "pillow"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions
-
-
-def _write_json(value: Any, path: Path) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
-
-
-def _write_history(history: list[dict[str, Any]], folder: Path) -> None:
-    with (folder / "history.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(history[0]))
-        writer.writeheader()
-        writer.writerows(history)
+    def _load_state(self) -> None:
+        path = self._folder / STATE
+        if not path.exists():
+            return
+        with np.load(path) as state:
+            variables = self._trainer.variables()
+            if len(state.files) != len(variables) + 1:
+                raise ConfigError(f"{path}: the state of another network")
+            for i, variable in enumerate(variables):
+                variable.assign(state[f"v{i}"])
+            self._progress = Progress(**json.loads(str(state["progress"])))
+        print(f"going on at step {self._progress.step}", flush=True)

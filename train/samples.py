@@ -1,30 +1,47 @@
-"""Labelled pictures and their division into splits that share no patient.
+"""Labelled pictures: a folder with one sub-folder a class, or a CSV, becomes frozen `Sample`s.
 
-A folder with one sub-folder a class, or a CSV, enters; frozen `Sample` records and named splits
-leave. Pixels are not read here.
+Pixels are not read here. What would make a run worthless (a class without pictures, a file that
+is not there, a picture that stands twice) is a `DataError` before any time is spent.
 """
 
 import csv
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from pathlib import Path
 
-import numpy as np
+from edge_app.image import SUFFIXES
 
-POSITIVE = "PNEUMONIA"
-NEGATIVE = "NORMAL"
 SUBTYPES = ("bacteria", "virus")
-_SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".dcm"}
+# How folders and CSV columns name the parts of a split that somebody else made.
+_GIVEN_SPLITS = {
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
 # File names of the Kermany set: person12_bacteria_47, NORMAL2-IM-0587-0001, IM-0115-0001.
 _PATIENT = re.compile(r"^(person\d+|(?:NORMAL2-)?IM-\d+)")
 
 
 class DataError(ValueError):
-    """The folder or the CSV cannot be trained on; the message says what and where."""
+    """The folder or the CSV cannot be used; the message says what and where."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassNames:
+    """Names of the class folders or of the CSV's labels; upper and lower case are alike."""
+
+    positive: str = "PNEUMONIA"
+    negative: str = "NORMAL"
+
+    def label_of(self, name: str) -> int | None:
+        """1, 0, or None where `name` is no class."""
+        known = {self.positive.casefold(): 1, self.negative.casefold(): 0, "1": 1, "0": 0}
+        return known.get(name.casefold())
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +56,9 @@ class Sample:
         patient_id: pictures of one patient share it.
         duplicate_group: pictures that stand twice share it; "" for the others.
         larger: the same picture at a higher resolution, where the data has one.
+        given_split: "train", "validation" or "test" where the data itself is divided, else "".
+        original_size: (width, height) of the file that this copy was made from, where known.
+        view: "AP", "PA" or "" (unknown).
     """
 
     path: Path
@@ -48,164 +68,215 @@ class Sample:
     patient_id: str
     duplicate_group: str = ""
     larger: Path | None = None
+    given_split: str = ""
+    original_size: tuple[int, int] | None = None
+    view: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Training and validation pictures; no patient and no duplicate stands in both."""
-
-    train: tuple[Sample, ...]
-    validation: tuple[Sample, ...]
-
-
-def read_samples(root: Path, larger: Path | None = None) -> list[Sample]:
+def read_samples(
+    root: Path, larger: Path | None = None, classes: ClassNames | None = None
+) -> list[Sample]:
     """Read labelled pictures from a CSV file or a folder with one sub-folder a class.
 
     Args:
         root: a CSV with columns `file,label,patient_id` (optional: `subtype`,
-            `duplicate_group`; `file` relative to the CSV's folder's parent or folder), or a
-            folder that holds NORMAL and PNEUMONIA at any depth, as the Kaggle set does.
+            `duplicate_group`, `split`, `original_width`, `original_height`, `view`; `file`
+            relative to the CSV's folder or its parent), or a folder that holds the class folders
+            at any depth, as the Kaggle set does when it is unpacked.
         larger: a folder with the same class folders that holds some pictures again, larger.
+        classes: names of the classes; the Kaggle set's where not given.
 
     Raises:
-        DataError: nothing there, a class without pictures, a missing file or column.
+        DataError: nothing there, a class without pictures, a missing file or column, a label
+            that is no class, a file that stands twice, no larger picture that fits.
     """
-    samples = _from_csv(root) if root.suffix.lower() == ".csv" else _from_folder(root)
-    for label, name in ((1, POSITIVE), (0, NEGATIVE)):
+    classes = classes or ClassNames()
+    read = _from_csv if root.suffix.lower() == ".csv" else _from_folder
+    samples = read(root, classes)
+    for label, name in ((1, classes.positive), (0, classes.negative)):
         if not any(sample.label == label for sample in samples):
             raise DataError(f"{root}: no picture of class {name}")
     if larger is not None:
-        samples = [_with_larger(sample, larger) for sample in samples]
+        samples = _with_larger(samples, larger)
     return sorted(samples, key=lambda sample: sample.name)
 
 
 def patient_of(path: Path) -> str:
-    """Patient that a file name of the Kermany set names; elsewhere each file is a patient."""
-    match = _PATIENT.match(path.name)
-    return match[1] if match else path.stem
+    """Patient that the file names: by the Kermany set's pattern, or DICOM's (0010,0020).
 
-
-def split_by_patient(samples: Sequence[Sample], folds: int, fold: int, seed: int) -> Split:
-    """Hold out one of `folds` parts, stratified by class and sub-type, whole patients only.
-
-    Patients that share a duplicate count as one, so a picture never stands on both sides.
-
-    Raises:
-        DataError: fewer patients of a class than folds, or `fold` outside of [0, folds).
+    Elsewhere each file counts as a patient; a CSV says it better.
     """
-    if folds < 2 or not 0 <= fold < folds:
-        raise DataError(f"fold {fold} of {folds} does not exist")
-    strata: dict[tuple[int, str], list[list[Sample]]] = defaultdict(list)
-    for group in _linked_groups(samples):
-        strata[(max(s.label for s in group), max(s.subtype for s in group))].append(group)
-    rng = np.random.default_rng([seed, folds])
-    train: list[Sample] = []
-    validation: list[Sample] = []
-    for key in sorted(strata):
-        groups = strata[key]
-        if len(groups) < folds:
-            raise DataError(f"only {len(groups)} patients of stratum {key} for {folds} folds")
-        for position, index in enumerate(rng.permutation(len(groups))):
-            (validation if position % folds == fold else train).extend(groups[index])
-    by_name = attrgetter("name")
-    return Split(tuple(sorted(train, key=by_name)), tuple(sorted(validation, key=by_name)))
+    match = _PATIENT.match(path.name)
+    if match:
+        return match[1]
+    if path.suffix.lower() in (".dcm", ".dicom"):
+        return _dicom_patient(path) or path.stem
+    return path.stem
 
 
-def split_by_image(samples: Sequence[Sample], share: float, seed: int) -> Split:
-    """The article's split: images at random, patients on both sides. Only to show its price."""
-    order = np.random.default_rng(seed).permutation(len(samples))
-    held_out = set(order[: round(share * len(samples))].tolist())
-    return Split(
-        tuple(s for i, s in enumerate(samples) if i not in held_out),
-        tuple(s for i, s in enumerate(samples) if i in held_out),
-    )
+def patients_are_unknown(samples: Sequence[Sample]) -> bool:
+    """Whether no two pictures share a patient, as when file names do not tell patients."""
+    return len(samples) == len({sample.patient_id for sample in samples})
 
 
-def check_disjoint(split: Split) -> None:
-    """Raises DataError when a patient or a duplicate stands on both sides."""
-    for attribute in ("patient_id", "duplicate_group"):
-        left = {getattr(s, attribute) for s in split.train} - {""}
-        both = sorted(left & {getattr(s, attribute) for s in split.validation})
-        if both:
-            raise DataError(
-                f"{len(both)} values of {attribute} stand in training and validation: {both[:3]}"
-            )
+def _dicom_patient(path: Path) -> str:
+    try:
+        import pydicom
+    except ModuleNotFoundError:
+        raise DataError(
+            f"{path}: patients of DICOM files are read with pydicom: pip install "
+            "'pneumoscope[dicom]', or give a CSV with patient_id"
+        ) from None
+    try:
+        header = pydicom.dcmread(path, specific_tags=["PatientID"], stop_before_pixels=True)
+    except (pydicom.errors.InvalidDicomError, OSError, EOFError) as error:
+        raise DataError(f"{path}: {error}") from error
+    return str(header.get("PatientID", ""))
 
 
-def data_hash(samples: Iterable[Sample]) -> str:
-    """SHA-256 over the sorted names and labels: which pictures, not their bytes."""
-    lines = sorted(f"{s.name}\t{s.label}\t{s.patient_id}\n" for s in samples)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _from_csv(path: Path) -> list[Sample]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        missing = {"file", "label", "patient_id"} - set(reader.fieldnames or ())
-        if missing:
-            raise DataError(f"{path}: missing columns {sorted(missing)}")
-        rows = list(reader)
-    return [_from_row(path, line, row) for line, row in enumerate(rows, start=2)]
-
-
-def _from_row(csv_path: Path, line: int, row: dict[str, str]) -> Sample:
-    label = row["label"]
-    if label not in (POSITIVE, NEGATIVE, "0", "1"):
-        raise DataError(f"{csv_path}:{line}: label {label!r} is neither NORMAL nor PNEUMONIA")
-    for base in (csv_path.parent, csv_path.parent.parent):
-        if (base / row["file"]).is_file():
-            path = base / row["file"]
-            break
-    else:
-        raise DataError(f"{csv_path}:{line}: {row['file']} is not there")
-    return Sample(
-        path=path,
-        name=row["file"],
-        label=int(label in (POSITIVE, "1")),
-        subtype=row.get("subtype") or "",
-        patient_id=row["patient_id"],
-        duplicate_group=row.get("duplicate_group") or "",
-    )
-
-
-def _from_folder(root: Path) -> list[Sample]:
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder")
-    samples = []
-    for path in sorted(root.rglob("*")):
-        if path.suffix.lower() not in _SUFFIXES or path.parent.name not in (POSITIVE, NEGATIVE):
-            continue
-        subtype = next((name for name in SUBTYPES if f"_{name}_" in path.name), "")
-        samples.append(
-            Sample(
-                path=path,
-                name=path.relative_to(root).as_posix(),
-                label=int(path.parent.name == POSITIVE),
-                subtype=subtype,
-                patient_id=patient_of(path),
-            )
-        )
+def _from_csv(path: Path, classes: ClassNames) -> list[Sample]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = {"file", "label", "patient_id"} - set(reader.fieldnames or ())
+            if missing:
+                raise DataError(f"{path}: missing columns {sorted(missing)}")
+            rows = list(reader)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8: {error}") from error
+    samples = [_from_row(path, line, row, classes) for line, row in enumerate(rows, start=2)]
+    lines: dict[str, int] = {}
+    for line, sample in enumerate(samples, start=2):
+        first = lines.setdefault(sample.name, line)
+        if first != line:
+            raise DataError(f"{path}:{line}: {sample.name} stands in line {first} already")
     return samples
 
 
-def _with_larger(sample: Sample, folder: Path) -> Sample:
-    candidate = folder / sample.path.parent.name / sample.path.name
-    return replace(sample, larger=candidate) if candidate.is_file() else sample
+def _from_row(csv_path: Path, line: int, row: dict[str, str], classes: ClassNames) -> Sample:
+    where = f"{csv_path}:{line}"
+    label = classes.label_of(row["label"] or "")
+    if label is None:
+        raise DataError(
+            f"{where}: label {row['label']!r} is neither {classes.negative} nor {classes.positive}"
+        )
+    if not row["patient_id"]:
+        raise DataError(f"{where}: patient_id is empty; without it patients can't be kept apart")
+    split = (row.get("split") or "").casefold()
+    if split and split not in _GIVEN_SPLITS:
+        raise DataError(f"{where}: split {row['split']!r} is none of {sorted(_GIVEN_SPLITS)}")
+    subtype = row.get("subtype") or ""
+    if subtype not in ("", *SUBTYPES):
+        raise DataError(f"{where}: subtype {subtype!r} is none of {SUBTYPES}")
+    return Sample(
+        path=_find(csv_path, row["file"], where),
+        name=row["file"],
+        label=label,
+        subtype=subtype,
+        patient_id=row["patient_id"],
+        duplicate_group=row.get("duplicate_group") or "",
+        given_split=_GIVEN_SPLITS.get(split, ""),
+        original_size=_original_size(row, where),
+        view=(row.get("view") or "").upper(),
+    )
 
 
-def _linked_groups(samples: Sequence[Sample]) -> list[list[Sample]]:
-    """Groups of pictures joined by a patient or a duplicate, in the order of their first name."""
-    parent: dict[str, str] = {}
+def _find(csv_path: Path, name: str, where: str) -> Path:
+    for base in (csv_path.parent, csv_path.parent.parent):
+        if name and (base / name).is_file():
+            return base / name
+    raise DataError(f"{where}: {name or 'an empty file name'} is not there")
 
-    def find(key: str) -> str:
-        while parent.setdefault(key, key) != key:
-            key = parent[key]
-        return key
 
+def _original_size(row: dict[str, str], where: str) -> tuple[int, int] | None:
+    width, height = row.get("original_width") or "", row.get("original_height") or ""
+    if not width and not height:
+        return None
+    if not (width.isdecimal() and height.isdecimal() and int(width) > 0 < int(height)):
+        raise DataError(f"{where}: original size {width!r} x {height!r} is no size in pixels")
+    return int(width), int(height)
+
+
+def _from_folder(root: Path, classes: ClassNames) -> list[Sample]:
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder")
+    visible = [path for path in root.rglob("*") if not _is_hidden(path.relative_to(root))]
+    files = [path for path in visible if path.is_file() and path.suffix.lower() in SUFFIXES]
+    _check_class_folders(root, visible, files, classes)
+    # The shallower one first: the Kaggle archive holds a second copy of itself inside itself.
+    files.sort(key=lambda path: (len(path.parts), path))
+    samples: dict[tuple[str, int, str, int], Sample] = {}
+    for path in files:
+        sample = _from_file(root, path, classes)
+        key = (sample.given_split, sample.label, path.name, path.stat().st_size)
+        samples.setdefault(key, sample)
+    return _mark_identical(list(samples.values()))
+
+
+def _is_hidden(relative: Path) -> bool:
+    """Names that an operating system adds: `.DS_Store`, `._x.jpeg`, `__MACOSX/`."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in relative.parts)
+
+
+def _check_class_folders(
+    root: Path, visible: Sequence[Path], files: Sequence[Path], classes: ClassNames
+) -> None:
+    holding = {path.parent for path in files}
+    for path in visible:
+        if path.is_dir() and classes.label_of(path.name) is not None and path not in holding:
+            raise DataError(f"{path}: a class folder without pictures")
+    foreign = [path for path in files if classes.label_of(path.parent.name) is None]
+    if foreign:
+        raise DataError(
+            f"{root}: {len(foreign)} pictures lie in no class folder, such as {foreign[0]}; the "
+            f"classes are {classes.negative} and {classes.positive} (--negative, --positive)"
+        )
+
+
+def _from_file(root: Path, path: Path, classes: ClassNames) -> Sample:
+    label = classes.label_of(path.parent.name)
+    assert label is not None, "checked by _check_class_folders"
+    subtype = next((name for name in SUBTYPES if f"_{name}_" in path.name), "")
+    return Sample(
+        path=path,
+        name=path.relative_to(root).as_posix(),
+        label=label,
+        subtype=subtype if label else "",
+        patient_id=patient_of(path),
+        given_split=_GIVEN_SPLITS.get(path.parent.parent.name.casefold(), ""),
+    )
+
+
+def _mark_identical(samples: Sequence[Sample]) -> list[Sample]:
+    """Give pictures whose files are equal byte for byte one duplicate group."""
+    by_size: dict[int, list[Sample]] = defaultdict(list)
     for sample in samples:
-        if sample.duplicate_group:
-            parent[find(f"p:{sample.patient_id}")] = find(f"d:{sample.duplicate_group}")
-    groups: dict[str, list[Sample]] = defaultdict(list)
-    for sample in sorted(samples, key=lambda sample: sample.name):
-        groups[find(f"p:{sample.patient_id}")].append(sample)
-    return list(groups.values())
+        by_size[sample.path.stat().st_size].append(sample)
+    by_content: dict[str, list[Sample]] = defaultdict(list)
+    # Only files of equal size can be equal, so few are read at all.
+    for group in (group for group in by_size.values() if len(group) > 1):
+        for sample in group:
+            by_content[hashlib.sha256(sample.path.read_bytes()).hexdigest()].append(sample)
+    groups = {
+        sample.name: f"sha256:{content[:16]}"
+        for content, group in by_content.items()
+        if len(group) > 1
+        for sample in group
+    }
+    return [replace(s, duplicate_group=groups.get(s.name, "")) for s in samples]
+
+
+def _with_larger(samples: Sequence[Sample], folder: Path) -> list[Sample]:
+    def find(sample: Sample) -> Sample:
+        candidate = folder / sample.path.parent.name / sample.path.name
+        return replace(sample, larger=candidate) if candidate.is_file() else sample
+
+    found = [find(sample) for sample in samples]
+    if not any(sample.larger for sample in found):
+        raise DataError(
+            f"{folder}: holds none of the pictures again; it needs the same class folders and "
+            "file names"
+        )
+    return found

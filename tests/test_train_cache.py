@@ -1,0 +1,67 @@
+"""The cache of decoded pictures: exact, keyed by content, whole or absent."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edge_app.errors import StorageError, UnreadableImageError
+from edge_app.phantom import Phantom, draw_phantom
+from edge_app.preprocess import preprocess
+from tests.train_inputs import tiny_config, write_phantoms
+from train.cache import MAX_SIDE, open_cache, read_grey
+
+
+def test_it_holds_what_the_edge_reads(tmp_path: Path) -> None:
+    paths = sorted(write_phantoms(tmp_path / "data", 2).rglob("*.png"))
+    cache = open_cache(paths, tmp_path / "cache")
+    for path in paths:
+        np.testing.assert_array_equal(cache.read(path), np.asarray(Image.open(path)))
+
+
+def test_it_is_made_once_and_again_when_a_file_changes(tmp_path: Path) -> None:
+    paths = sorted(write_phantoms(tmp_path / "data", 1).rglob("*.png"))
+    folder = tmp_path / "cache"
+    open_cache(paths, folder)
+    files = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    open_cache(paths, folder)
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == files
+    Image.new("L", (40, 40), 9).save(paths[0])
+    assert open_cache(paths, folder).read(paths[0]).max() == 9
+
+
+def test_large_pictures_shrink_and_keep_their_shape(tmp_path: Path) -> None:
+    Image.fromarray(draw_phantom(Phantom(seed=1), 600, 1200)).save(tmp_path / "a.png")
+    assert read_grey(tmp_path / "a.png").shape == (MAX_SIDE // 2, MAX_SIDE)
+
+
+def test_a_deep_picture_prepares_like_its_shallow_twin(tmp_path: Path) -> None:
+    """12 bits in a 16-bit file: scaled by 65535 only 16 grey values would be left."""
+    deep = draw_phantom(Phantom(seed=4), 96, 96, bits=12)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    spec = tiny_config().preprocess
+    from_cache = preprocess(read_grey(tmp_path / "deep.png"), spec).astype(int)
+    direct = preprocess(deep, spec).astype(int)
+    assert np.abs(from_cache - direct).max() <= 2
+    assert len(np.unique(from_cache)) > 60
+
+
+def test_unreadable_pictures_are_all_named_and_nothing_stays(tmp_path: Path) -> None:
+    paths = sorted(write_phantoms(tmp_path / "data", 2).rglob("*.png"))
+    paths[1].write_bytes(paths[1].read_bytes()[:200])
+    paths[3].write_bytes(b"")
+    with pytest.raises(UnreadableImageError, match="2 of 8 pictures cannot be read") as caught:
+        open_cache(paths, tmp_path / "cache")
+    assert paths[1].name in str(caught.value)
+    assert paths[3].name in str(caught.value)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a file where a folder must be, as POSIX reports it")
+def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
+    paths = sorted(write_phantoms(tmp_path / "data", 1).rglob("*.png"))
+    (tmp_path / "cache").write_text("a file, no folder")
+    with pytest.raises(StorageError, match="the cache cannot be written"):
+        open_cache(paths, tmp_path / "cache")

@@ -1,0 +1,268 @@
+"""A training run: it resumes to the same bytes, keeps its best, stops early, overwrites nothing."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("keras", reason="needs the extra train")
+
+import keras
+
+from tests.train_inputs import tiny_config, write_phantoms
+from train import run as run_module
+from train.cache import Cache, open_cache
+from train.checkpoint import load_network, read_checkpoint
+from train.config import Config, ConfigError
+from train.loader import prefetch
+from train.network import multiply_adds
+from train.run import Run
+from train.samples import read_samples
+from train.splits import Split, make_split
+
+
+class _InterruptionError(Exception):
+    """Stands for a power cut."""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Split, Cache]:
+    folder = tmp_path_factory.mktemp("run")
+    samples = read_samples(write_phantoms(folder / "data", 6))
+    split = make_split(samples, tiny_config().split, tiny_config().seed)
+    return split, open_cache([s.path for s in samples], folder / "cache")
+
+
+def _fit(config: Config, data: tuple[Split, Cache], folder: Path) -> dict[str, Any]:
+    return Run(config, data[0], data[1], folder).fit()
+
+
+def _weights(folder: Path) -> list[np.ndarray]:
+    return load_network(read_checkpoint(folder)).get_weights()
+
+
+def _without_time(folder: Path) -> list[dict[str, str]]:
+    with (folder / "history.csv").open(newline="") as file:
+        return [
+            {k: v for k, v in row.items() if k != "images_per_s"} for row in csv.DictReader(file)
+        ]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(data: tuple[Split, Cache], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    _fit(tiny_config(), data, folder)
+    return folder
+
+
+# 16 training pictures in batches of 4: the epochs end at steps 4 and 8; the state is saved at
+# every second step, so a cut after an odd number of steps loses one. (2, 3): cut after 2, and
+# the resumed run again after 3 more.
+@pytest.mark.parametrize(
+    "cuts",
+    [(3,), (2, 3), *(pytest.param((cut,), marks=pytest.mark.slow) for cut in (1, 2, 4, 5, 6, 7))],
+)
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    cuts: tuple[int, ...],
+    data: tuple[Split, Cache],
+    uninterrupted: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "run"
+    monkeypatch.setattr(run_module, "STATE_EVERY_STEPS", 2)
+    for cut in cuts:
+        left = cut
+
+        def interrupted(*arguments: Any) -> Any:
+            nonlocal left
+            for batch in prefetch(*arguments):
+                if left == 0:
+                    raise _InterruptionError
+                left -= 1
+                yield batch
+
+        monkeypatch.setattr(run_module, "prefetch", interrupted)
+        keras.utils.set_random_seed(cut)  # another process starts with another random state
+        with pytest.raises(_InterruptionError):
+            _fit(tiny_config(), data, folder)
+        assert not json.loads((folder / "run.json").read_text())["finished"]
+    monkeypatch.setattr(run_module, "prefetch", prefetch)
+    record = _fit(tiny_config(), data, folder)
+    assert record["finished"]
+    for resumed, whole in zip(_weights(folder), _weights(uninterrupted), strict=True):
+        np.testing.assert_array_equal(resumed, whole)
+    assert _without_time(folder) == _without_time(uninterrupted)
+    assert (folder / "validation.csv").read_text() == (uninterrupted / "validation.csv").read_text()
+
+
+def test_what_a_run_leaves(uninterrupted: Path, data: tuple[Split, Cache]) -> None:
+    names = {path.name for path in uninterrupted.iterdir()}
+    tables = {"history.csv", "split.csv", "validation.csv"}
+    assert names == {"model.keras", "run.json", "curves.png"} | tables
+    record = json.loads((uninterrupted / "run.json").read_text())
+    assert record["validation"] == {"n_images": 8, "n_patients": 4, "n_positive": 4}
+    assert record["train"] == {"n_images": 16, "n_patients": 8, "n_positive": 8}
+    assert record["versions"]["backend"] == keras.backend.backend()
+    assert record["training_s"] > 0
+    assert record["images_per_s"] > 0
+    assert [row["epoch"] for row in record["history"]] == [1, 2]
+    assert record["best"]["val_auroc_degraded"] == max(
+        row["val_auroc_degraded"] for row in record["history"]
+    )
+    network = load_network(read_checkpoint(uninterrupted))
+    assert record["multiply_adds"] == multiply_adds(network)
+    assert (uninterrupted / "curves.png").read_bytes().startswith(b"\x89PNG")
+    with (uninterrupted / "validation.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows] == [s.name for s in data[0].validation]
+
+
+def test_the_checkpoint_gives_the_recorded_logits(
+    uninterrupted: Path, data: tuple[Split, Cache]
+) -> None:
+    from edge_app.preprocess import preprocess
+    from train.predict import predict
+
+    network = load_network(read_checkpoint(uninterrupted))
+    config, (split, cache) = tiny_config(), data
+    pictures = [preprocess(cache.read(s.path), config.preprocess) for s in split.validation]
+    outputs = predict(network, pictures)
+    with (uninterrupted / "validation.csv").open(newline="") as file:
+        recorded = [float(row["logit"]) for row in csv.DictReader(file)]
+    np.testing.assert_allclose(outputs["logit"][:, 0], recorded, atol=1e-4)
+    # The activation map averages into the logit: the contract with the edge app.
+    means = outputs["activation_map"].mean(axis=(1, 2))
+    np.testing.assert_allclose(means, outputs["logit"], atol=1e-4)
+    assert set(outputs) == {"logit", "activation_map", "embedding", "subtype_logit"}
+
+
+def test_a_finished_run_is_not_trained_again(
+    uninterrupted: Path, data: tuple[Split, Cache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (uninterrupted / "model.keras").read_bytes()
+    monkeypatch.setattr(run_module, "prefetch", None)
+    assert _fit(tiny_config(), data, uninterrupted)["finished"]
+    assert (uninterrupted / "model.keras").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 8}, {"optimizer__learning_rate": 0.1}, {"degrade": None}]
+)
+def test_another_runs_folder_is_left_alone(
+    change: dict[str, Any], uninterrupted: Path, data: tuple[Split, Cache]
+) -> None:
+    before = {path.name: path.read_bytes() for path in uninterrupted.iterdir()}
+    with pytest.raises(ConfigError, match=r"holds another run \(config differ\)"):
+        _fit(tiny_config(**change), data, uninterrupted)
+    assert {path.name: path.read_bytes() for path in uninterrupted.iterdir()} == before
+
+
+def test_other_data_is_another_run(uninterrupted: Path, data: tuple[Split, Cache]) -> None:
+    split = Split(data[0].train[1:], data[0].validation)
+    with pytest.raises(ConfigError, match=r"\(train_sha256 differ\)"):
+        Run(tiny_config(), split, data[1], uninterrupted)
+
+
+def test_a_folder_of_other_files_is_left_alone(tmp_path: Path, data: tuple[Split, Cache]) -> None:
+    (tmp_path / "thesis.txt").write_text("chapter one")
+    with pytest.raises(ConfigError, match=r"holds other files \(thesis.txt\)"):
+        _fit(tiny_config(), data, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_the_checkpoint_holds_the_averaged_weights(data: tuple[Split, Cache]) -> None:
+    """Worked out by hand over two steps: average = 0.8 * first + 0.2 * second."""
+    from train.loader import TrainingBatches
+    from train.trainer import averaged, make_trainer
+
+    config = tiny_config()
+    trainer = make_trainer(config, 16)
+    batches = TrainingBatches(data[0].train, data[1], config, 0)
+    kernel = trainer.network.get_layer("stem_conv").kernel
+    after = []
+    for index in range(2):
+        trainer.train(batches[index])
+        after.append(keras.ops.convert_to_numpy(kernel))
+    expected = 0.8 * after[0] + 0.2 * after[1]
+    with averaged(trainer):
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(kernel), expected, rtol=1e-5, atol=1e-7
+        )
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(kernel), after[1])
+    assert not np.array_equal(after[0], after[1])
+
+
+def test_batch_statistics_are_part_of_the_state(data: tuple[Split, Cache]) -> None:
+    from train.trainer import make_trainer
+
+    trainer = make_trainer(tiny_config(), 16)
+    held = {id(variable) for variable in trainer.variables()}
+    norm = trainer.network.get_layer("stem_bn")
+    assert {id(norm.moving_mean), id(norm.moving_variance)} <= held
+    (dropout,) = (layer for layer in trainer.network.layers if layer.name == "dropout")
+    assert id(dropout.seed_generator.state) in held
+    assert all(id(v) in held for v in trainer.model.optimizer.variables)
+
+
+def test_training_stops_when_patience_ends(
+    data: tuple[Split, Cache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aurocs = iter([0.8, 0.8, 0.9, 0.9, 0.7, 0.7, 0.8, 0.8, 0.95, 0.95])
+    monkeypatch.setattr(run_module.metrics, "auroc", lambda labels, scores: next(aurocs))
+    config = tiny_config(optimizer__epochs=5, optimizer__patience=2)
+    record = _fit(config, data, tmp_path / "run")
+    # Best after epoch 2, two epochs without a better one, so the fifth is never trained.
+    assert [row["val_auroc_degraded"] for row in record["history"]] == [0.8, 0.9, 0.7, 0.8]
+    assert record["best"]["epoch"] == 2
+
+
+def test_mixed_precision_saves_a_plain_checkpoint(
+    data: tuple[Split, Cache], tmp_path: Path
+) -> None:
+    config = tiny_config(optimizer__precision="mixed_bfloat16", optimizer__epochs=1)
+    _fit(config, data, tmp_path / "run")
+    network = load_network(read_checkpoint(tmp_path / "run"))
+    assert {layer.compute_dtype for layer in network.layers} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(
+    uninterrupted: Path, data: tuple[Split, Cache], tmp_path: Path
+) -> None:
+    _fit(tiny_config(network__head_channels=24, optimizer__epochs=1), data, tmp_path / "other")
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    record = json.loads((uninterrupted / "run.json").read_text())
+    (folder / "model.keras").write_bytes((tmp_path / "other" / "model.keras").read_bytes())
+    (folder / "run.json").write_text(json.dumps(record))
+    with pytest.raises(ConfigError, match=r"not the checkpoint that run\.json"):
+        read_checkpoint(folder)
+    del record["checkpoint_sha256"]
+    (folder / "run.json").write_text(json.dumps(record))
+    with pytest.raises(ConfigError, match="holds another network"):
+        load_network(read_checkpoint(folder))
+
+
+def test_a_checkpoint_needs_its_record(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such checkpoint"):
+        read_checkpoint(tmp_path)
+    (tmp_path / "model.keras").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"run\.json is missing"):
+        read_checkpoint(tmp_path)
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"run\.json: "):
+        read_checkpoint(tmp_path)
+
+
+def test_a_record_from_before_the_key_stages_loads(uninterrupted: Path) -> None:
+    from train.record import identity_of
+
+    record = json.loads((uninterrupted / "run.json").read_text())
+    del record["config"]["network"]["stages"]
+    network = identity_of(record, uninterrupted).config.network
+    assert network is not None
+    assert network.stages == 7

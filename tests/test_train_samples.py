@@ -1,0 +1,191 @@
+"""Reading labelled pictures: the Kaggle archive as it is unpacked, CSVs, and what is refused."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.train_inputs import write_phantoms
+from train.samples import ClassNames, DataError, patient_of, patients_are_unknown, read_samples
+
+
+def test_a_folder_of_classes(tmp_path: Path) -> None:
+    samples = read_samples(write_phantoms(tmp_path, 2))
+    assert [(s.name, s.label, s.subtype, s.patient_id) for s in samples] == [
+        ("NORMAL/IM-0000-0000.png", 0, "", "IM-0000"),
+        ("NORMAL/IM-0000-0001.png", 0, "", "IM-0000"),
+        ("NORMAL/IM-0001-0000.png", 0, "", "IM-0001"),
+        ("NORMAL/IM-0001-0001.png", 0, "", "IM-0001"),
+        ("PNEUMONIA/person0_virus_0.png", 1, "virus", "person0"),
+        ("PNEUMONIA/person0_virus_1.png", 1, "virus", "person0"),
+        ("PNEUMONIA/person1_bacteria_2.png", 1, "bacteria", "person1"),
+        ("PNEUMONIA/person1_bacteria_3.png", 1, "bacteria", "person1"),
+    ]
+
+
+def test_the_kaggle_archive_as_it_is_unpacked(tmp_path: Path) -> None:
+    """It holds itself a second time, and what a Mac adds."""
+    root = tmp_path / "chest_xray"
+    for first, part in enumerate(("train", "val", "test")):
+        write_phantoms(root / part, 2, first=10 * first)
+    shutil.copytree(root, tmp_path / "copy")
+    shutil.move(tmp_path / "copy", root / "chest_xray")
+    for junk in ("__MACOSX/train/NORMAL/._IM-0000-0000.png", "train/NORMAL/.DS_Store"):
+        (root / junk).parent.mkdir(parents=True, exist_ok=True)
+        (root / junk).write_bytes(b"no picture")
+    samples = read_samples(root)
+    assert len(samples) == 3 * 8
+    assert {s.name.split("/")[0] for s in samples} == {"train", "val", "test"}
+    assert {s.given_split for s in samples} == {"train", "validation", "test"}
+
+
+def test_identical_files_share_a_group(tmp_path: Path) -> None:
+    root = write_phantoms(tmp_path, 2)
+    shutil.copy(root / "NORMAL/IM-0000-0000.png", root / "NORMAL/IM-0777-0000.png")
+    groups = {s.name: s.duplicate_group for s in read_samples(root)}
+    assert groups["NORMAL/IM-0000-0000.png"] == groups["NORMAL/IM-0777-0000.png"] != ""
+    assert set(groups.values()) == {"", groups["NORMAL/IM-0000-0000.png"]}
+
+
+def test_other_class_names(tmp_path: Path) -> None:
+    write_phantoms(tmp_path, 1)
+    (tmp_path / "NORMAL").rename(tmp_path / "healthy")
+    (tmp_path / "PNEUMONIA").rename(tmp_path / "Opacity")
+    samples = read_samples(tmp_path, classes=ClassNames("OPACITY", "Healthy"))
+    assert [s.label for s in samples] == [1, 1, 0, 0]
+
+
+def test_larger_copies_are_found_by_class_and_name(tmp_path: Path) -> None:
+    root = write_phantoms(tmp_path / "small", 2)
+    larger = write_phantoms(tmp_path / "large", 1, side=96)
+    found = {s.name: s.larger for s in read_samples(root, larger)}
+    assert found["NORMAL/IM-0000-0000.png"] == larger / "NORMAL/IM-0000-0000.png"
+    assert found["NORMAL/IM-0001-0000.png"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "patient"),
+    [
+        ("person1_bacteria_1.jpeg", "person1"),
+        ("person1000_virus_1681.jpeg", "person1000"),
+        ("IM-0115-0001.jpeg", "IM-0115"),
+        ("NORMAL2-IM-0587-0001-0002.jpeg", "NORMAL2-IM-0587"),
+        ("scan_17.png", "scan_17"),
+    ],
+)
+def test_patients_by_file_name(name: str, patient: str) -> None:
+    assert patient_of(Path(name)) == patient
+
+
+def test_patients_of_dicom_files(tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom", reason="needs the extra dicom")
+    dataset = pydicom.Dataset()
+    dataset.PatientID = "K-12"
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset.SOPClassUID = pydicom.uid.DigitalXRayImageStorageForPresentation
+    dataset.SOPInstanceUID = pydicom.uid.generate_uid()
+    path = tmp_path / "one.dcm"
+    pydicom.dcmwrite(path, dataset, enforce_file_format=True)
+    assert patient_of(path) == "K-12"
+
+
+def test_unknown_patients_are_noticed(tmp_path: Path) -> None:
+    root = write_phantoms(tmp_path, 2)
+    assert not patients_are_unknown(read_samples(root))
+    for number, path in enumerate(sorted(root.rglob("*.png"))):
+        path.rename(path.with_name(f"{number}.png"))
+    assert patients_are_unknown(read_samples(root))
+
+
+def test_a_class_folder_without_pictures(tmp_path: Path) -> None:
+    write_phantoms(tmp_path / "train", 1)
+    (tmp_path / "val" / "NORMAL").mkdir(parents=True)
+    with pytest.raises(DataError, match="val/NORMAL: a class folder without pictures"):
+        read_samples(tmp_path)
+
+
+def test_a_missing_class(tmp_path: Path) -> None:
+    shutil.rmtree(write_phantoms(tmp_path, 1) / "PNEUMONIA")
+    with pytest.raises(DataError, match="no picture of class PNEUMONIA"):
+        read_samples(tmp_path)
+
+
+def test_pictures_outside_of_the_classes(tmp_path: Path) -> None:
+    write_phantoms(tmp_path, 1)
+    shutil.copytree(tmp_path / "NORMAL", tmp_path / "COVID")
+    with pytest.raises(DataError, match=r"2 pictures lie in no class folder, such as .*COVID"):
+        read_samples(tmp_path)
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        read_samples(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="no such file"):
+        read_samples(tmp_path / "nowhere.csv")
+
+
+def test_larger_copies_of_something_else(tmp_path: Path) -> None:
+    root = write_phantoms(tmp_path / "a", 1)
+    other = write_phantoms(tmp_path / "b", 1, first=50)
+    with pytest.raises(DataError, match="holds none of the pictures again"):
+        read_samples(root, other)
+
+
+def _csv(tmp_path: Path, text: str) -> Path:
+    write_phantoms(tmp_path, 1)
+    path = tmp_path / "labels.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_csv(tmp_path: Path) -> None:
+    path = _csv(
+        tmp_path,
+        "file,label,patient_id,split,original_width,original_height,subtype\n"
+        "NORMAL/IM-0000-0000.png,NORMAL,a,train,1000,800,\n"
+        "PNEUMONIA/person0_virus_0.png,1,b,val,,,virus\n",
+    )
+    first, second = read_samples(path)
+    assert (first.label, first.patient_id, first.given_split) == (0, "a", "train")
+    assert first.original_size == (1000, 800)
+    assert (second.label, second.subtype, second.given_split) == (1, "virus", "validation")
+    assert second.original_size is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,label\nx,1\n", "missing columns"),
+        ("file,label,patient_id\nnone.png,1,a\n", ":2: none.png is not there"),
+        ("file,label,patient_id\nNORMAL/IM-0000-0000.png,sick,a\n", ":2: label 'sick'"),
+        ("file,label,patient_id\nNORMAL/IM-0000-0000.png,0,\n", "patient_id is empty"),
+        (
+            "file,label,patient_id\nNORMAL/IM-0000-0000.png,0,a\nNORMAL/IM-0000-0000.png,1,a\n",
+            ":3: .* stands in line 2 already",
+        ),
+        (
+            "file,label,patient_id,split\nNORMAL/IM-0000-0000.png,0,a,dev\n",
+            "split 'dev' is none of",
+        ),
+        (
+            "file,label,patient_id,original_width,original_height\n"
+            "NORMAL/IM-0000-0000.png,0,a,12,wide\n",
+            "no size in pixels",
+        ),
+        ("file,label,patient_id\nNORMAL/IM-0000-0000.png,0,a\n", "no picture of class PNEUMONIA"),
+    ],
+)
+def test_a_csv_with_a_fault(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_samples(_csv(tmp_path, text))
+
+
+def test_the_real_labels(shared_data: Path) -> None:
+    samples = read_samples(
+        shared_data / "chest_xray/labels.csv", shared_data / "chest_xray_448/train"
+    )
+    assert len(samples) == 5232
+    assert sum(s.label for s in samples) == 3883
+    assert sum(s.larger is not None for s in samples) == 2158
+    assert {s.subtype for s in samples} == {"", "bacteria", "virus"}

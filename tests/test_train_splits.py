@@ -1,0 +1,148 @@
+"""Splits: no patient and no duplicate on both sides, whatever the data; each fold once."""
+
+import pytest
+from hypothesis import given, reject
+from hypothesis import strategies as st
+
+from tests.train_inputs import sample
+from train.config import SplitSpec
+from train.samples import DataError, Sample
+from train.splits import (
+    Split,
+    check_disjoint,
+    data_hash,
+    make_split,
+    split_by_image,
+    split_by_patient,
+)
+
+
+@st.composite
+def populations(draw: st.DrawFn) -> list[Sample]:
+    """Patients with one to four pictures, sick or healthy, some pictures standing twice."""
+    samples = []
+    for label in (0, 1):
+        for patient in range(draw(st.integers(4, 12))):
+            subtype = draw(st.sampled_from(["bacteria", "virus", ""])) if label else ""
+            for picture in range(draw(st.integers(1, 4))):
+                group = draw(st.sampled_from(["", "", "", "a", "b"]))
+                samples.append(
+                    sample(
+                        f"{label}-{patient}",
+                        picture,
+                        label,
+                        subtype=subtype,
+                        duplicate_group=group,
+                    )
+                )
+    return samples
+
+
+def _patients(samples: tuple[Sample, ...]) -> set[str]:
+    return {s.patient_id for s in samples}
+
+
+def _groups(samples: tuple[Sample, ...]) -> set[str]:
+    return {s.duplicate_group for s in samples} - {""}
+
+
+@given(populations(), st.integers(2, 4), st.integers(0, 2**31))
+def test_folds_are_disjoint_and_complete(samples: list[Sample], folds: int, seed: int) -> None:
+    try:
+        splits = [split_by_patient(samples, folds, fold, seed) for fold in range(folds)]
+    except DataError:  # duplicates can join nearly all patients of a class into one
+        reject()
+    held_out = [s.name for split in splits for s in split.validation]
+    assert sorted(held_out) == sorted(s.name for s in samples)
+    for split in splits:
+        assert not _patients(split.train) & _patients(split.validation)
+        assert not _groups(split.train) & _groups(split.validation)
+        assert len(split.train) + len(split.validation) == len(samples)
+        check_disjoint(split)
+
+
+@given(populations(), st.randoms(use_true_random=False))
+def test_the_order_of_the_files_changes_nothing(samples: list[Sample], random: object) -> None:
+    shuffled = list(samples)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    try:
+        expected = split_by_patient(samples, 3, 1, 5)
+    except DataError:
+        reject()
+    assert split_by_patient(shuffled, 3, 1, 5) == expected
+    assert data_hash(shuffled) == data_hash(samples)
+
+
+def test_classes_are_stratified() -> None:
+    samples = [sample(f"n{i}", 0, 0) for i in range(70)]
+    samples += [sample(f"p{i}", 0, 1, subtype="virus") for i in range(140)]
+    for fold in range(7):
+        split = split_by_patient(samples, 7, fold, 3)
+        assert [sum(s.label == label for s in split.validation) for label in (0, 1)] == [10, 20]
+
+
+def test_small_strata_are_spread_over_the_folds() -> None:
+    samples = [sample(f"n{i}", 0, 0) for i in range(8)]
+    samples += [sample(f"v{i}", 0, 1, subtype="virus") for i in range(2)]
+    samples += [sample(f"b{i}", 0, 1, subtype="bacteria") for i in range(2)]
+    for fold in range(4):
+        assert sum(s.label for s in split_by_patient(samples, 4, fold, 0).validation) == 1
+
+
+def test_too_few_patients_are_named() -> None:
+    samples = [sample(f"n{i}", 0, 0) for i in range(8)] + [sample("p", i, 1) for i in range(8)]
+    with pytest.raises(DataError, match="only 1 patients of class 1 for 4 folds"):
+        split_by_patient(samples, 4, 0, 0)
+
+
+def test_a_split_by_image_leaks_patients_which_is_its_point() -> None:
+    samples = [
+        sample(f"{label}-{i}", k, label) for label in (0, 1) for i in range(9) for k in "abc"
+    ]
+    split = split_by_image(samples, 0.2, 1)
+    assert len(split.validation) == round(0.2 * len(samples))
+    with pytest.raises(DataError, match="patient_id stand in training and validation"):
+        check_disjoint(split)
+
+
+def _given(patient: str, picture: int, label: int, part: str) -> Sample:
+    return sample(patient, picture, label, given_split=part)
+
+
+def test_a_given_split_is_kept_and_its_test_part_left_out() -> None:
+    parts = ("train", "validation", "test")
+    samples = [_given(f"{part}{label}", 0, label, part) for part in parts for label in (0, 1)]
+    split = make_split(samples, SplitSpec("given", 2, 0), 0)
+    assert _patients(split.train) == {"train0", "train1"}
+    assert _patients(split.validation) == {"validation0", "validation1"}
+
+
+def test_a_patient_on_both_sides_of_a_given_split_is_an_error() -> None:
+    samples = [_given(f"{part}{n}", 0, n, part) for part in ("train", "validation") for n in (0, 1)]
+    samples += [_given("train1", 9, 1, "validation")]
+    with pytest.raises(DataError, match=r"1 values of patient_id .* such as train1"):
+        make_split(samples, SplitSpec("given", 2, 0), 0)
+
+
+def test_a_patient_wise_split_never_takes_test_pictures() -> None:
+    samples = [_given(f"{n}-{i}", 0, n, "train") for n in (0, 1) for i in range(6)]
+    samples += [_given(f"test{n}", 0, n, "test") for n in (0, 1)]
+    split = make_split(samples, SplitSpec("patient", 3, 0), 0)
+    assert not {"test0", "test1"} & (_patients(split.train) | _patients(split.validation))
+
+
+def test_a_side_without_a_class_is_an_error() -> None:
+    samples = [_given("a", 0, 0, "train"), _given("b", 0, 1, "train")]
+    samples += [_given("c", 0, 0, "validation")]
+    with pytest.raises(DataError, match="validation part of the split lacks a class"):
+        make_split(samples, SplitSpec("given", 2, 0), 0)
+
+
+def test_the_hash_names_pictures_labels_and_patients() -> None:
+    one, other = sample("a", 0, 0), sample("b", 0, 1)
+    assert data_hash([one, other]) == data_hash([other, one])
+    relabelled = sample("a", 0, 0)
+    assert data_hash([relabelled]) == data_hash([one])
+    changed = Sample(one.path, one.name, 1, "", one.patient_id)
+    assert data_hash([changed]) != data_hash([one])
+    assert Split((one,), (other,)) != Split((other,), (one,))

@@ -1,0 +1,136 @@
+"""A finished or running training run, opened for use: its configuration and its network.
+
+A run folder (or the `model.keras` in it) enters; a `Checkpoint` leaves, checked against the
+record beside it. `Scorer` averages the logits of one or several of them.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from train.config import Config, ConfigError
+from train.record import CHECKPOINT, RECORD, Record, file_sha256, identity_of, read_record
+from train.samples import Sample
+from train.splits import Split, data_hash, make_split
+
+if TYPE_CHECKING:
+    import keras
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint file and what its record says.
+
+    Attributes:
+        path: the .keras file.
+        config: the configuration that it was trained by.
+        record: run.json.
+        sha256: of the file.
+    """
+
+    path: Path
+    config: Config
+    record: Record
+    sha256: str
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Find a checkpoint and its record; the network is not loaded yet.
+
+    Raises:
+        ConfigError: no checkpoint or no record there, or the record is of another checkpoint.
+    """
+    file = path / CHECKPOINT if path.is_dir() else path
+    if not file.is_file():
+        raise ConfigError(f"{file}: no such checkpoint")
+    record = read_record(file.parent)
+    if record is None:
+        raise ConfigError(f"{file.parent / RECORD} is missing: a checkpoint needs its record")
+    sha256 = file_sha256(file)
+    if record.get("checkpoint_sha256", sha256) != sha256:
+        raise ConfigError(f"{file} is not the checkpoint that {RECORD} beside it records")
+    return Checkpoint(file, identity_of(record, file.parent / RECORD).config, record, sha256)
+
+
+def load_network(checkpoint: Checkpoint) -> "keras.Model":
+    """The network of a checkpoint.
+
+    Raises:
+        ConfigError: the file holds another network than its configuration describes.
+    """
+    import keras
+
+    from train.trainer import build
+
+    network = keras.saving.load_model(checkpoint.path, compile=False, safe_mode=True)
+    expected = build(checkpoint.config)
+
+    def shapes(model: keras.Model) -> list[tuple[int, ...]]:
+        return [tuple(weight.shape) for weight in model.weights]
+
+    if network.input_shape != expected.input_shape or shapes(network) != shapes(expected):
+        raise ConfigError(f"{checkpoint.path} holds another network than {RECORD} describes")
+    return network
+
+
+def held_out(checkpoint: Checkpoint, samples: Sequence[Sample]) -> Split:
+    """The split that the checkpoint was trained on, made again from the same data.
+
+    Raises:
+        ConfigError: the data is not the one that the run saw, so what it held out is not known.
+    """
+    split = make_split(samples, checkpoint.config.split, checkpoint.config.seed)
+    for side in ("train", "validation"):
+        if data_hash(getattr(split, side)) != checkpoint.record.get(f"{side}_sha256"):
+            raise ConfigError(
+                f"{checkpoint.path}: was trained on other data; what it held out of this is unknown"
+            )
+    return split
+
+
+class Scorer:
+    """Logits of one checkpoint, or the mean logit of several (an ensemble).
+
+    Args:
+        checkpoints: at least one; each prepares pictures its own way.
+        mirror: average with the logit of the mirrored picture (test-time augmentation).
+    """
+
+    def __init__(self, checkpoints: Sequence[Checkpoint], *, mirror: bool = False) -> None:
+        self.checkpoints, self.mirror = tuple(checkpoints), mirror
+        self._networks = [load_network(checkpoint) for checkpoint in checkpoints]
+
+    def outputs(
+        self, items: Sequence[T], read: Callable[[T], npt.NDArray[np.generic]]
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """`logit` and, where every network has it, `subtype_logit`: float32 (n,).
+
+        Args:
+            items: n of whatever `read` understands; each is read once a network and view.
+            read: gives (height, width) uint8 or uint16.
+        """
+        from train.predict import inputs, predict
+
+        views = [read, lambda item: read(item)[:, ::-1]] if self.mirror else [read]
+        parts = [
+            predict(network, inputs(items, view, checkpoint.config.preprocess))
+            for network, checkpoint in zip(self._networks, self.checkpoints, strict=True)
+            for view in views
+        ]
+        return {
+            name: np.mean([part[name][:, 0] for part in parts], axis=0)
+            for name in ("logit", "subtype_logit")
+            if all(name in part for part in parts)
+        }
+
+    def logits(
+        self, items: Sequence[T], read: Callable[[T], npt.NDArray[np.generic]]
+    ) -> npt.NDArray[np.float32]:
+        """As `outputs`, the logit alone: float32 (n,)."""
+        return self.outputs(items, read)["logit"]

@@ -1,0 +1,49 @@
+"""What the backend computes on: determinism, and several accelerators.
+
+Called before the first network is built. Batch normalization is computed over the whole batch
+whatever the number of devices, so that does not change what is learned.
+"""
+
+import os
+
+from train.config import ConfigError
+
+
+def prepare_environment() -> None:
+    """Set what must stand in the environment before a backend is imported."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # XLA picks faster GPU kernels whose sums depend on timing, unless told not to.
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_gpu_deterministic_ops" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+
+
+def make_deterministic() -> None:
+    """Ask the backend for the same result each time on one machine."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
+def use_all_devices(batch_size: int) -> int:
+    """Divide each batch among all accelerators, where the backend can; their number.
+
+    Raises:
+        ConfigError: the batch can't be divided into equal parts.
+    """
+    import keras
+
+    if keras.backend.backend() != "jax":
+        return 1
+    devices = keras.distribution.list_devices()
+    if len(devices) < 2:
+        return 1
+    if batch_size % len(devices):
+        raise ConfigError(f"batch_size {batch_size} must be a multiple of {len(devices)} devices")
+    keras.distribution.set_distribution(
+        keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
+    )
+    return len(devices)

@@ -1,0 +1,93 @@
+"""All that can be known to be wrong with a run before any time is spent on it.
+
+A configuration, samples and a folder enter; a `Plan` leaves, or an error with nothing written.
+`execute` carries it out. Keras is imported by `execute`, not before.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from train.cache import open_cache
+from train.checkpoint import Checkpoint, held_out
+from train.config import Config, ConfigError
+from train.record import Record, check_folder, identify
+from train.samples import Sample
+from train.splits import Split, make_split
+from train.torch_state import find_weights
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run that can start.
+
+    Attributes:
+        config, split: what is trained on what.
+        folder: of the run.
+        teachers: checkpoints to distil from, none or as many as wanted.
+    """
+
+    config: Config
+    split: Split
+    folder: Path
+    teachers: tuple[Checkpoint, ...] = ()
+
+
+def plan_run(
+    config: Config, samples: Sequence[Sample], folder: Path, teachers: Sequence[Checkpoint] = ()
+) -> Plan:
+    """Check that a run can start.
+
+    Raises:
+        ConfigError: the folder holds something else, a teacher is missing or not wanted or has
+            seen what the run holds out, or the pictures do not fill a batch.
+        DataError: the data cannot be split as configured.
+        RuntimeUnavailableError: the package with the first weights is not installed.
+    """
+    split = make_split(samples, config.split, config.seed)
+    check_folder(folder, identify(config, split, [teacher.sha256 for teacher in teachers]))
+    if config.distill is not None and not teachers:
+        raise ConfigError(f"{config.name} learns from a teacher: name its checkpoint (--teacher)")
+    if config.distill is None and teachers:
+        raise ConfigError(f"{config.name} has no table distill, so a teacher would go unheard")
+    for teacher in teachers:
+        _check_teacher(teacher, samples, split)
+    if len(split.train) < config.optimizer.batch_size:
+        raise ConfigError(
+            f"{len(split.train)} training pictures do not fill a batch of "
+            f"{config.optimizer.batch_size}"
+        )
+    if config.variant is not None:
+        find_weights(config.variant)
+    return Plan(config, split, folder, tuple(teachers))
+
+
+def execute(plan: Plan, cache_folder: Path | None, workers: int) -> Record:
+    """Decode the pictures, train, and return the record.
+
+    Args:
+        plan: from `plan_run`.
+        cache_folder: of decoded pictures; the run's own where None.
+        workers: threads that prepare batches.
+    """
+    samples = (*plan.split.train, *plan.split.validation)
+    paths = [path for s in samples for path in (s.path, s.larger) if path is not None]
+    cache = open_cache(paths, cache_folder or plan.folder / "cache")
+    from train.devices import make_deterministic, use_all_devices
+    from train.run import Run
+
+    make_deterministic()
+    use_all_devices(plan.config.optimizer.batch_size)
+    run = Run(plan.config, plan.split, cache, plan.folder, plan.teachers, workers)
+    return run.fit()
+
+
+def _check_teacher(teacher: Checkpoint, samples: Sequence[Sample], split: Split) -> None:
+    """A teacher that trained on the student's held-out patients would whisper their labels."""
+    theirs = held_out(teacher, samples)
+    seen = {s.patient_id for s in theirs.train} & {s.patient_id for s in split.validation}
+    if seen:
+        raise ConfigError(
+            f"{teacher.path}: trained on {len(seen)} patients that this run holds out; give both "
+            "the same seed, folds and fold"
+        )

@@ -1,0 +1,45 @@
+"""Pictures of figures, as PNG files. Matplotlib is imported when the first one is drawn."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LEFT_OUT = ("epoch", "step", "images_per_s")
+
+
+def draw_curves(history: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:
+    """Losses and validation AUROC by epoch."""
+    epochs = [row["epoch"] for row in history]
+    names = [name for name in history[0] if name not in LEFT_OUT]
+    with figure(path, 2, 1) as (losses, aurocs):
+        for name in names:
+            axes = aurocs if name.startswith("val_") else losses
+            axes.plot(epochs, [row[name] for row in history], marker=".", label=name)
+        losses.set_title(title)
+        losses.set_ylabel("loss")
+        aurocs.set_ylabel("AUROC")
+        aurocs.set_xlabel("epoch")
+        for axes in (losses, aurocs):
+            axes.grid(alpha=0.3)
+            axes.legend()
+
+
+@contextmanager
+def figure(path: Path, rows: int, columns: int) -> Iterator[Sequence["Axes"]]:
+    """Axes to draw into, side by side or below each other; the file appears whole at the end."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    # Not pyplot: it keeps global state and looks for a screen.
+    drawing = Figure(figsize=(6.4 * columns, 3.6 * rows), layout="constrained")
+    FigureCanvasAgg(drawing)
+    yield drawing.subplots(rows, columns, squeeze=False).ravel()
+    partial = path.with_name(f"{path.name}.partial")
+    # Without a date the same figures give the same file.
+    drawing.savefig(partial, format="png", dpi=120, metadata={"Software": None})
+    os.replace(partial, path)

@@ -1,0 +1,223 @@
+"""The record of a run: what it was made of, how it went, what it gave.
+
+`run.json` says which run a folder holds: configuration, data hashes, seed, versions, machine,
+time, figures. `split.csv` says which picture was in which part (export reads it), `history.csv`
+has a row an epoch, `validation.csv` the best checkpoint's logits of
+the held-out pictures. Files appear whole or not at all. No Keras here, so that whether a folder
+may be used is known before any time is spent.
+"""
+
+import csv
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from edge_app.codec import encode
+from edge_app.errors import StorageError
+from train.config import Config, ConfigError, parse_config
+from train.samples import Sample
+from train.splits import Split, data_hash
+
+RECORD = "run.json"
+CHECKPOINT = "model.keras"
+HISTORY = "history.csv"
+VALIDATION = "validation.csv"
+SPLIT = "split.csv"
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What two runs must share to be one: resuming under another identity is refused.
+
+    Attributes:
+        config: the configuration.
+        train_sha256, validation_sha256: hash of names, labels and patients.
+        teachers: SHA-256 of each teacher's checkpoint, in order.
+    """
+
+    config: Config
+    train_sha256: str
+    validation_sha256: str
+    teachers: tuple[str, ...] = ()
+
+
+def identify(config: Config, split: Split, teachers: Sequence[str] = ()) -> Identity:
+    """The identity of a run on this split."""
+    return Identity(config, data_hash(split.train), data_hash(split.validation), tuple(teachers))
+
+
+def identity_of(record: Record, where: Path) -> Identity:
+    """The identity that a record names.
+
+    Raises:
+        ConfigError: the record's configuration is not one.
+    """
+    return Identity(
+        parse_config(_current(record.get("config")), f"{where}: config"),
+        record.get("train_sha256", ""),
+        record.get("validation_sha256", ""),
+        tuple(record.get("teachers", ())),
+    )
+
+
+def read_record(folder: Path) -> Record | None:
+    """The record of the run in `folder`, None where there is none.
+
+    Raises:
+        ConfigError: the record is damaged.
+    """
+    path = folder / RECORD
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if not isinstance(record, dict):
+        raise ConfigError(f"{path}: not a record of a run")
+    return record
+
+
+def check_folder(folder: Path, identity: Identity) -> None:
+    """Raises ConfigError where `folder` holds another run or other files; changes nothing."""
+    record = read_record(folder)
+    if record is None:
+        foreign = [p.name for p in folder.glob("*") if p.name != "cache"]
+        if foreign:
+            raise ConfigError(
+                f"{folder} holds other files ({', '.join(sorted(foreign)[:3])}) and no run; "
+                "choose a new folder"
+            )
+        return
+    held = identity_of(record, folder / RECORD)
+    names = ("config", "train_sha256", "validation_sha256", "teachers")
+    different = [name for name in names if getattr(held, name) != getattr(identity, name)]
+    if different:
+        raise ConfigError(
+            f"{folder} holds another run ({', '.join(different)} differ); choose a new folder"
+        )
+
+
+def start_record(identity: Identity, split: Split, folder: Path) -> Record:
+    """Write the record of a run that begins, or read that of one that goes on."""
+    check_folder(folder, identity)
+    folder.mkdir(parents=True, exist_ok=True)
+    record = read_record(folder)
+    if record is not None:
+        # A run that was begun before its split was written down, or killed in between.
+        if not (folder / SPLIT).exists():
+            write_rows(_split_rows(split), folder / SPLIT)
+        return record
+    record = {
+        "config": encode(identity.config),
+        "train_sha256": identity.train_sha256,
+        "validation_sha256": identity.validation_sha256,
+        "teachers": list(identity.teachers),
+        "train": _count(split.train),
+        "validation": _count(split.validation),
+        "versions": _versions(),
+        "machine": _machine(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "finished": False,
+    }
+    write_json(record, folder / RECORD)
+    write_rows(_split_rows(split), folder / SPLIT)
+    return record
+
+
+def _split_rows(split: Split) -> list[dict[str, Any]]:
+    parts = (("train", split.train), ("validation", split.validation))
+    rows = [
+        {
+            "file": sample.name,
+            "label": sample.label,
+            "subtype": sample.subtype,
+            "patient_id": sample.patient_id,
+            "part": part,
+        }
+        for part, samples in parts
+        for sample in samples
+    ]
+    return sorted(rows, key=lambda row: str(row["file"]))
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Write JSON, whole or not at all."""
+    write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        StorageError: the disk is full or read-only.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        raise StorageError(f"{path}: {error}") from error
+
+
+def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write a CSV with the keys of the first row as header."""
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(partial, path)
+
+
+def file_sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _current(config: Any) -> Any:
+    """A recorded configuration with the keys that came after it, at what they then were."""
+    network = config.get("network") if isinstance(config, dict) else None
+    if isinstance(network, dict) and "stages" not in network:
+        return config | {"network": network | {"stages": 7}}
+    return config
+
+
+def _count(samples: Sequence[Sample]) -> dict[str, int]:
+    return {
+        "n_images": len(samples),
+        "n_patients": len({sample.patient_id for sample in samples}),
+        "n_positive": sum(sample.label for sample in samples),
+    }
+
+
+def _versions() -> dict[str, str]:
+    import keras
+
+    versions = {"python": platform.python_version(), "backend": keras.backend.backend()}
+    for package in ("keras", "tensorflow", "jax", "numpy", "pillow"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _machine() -> dict[str, Any]:
+    import keras
+
+    return {
+        "architecture": platform.machine(),
+        "cores": os.cpu_count(),
+        "devices": keras.distribution.list_devices(),
+    }

@@ -1,0 +1,135 @@
+"""The network of a configuration and the compiled model that trains it.
+
+A `Config` enters, a `Trainer` leaves. `averaged` lends the moving average of the weights to
+whoever evaluates or saves; the weights that train are back afterwards.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from train.config import Config
+from train.imagenet import load_imagenet
+from train.loader import Batch
+from train.network import build_network
+from train.seed_cnn import build_seed_cnn
+
+LOSSES = ("logit", "subtype_logit")
+
+
+@dataclass(frozen=True, slots=True)
+class Trainer:
+    """The network, and the model that shares its weights and is compiled.
+
+    Attributes:
+        network: all outputs by name.
+        model: the outputs that have a loss.
+        steps_per_epoch: whole batches an epoch.
+    """
+
+    network: keras.Model
+    model: keras.Model
+    steps_per_epoch: int
+
+    def train(self, batch: Batch) -> dict[str, float]:
+        """One step; the batch's own losses by name."""
+        names = self.model.output_names
+        self.model.reset_metrics()
+        losses = self.model.train_on_batch(
+            batch.pictures,
+            {name: batch.targets[name] for name in names},
+            sample_weight={name: batch.weights[name] for name in names},
+            return_dict=True,
+        )
+        return {name: float(value) for name, value in losses.items()}
+
+    def variables(self) -> list[Any]:
+        """All that a resumed run needs: weights, statistics, dropout's seed, the optimizer's."""
+        return [*self.network.variables, *self.model.optimizer.variables]
+
+
+def make_trainer(config: Config, n_train: int) -> Trainer:
+    """Build and compile for `n_train` pictures an epoch, with the configured first weights."""
+    keras.utils.set_random_seed(config.seed)
+    with _dtype_policy(config.optimizer.precision):
+        network = build(config)
+        outputs = {name: network.output[name] for name in LOSSES if name in network.output}
+        model = keras.Model(network.input, outputs)
+    if config.variant is not None and config.network is not None:
+        load_imagenet(network, config.network, config.variant)
+    steps = n_train // config.optimizer.batch_size
+    model.compile(
+        optimizer=_optimizer(config, steps * config.optimizer.epochs),
+        loss={name: keras.losses.BinaryCrossentropy(from_logits=True) for name in outputs},
+        loss_weights={
+            name: 1.0 if name == "logit" else config.optimizer.subtype_weight for name in outputs
+        },
+    )
+    model.optimizer.build(model.trainable_variables)
+    return Trainer(network, model, steps)
+
+
+def build(config: Config) -> keras.Model:
+    """The configuration's network with fresh weights; outputs by name."""
+    if config.network is not None:
+        return build_network(config.network)
+    assert config.seed_cnn is not None, "Config holds one of the two"
+    return build_seed_cnn(config.seed_cnn)
+
+
+def float32_copy(network: keras.Model, config: Config) -> keras.Model:
+    """The same network without mixed precision, as exports want it."""
+    with _dtype_policy("float32"):
+        copy = build(config)
+    copy.set_weights(network.get_weights())
+    return copy
+
+
+@contextmanager
+def averaged(trainer: Trainer) -> Iterator[None]:
+    """Within, the network holds the moving average of its weights.
+
+    Batch normalization's mean and variance are moving averages of their own and stay.
+    """
+    optimizer, variables = trainer.model.optimizer, trainer.model.trainable_variables
+    trained = [keras.ops.convert_to_numpy(variable) for variable in variables]
+    optimizer.finalize_variable_values(variables)
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, trained, strict=True):
+            variable.assign(value)
+
+
+@contextmanager
+def _dtype_policy(name: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _optimizer(config: Config, steps: int) -> keras.optimizers.Optimizer:
+    spec = config.optimizer
+    warmup = round(spec.warmup_share * steps)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if warmup else spec.learning_rate,
+        decay_steps=max(1, steps - warmup),
+        warmup_target=spec.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+    optimizer = keras.optimizers.AdamW(
+        schedule,
+        weight_decay=spec.weight_decay,
+        global_clipnorm=spec.clip_norm,
+        use_ema=spec.ema_momentum > 0,
+        ema_momentum=spec.ema_momentum or 0.99,
+        ema_overwrite_frequency=None,
+    )
+    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    return optimizer
