@@ -282,7 +282,7 @@ class Manifest:
         """
         _check_date(self.created)
         for name in self.files:
-            _check_file_name(name)
+            check_file_name(name)
         self._check_models()
         self._check_input()
         self._check_model_hashes()
@@ -418,13 +418,25 @@ def default_bundle_folder() -> Path:
     return Path(__file__).parent / "bundles" / "default"
 
 
+def current_bundle_folder() -> Path:
+    """Where the bundle in use lies: the installed one, else the one that ships.
+
+    Raises:
+        BundleError: one was installed and is not there any more, or the store is damaged.
+    """
+    from edge_app.store import installed_folder  # it reads bundles itself
+
+    return installed_folder() or default_bundle_folder()
+
+
 def load_bundle(
     path: str | Path | None = None, *, trusted_keys: Mapping[str, bytes] | None = None
 ) -> Bundle:
     """Load a bundle and check all of it.
 
     Args:
-        path: the bundle's folder; None loads the one that ships with the package.
+        path: the bundle's folder; None loads the one that `pneumoscope model install` made the
+            current one, else the one that ships with the package.
         trusted_keys: raw 32-byte Ed25519 public keys by identifier; None takes the ones that
             were installed with the package.
 
@@ -433,7 +445,7 @@ def load_bundle(
         BundleIntegrityError: a file is missing, extra, changed, or the signature is wrong.
         BundleError: the folder cannot be read.
     """
-    folder = default_bundle_folder() if path is None else Path(path)
+    folder = current_bundle_folder() if path is None else Path(path)
     if not folder.is_dir():
         hint = "" if path is not None else " (this installation carries no default bundle)"
         raise BundleError(f"{folder}: no model bundle here{hint}; name one with --bundle FOLDER")
@@ -499,7 +511,7 @@ def _check_format_version(document: object) -> None:
         )
 
 
-def _check_file_name(name: str) -> None:
+def check_file_name(name: str) -> None:
     """Refuse names that leave the folder, or that mean something else on another system."""
     path = PurePosixPath(name)
     clean = str(path) == name and not path.is_absolute() and ".." not in path.parts

@@ -3,6 +3,7 @@
 - `python -m export CHECKPOINT -o BUNDLE --data labels.csv --larger 448=DIR`
 - `python -m export keygen NAME`
 - `python -m export sign BUNDLE --key NAME.key`
+- `python -m export pack BUNDLE -o FILE.pneumo`
 """
 
 import argparse
@@ -164,7 +165,22 @@ def _sign(arguments: list[str]) -> int:
     return EXIT_OK
 
 
-_COMMANDS = {"keygen": _keygen, "sign": _sign}
+def _pack(arguments: list[str]) -> int:
+    from edge_app.bundle import load_bundle
+    from edge_app.pneumo import pack_bundle
+
+    parser = argparse.ArgumentParser(prog="python -m export pack")
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.pneumo")
+    options = parser.parse_args(arguments)
+    bundle = load_bundle(options.bundle)
+    pack_bundle(bundle.folder, options.output)
+    signed = "" if bundle.signed_by else ", which nobody has signed"
+    print(f"{options.output}: {bundle.manifest.model_id}{signed}")
+    return EXIT_OK
+
+
+_COMMANDS = {"keygen": _keygen, "sign": _sign, "pack": _pack}
 
 
 if __name__ == "__main__":

@@ -50,7 +50,8 @@ def file_logits(model: bytes, format: ModelFormat, pictures: Pixels) -> Logits:
 def tflite_runtime_logits(model: bytes, pictures: Pixels, python: Path) -> Logits:
     """Logits of a TFLite file in the `tflite-runtime` of another Python environment.
 
-    It needs numpy below 2 and Python up to 3.11, so it never lives beside TensorFlow.
+    It needs numpy below 2 and Python up to 3.11, so it never lives beside TensorFlow. As on the
+    edge, an int8 file gets XNNPACK's int8 kernels where they can be switched on.
 
     Raises:
         ExportError: that interpreter cannot run it.
@@ -60,19 +61,28 @@ def tflite_runtime_logits(model: bytes, pictures: Pixels, python: Path) -> Logit
         Path(files["model.tflite"]).write_bytes(model)
         np.save(files["in.npy"], pictures)
         arguments = [str(python), "-c", _FOREIGN, json.dumps(files)]
-        done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            arguments, cwd=_REPOSITORY, capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise ExportError(f"{python}: tflite-runtime failed: {done.stderr.strip()[-300:]}")
         return np.asarray(np.load(files["out.npy"]), np.float64)
 
 
-# Runs in an environment without this project: numpy and tflite_runtime only.
+_REPOSITORY = Path(__file__).resolve().parents[1]
+
+# Runs in an environment that has the edge app's dependencies and tflite-runtime.
 _FOREIGN = """
 import json, sys
 import numpy as np
-from tflite_runtime.interpreter import Interpreter
+import tflite_runtime
+from tflite_runtime import interpreter as module
+from edge_app.runtimes.xnnpack import open_int8_delegate
 files = json.loads(sys.argv[1])
-interpreter = Interpreter(files["model.tflite"], num_threads=1)
+delegate = open_int8_delegate(module, tflite_runtime.__version__, 1)
+interpreter = module.Interpreter(
+    files["model.tflite"], num_threads=1, experimental_delegates=[delegate] if delegate else None
+)
 interpreter.allocate_tensors()
 run = interpreter.get_signature_runner("serving_default")
 pictures = np.load(files["in.npy"])
