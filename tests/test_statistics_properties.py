@@ -9,14 +9,14 @@ import pytest
 hypothesis = pytest.importorskip("hypothesis")
 st = pytest.importorskip("hypothesis.strategies")
 
-from edge_app.calibration import (  # noqa: E402
+from edge_app.calibration import (
     brier,
     expected_calibration_error,
     fit_platt,
     reliability,
 )
-from edge_app.intervals import binomial_cdf, clopper_pearson, wilson  # noqa: E402
-from edge_app.metrics import (  # noqa: E402
+from edge_app.intervals import binomial_cdf, clopper_pearson, wilson
+from edge_app.metrics import (
     auprc,
     auroc,
     auroc_delong,
@@ -25,7 +25,7 @@ from edge_app.metrics import (  # noqa: E402
     roc_curve,
     spearman,
 )
-from edge_app.operating import (  # noqa: E402
+from edge_app.operating import (
     fit_band,
     threshold_balanced,
     threshold_for_sensitivity,
