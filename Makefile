@@ -16,7 +16,7 @@ PINNED := $(PIP_FLAGS) --constraint constraints.txt
 # TensorFlow has wheels for 64-bit machines only; elsewhere the tests that need it are skipped.
 TEST_EXTRA := $(if $(filter x86_64 aarch64 arm64,$(shell uname -m)),dev,test)
 
-.PHONY: screen test lint typecheck unittest slow-test wheel clean check-python
+.PHONY: screen test lint typecheck unittest slow-test test-pi wheel clean check-python
 
 # Exit code 1 of a batch says that some files failed: each is in the results with its reason.
 screen: $(EDGE)/.installed
@@ -43,6 +43,10 @@ unittest: $(TEST)/.installed $(TFLITE)/.tried
 # Longer than CI allows: many kills, many files.
 slow-test: $(TEST)/.installed
 	$(TEST)/bin/python -m pytest -m slow
+
+# The edge app on a Raspberry Pi's instruction set: needs root, debootstrap and qemu-user-static.
+test-pi:
+	$(PYTHON) -m tests.emulated_pi
 
 wheel: $(TEST)/.installed
 	$(TEST)/bin/pip wheel $(PIP_FLAGS) --no-deps --wheel-dir dist .

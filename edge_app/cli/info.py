@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_app.cli.model_options import add_model_options
@@ -9,6 +10,8 @@ from edge_app.errors import EXIT_OK
 
 if TYPE_CHECKING:
     from edge_app.bundle import Bundle
+
+_LAST_MEASURED = Path()
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -22,6 +25,15 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--json", action="store_true", help="print the bundle's bundle.json")
     what.add_argument("--self-test", action="store_true", help="run the golden inputs")
+    what.add_argument(
+        "--recommend",
+        nargs="?",
+        type=Path,
+        const=_LAST_MEASURED,
+        metavar="FILE",
+        help="which model file and runtime to use here, as `python -m benchmarks compare` "
+        "measured it (default: the last measurement on this machine)",
+    )
     add_model_options(parser)
     parser.set_defaults(run=run)
 
@@ -31,11 +43,21 @@ def run(args: argparse.Namespace) -> int:
     from edge_app.bundle import load_bundle
 
     bundle = load_bundle(args.bundle)
+    if args.recommend is not None:
+        return _recommend(bundle, None if args.recommend == _LAST_MEASURED else args.recommend)
     if args.json:
         print(bundle.to_json().decode("utf-8"), end="")
         return EXIT_OK
     tested = list(_self_test(bundle, args)) if args.self_test else []
     for line in (*_program(), *_model(bundle), *_operating_points(bundle), *_runtimes(), *tested):
+        print(line)
+    return EXIT_OK
+
+
+def _recommend(bundle: "Bundle", path: Path | None) -> int:
+    from edge_app.recommend import describe_recommendation, read_recommendation
+
+    for line in describe_recommendation(read_recommendation(path), bundle):
         print(line)
     return EXIT_OK
 
