@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_describe(commands)
+    _add_audit(commands)
     _add_fit(commands)
     return parser
 
@@ -111,6 +112,36 @@ def _describe(options: argparse.Namespace) -> None:
             f"{multiply_adds(network) / 1e6:.1f} million multiply-adds, "
             f"{network.count_params() / 1e6:.2f} million parameters"
         )
+
+
+def _add_audit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "report what tells the classes apart without a look at the lungs, and what stands twice"
+    parser = _command(commands, "audit", _audit, text)
+    parser.add_argument("data", type=Path, help="a CSV, or a folder of classes")
+    _class_options(parser)
+    parser.add_argument("--config", help="audit this configuration's split instead of the given")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="a new folder")
+
+
+def _audit(options: argparse.Namespace) -> None:
+    from edge_app.codec import encode
+    from train.audit import audit, in_words, write_labels
+    from train.config import load_config
+    from train.record import new_folder, write_json
+    from train.splits import given_parts, make_split
+
+    config = load_config(options.config) if options.config else None
+    samples = _samples(options)
+    if config is None:
+        parts = given_parts(samples)
+    else:
+        split = make_split(samples, config.split, config.seed)
+        parts = {"train": split.train, "validation": split.validation}
+    output = new_folder(options.output)
+    findings, group_of = audit(samples, parts)
+    write_json(encode(findings), output / "audit.json")
+    write_labels(samples, group_of, output / "labels.csv")
+    print(in_words(findings))
 
 
 def _add_fit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -150,6 +150,22 @@ def _split_rows(split: Split) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: str(row["file"]))
 
 
+def new_folder(path: Path) -> Path:
+    """Make a folder for a report, and return it.
+
+    Raises:
+        ConfigError: it holds files already; reports are not overwritten.
+        StorageError: it cannot be made.
+    """
+    if path.is_dir() and any(path.iterdir()):
+        raise ConfigError(f"{path} holds files already; choose a new folder")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{path}: {error}") from error
+    return path
+
+
 def write_json(value: Any, path: Path) -> None:
     """Write JSON, whole or not at all."""
     write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", path)

@@ -95,6 +95,12 @@ def split_as_given(samples: Sequence[Sample]) -> Split:
     )
 
 
+def given_parts(samples: Sequence[Sample]) -> dict[str, tuple[Sample, ...]]:
+    """Train, validation and test as the data itself is divided, as far as they are there."""
+    names = [n for n in ("train", "validation", "test") if any(s.given_split == n for s in samples)]
+    return {name: tuple(s for s in samples if s.given_split == name) for name in names}
+
+
 def split_by_image(samples: Sequence[Sample], share: float, seed: int) -> Split:
     """The article's split: images at random, patients on both sides. Only to show its price."""
     order = np.random.default_rng(seed).permutation(len(samples))
