@@ -150,15 +150,14 @@ def install(
             bundle = _checked(incoming, archive, allow_unsigned, trusted_keys)
             self_test(bundle, say)
             name = _folder_name(bundle)
-            _put_in_place(incoming, models / name)
+            _put_in_place(incoming, models / name, trusted_keys)
             _switch(models, name, trusted_keys)
         except OSError as error:
             text = error.strerror or str(error)
             raise StorageError(f"{models}: the bundle cannot be stored: {text}") from error
         finally:
-            shutil.rmtree(incoming, ignore_errors=True)
+            _prune(models)
         say(f"{bundle.manifest.model_id} is in use now")
-        _prune(models)
     return load_bundle(models / name, trusted_keys=trusted_keys)
 
 
@@ -314,19 +313,15 @@ def _require_same(folder: Path) -> None:
         )
 
 
-def _put_in_place(incoming: Path, target: Path) -> None:
-    """Rename a checked bundle to its name; the same bundle, if it is there, gives way to it."""
-    old = target.with_name(f".old-{target.name}")
-    shutil.rmtree(old, ignore_errors=True)
+def _put_in_place(incoming: Path, target: Path, trusted_keys: Mapping[str, bytes] | None) -> None:
+    """Rename a checked bundle to its name, unless it stands there already and is whole."""
     if target.exists():
-        target.rename(old)
-    try:
-        incoming.rename(target)
-    except OSError:
-        if old.exists():
-            old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+        with contextlib.suppress(BundleError):
+            _require_same(target)
+            load_bundle(target, trusted_keys=trusted_keys)
+            return
+        shutil.rmtree(target)
+    incoming.rename(target)
 
 
 def _switch(models: Path, name: str, trusted_keys: Mapping[str, bytes] | None) -> None:
@@ -343,11 +338,15 @@ def _switch(models: Path, name: str, trusted_keys: Mapping[str, bytes] | None) -
 
 
 def _prune(models: Path) -> None:
-    """Remove what is neither in use nor the one before, and what an interruption left."""
-    state = _read_state(models)
-    for path in models.iterdir():
-        if path.is_dir() and path.name not in (state.current, state.previous):
-            shutil.rmtree(path, ignore_errors=True)
+    """Remove what is neither in use nor the one before, and what failed or was interrupted.
+
+    Raises nothing: it must not hide why an installation failed.
+    """
+    with contextlib.suppress(OSError, BundleError):
+        state = _read_state(models)
+        for path in models.iterdir():
+            if path.is_dir() and path.name not in (state.current, state.previous):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _read_state(models: Path) -> State:

@@ -1,6 +1,7 @@
 """Fixtures that more than one test module uses."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,15 @@ def shared_data() -> Path:
 def tiny_bundle_folder(tmp_path: Path) -> Path:
     """A valid bundle of a few kilobytes (random weights) that a test may change."""
     return write_tiny_bundle(tmp_path / "bundle")
+
+
+@pytest.fixture(autouse=True)
+def nothing_installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An empty store of models, so that no test meets what the developer has installed."""
+    before = os.environ.get("PNEUMOSCOPE_DATA")
+    os.environ["PNEUMOSCOPE_DATA"] = str(tmp_path_factory.mktemp("data") / "pneumoscope")
+    yield
+    if before is None:
+        del os.environ["PNEUMOSCOPE_DATA"]
+    else:
+        os.environ["PNEUMOSCOPE_DATA"] = before
