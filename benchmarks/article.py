@@ -103,7 +103,7 @@ def _published_row() -> ArticleRow:
         "specificity": (_KERMANY["specificity"], _KERMANY_HEALTHY),
         "accuracy": (_KERMANY["accuracy"], n),
     }
-    figures = {name: wilson(round(share * k), k) for name, (share, k) in shares.items()}
+    figures = {name: wilson(share * k, k) for name, (share, k) in shares.items()}
     return ArticleRow(
         name="Inception V3",
         split="official test",

@@ -112,7 +112,8 @@ TASKS = {"score": score, "latency": latency, "offline": offline}
 
 def network_inputs(spec: PreprocessSpec) -> list[npt.NDArray[np.uint8]]:
     """A few different inputs: phantoms, since what they show does not change the time."""
-    return [preprocess(draw_phantom(Phantom(seed)), spec) for seed in range(_DISTINCT_INPUTS)]
+    phantoms = (draw_phantom(Phantom(seed), 256, 256) for seed in range(_DISTINCT_INPUTS))
+    return [preprocess(phantom, spec) for phantom in phantoms]
 
 
 def _score_file(

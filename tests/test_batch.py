@@ -1,34 +1,40 @@
-"""Folder scoring: a row a file whatever is wrong with it, and nothing half-written."""
+"""Folder scoring: a row a file whatever is wrong with it, in the files' order, and nothing twice."""
 
 import csv
+import hashlib
 import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from edge_app.batch import BatchPlan, plan_batch, run_batch, score_file
-from edge_app.bundle import load_bundle
+from edge_app.batch import BatchPlan, list_files, run_batch
 from edge_app.decision import Decision, Reason, Status
-from edge_app.errors import BundleError, NoInputError, StorageError, UsageError
+from edge_app.errors import (
+    BundleIntegrityError,
+    NoInputError,
+    RuntimeUnavailableError,
+    StorageError,
+    UsageError,
+)
 from edge_app.phantom import Phantom, draw_phantom
 from edge_app.results import ResultRow, read_results, validate_results
-from edge_app.screener import Screener
+from edge_app.run_folder import RunFolder
+from edge_app.scoring_run import RunOptions
+from edge_app.tally import Outcome
 from tests.pictures import encoded
+from tests.tiny_bundle import write_tiny_bundle
 
 
 def phantom_png(seed: int, side: int = 256) -> bytes:
     return encoded(Image.fromarray(draw_phantom(Phantom(seed), side, side)), "PNG")
 
 
-@pytest.fixture
-def screener(tiny_bundle_folder: Path) -> Screener:
-    return Screener(load_bundle(tiny_bundle_folder))
-
-
-@pytest.fixture
-def ward(tmp_path: Path) -> Path:
+def write_ward(folder: Path) -> Path:
     """A folder with good pictures, a refusal, and each kind of bad file."""
     jpeg = encoded(Image.fromarray(draw_phantom(Phantom(2), 300, 300)), "JPEG")
     files = {
@@ -43,162 +49,289 @@ def ward(tmp_path: Path) -> Path:
         "notes.txt": b"left out",
     }
     for name, content in files.items():
-        path = tmp_path / "ward" / name
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    return tmp_path / "ward"
+    return folder
 
 
-def test_a_folder_becomes_rows_in_the_order_of_the_names(
-    ward: Path, screener: Screener, tmp_path: Path
-) -> None:
-    plan = plan_batch(ward, tmp_path / "out")
-    assert plan.total == 8
-    seen: list[ResultRow] = []
-    summary = run_batch(plan, screener, seen.append)
-    header, rows = read_results(plan.results)
-    rows = list(rows)
-    assert rows == seen
-    answers = [(row.file, row.decision, row.reason) for row in rows]
-    unreadable = (Decision.NOT_ASSESSABLE, Reason.UNREADABLE)
-    assert answers[:7] == [
-        ("a/clear.png", Decision.NO_PNEUMONIA_SEEN, None),
-        ("a/suspected.png", Decision.PNEUMONIA_SUSPECTED, None),
-        ("between.png", Decision.INDETERMINATE, None),
-        ("blank.png", Decision.NOT_ASSESSABLE, Reason.NO_CONTRAST),
-        ("cut.jpeg", *unreadable),
-        ("empty.png", *unreadable),
-        ("note.png", *unreadable),
+WARD = [
+    ("a/clear.png", Decision.NO_PNEUMONIA_SEEN, None),
+    ("a/suspected.png", Decision.PNEUMONIA_SUSPECTED, None),
+    ("between.png", Decision.INDETERMINATE, None),
+    ("blank.png", Decision.NOT_ASSESSABLE, Reason.NO_CONTRAST),
+    ("cut.jpeg", Decision.NOT_ASSESSABLE, Reason.UNREADABLE),
+    ("empty.png", Decision.NOT_ASSESSABLE, Reason.UNREADABLE),
+    ("note.png", Decision.NOT_ASSESSABLE, Reason.UNREADABLE),
+    ("whole.jpeg", Decision.PNEUMONIA_SUSPECTED, None),
+]
+
+
+@pytest.fixture
+def ward(tmp_path: Path) -> Path:
+    return write_ward(tmp_path / "ward")
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> RunOptions:
+    bundle = write_tiny_bundle(tmp_path / "bundle")
+    return RunOptions(bundle=bundle, workers=2, formats=("jsonl",))
+
+
+def plan(options: RunOptions, *named: Path, out: Path | None = None) -> BatchPlan:
+    return BatchPlan(tuple(named), out or named[0].parent / "out", options=options)
+
+
+def rows_of(out: Path) -> list[ResultRow]:
+    results = RunFolder(out).results
+    assert validate_results(results).problems == ()
+    return list(read_results(results)[1])
+
+
+def answers(rows: Sequence[ResultRow]) -> list[tuple[str, Decision, Reason | None]]:
+    return [(row.file, row.decision, row.reason) for row in rows]
+
+
+def test_a_folder_becomes_rows_in_the_order_of_the_names(ward: Path, options: RunOptions) -> None:
+    every = replace(options, formats=("jsonl", "csv", "html"))
+    todo = plan(every, ward)
+    seen: list[tuple[Outcome, int]] = []
+    summary = run_batch(todo, lambda outcome, found: seen.append((outcome, found)))
+    rows = rows_of(todo.out)
+    assert answers(rows) == WARD
+    assert [(o.status, o.decision, o.reason) for o, _ in seen] == [
+        (row.status, row.decision, row.reason) for row in rows
     ]
-    assert answers[7][0] == "whole.jpeg"
-    assert [row.status for row in rows].count(Status.FAILED) == 3
-    assert validate_results(plan.results).problems == ()
+    assert seen[-1][1] == 8
+    header, _ = read_results(todo.folder.results)
     assert header.input == str(ward)
     assert header.operating_point.name == "balanced"
-    assert header.model_sha256 == screener.runtime.model.sha256
-    assert summary.total == 8
-    assert summary.failed == {Reason.UNREADABLE: 3}
-    assert summary.refused == {Reason.NO_CONTRAST: 1}
-    assert summary.decisions[Decision.NOT_ASSESSABLE] == 4
-    with plan.table.open(encoding="utf-8-sig", newline="") as stream:
+    assert header.parameters["recursive"] is True
+    manifest = (options.bundle or Path()) / "bundle.json"
+    assert header.parameters["bundle_sha256"] == hashlib.sha256(manifest.read_bytes()).hexdigest()
+    assert (summary.files, summary.scored_now, summary.known) == (8, 8, 0)
+    assert summary.failed == {"unreadable": 3}
+    assert summary.refused == {"no_contrast": 1}
+    assert summary.decisions["not_assessable"] == 4
+    assert summary.stage_ms["infer"] > 0
+    with todo.folder.table.open(encoding="utf-8-sig", newline="") as stream:
         assert [line["file"] for line in csv.DictReader(stream)] == [row.file for row in rows]
-    assert sorted(path.name for path in plan.out.iterdir()) == ["results.csv", "results.jsonl"]
+    assert sorted(os.listdir(todo.out)) == [
+        "report.html",
+        "results.csv",
+        "results.jsonl",
+        "thumbnails.jsonl",
+    ]
 
 
-def test_hashes_and_times(ward: Path, screener: Screener) -> None:
-    import hashlib
-
-    for name in ("between.png", "cut.jpeg"):
-        row = score_file(screener, ward / name, name)
-        assert row.sha256 == hashlib.sha256((ward / name).read_bytes()).hexdigest()
-    scored = score_file(screener, ward / "between.png", "x")
-    assert scored.decode_ms is not None
-    assert scored.infer_ms is not None
-    assert 0 < scored.decode_ms + scored.infer_ms <= scored.total_ms
-    assert score_file(screener, ward / "empty.png", "x").sha256 is None
-
-
-def test_two_runs_give_the_same_scores(ward: Path, screener: Screener, tmp_path: Path) -> None:
-    def scores(out: str) -> list[float | None]:
-        plan = plan_batch(ward, tmp_path / out)
-        run_batch(plan, screener, lambda row: None)
-        return [row.raw_score for row in read_results(plan.results)[1]]
-
-    assert scores("one") == scores("two")
-
-
-def test_a_defect_costs_its_file_only(
-    ward: Path, screener: Screener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_number_of_workers_changes_nothing_but_the_time(
+    ward: Path, options: RunOptions, tmp_path: Path
 ) -> None:
-    true_score = Screener.score
+    for index in range(30):
+        (ward / f"more{index:02d}.png").write_bytes(phantom_png(index, 160 + index))
 
-    def score(self: Screener, radiograph: object) -> object:
-        if getattr(radiograph, "source_format", "") == "JPEG":
-            raise ZeroDivisionError("a defect")
-        return true_score(self, radiograph)  # type: ignore[arg-type]
+    def facts(workers: int) -> list[dict[str, object]]:
+        out = tmp_path / f"out{workers}"
+        run_batch(plan(replace(options, workers=workers), ward, out=out))
+        times = {"decode_ms", "infer_ms", "total_ms", "scored_at"}
+        lines = RunFolder(out).results.read_text(encoding="utf-8").splitlines()[1:]
+        return [{k: v for k, v in json.loads(line).items() if k not in times} for line in lines]
 
-    monkeypatch.setattr(Screener, "score", score)
-    plan = plan_batch(ward, tmp_path / "out")
-    summary = run_batch(plan, screener, lambda row: None)
-    assert summary.total == 8
-    assert summary.failed[Reason.INTERNAL_ERROR] == 1
-    (row,) = (r for r in read_results(plan.results)[1] if r.reason is Reason.INTERNAL_ERROR)
-    assert row.message == "whole.jpeg: ZeroDivisionError: a defect"
+    one = facts(1)
+    assert len(one) == 38
+    assert one == facts(3)
 
 
-def test_what_concerns_the_model_stops(
-    ward: Path, screener: Screener, monkeypatch: pytest.MonkeyPatch
+def test_the_same_command_again_adds_only_what_is_new(ward: Path, options: RunOptions) -> None:
+    todo = plan(options, ward)
+    run_batch(todo)
+    before = todo.folder.results.read_bytes()
+    assert run_batch(todo).scored_now == 0
+    assert todo.folder.results.read_bytes() == before
+    (ward / "a" / "0.png").write_bytes(phantom_png(1))
+    summary = run_batch(todo)
+    assert (summary.files, summary.scored_now) == (9, 1)
+    assert todo.folder.results.read_bytes().startswith(before)
+    assert [row.file for row in rows_of(todo.out)][8:] == ["a/0.png"]
+
+
+def test_other_parameters_are_refused_with_what_differs(
+    ward: Path, options: RunOptions, tmp_path: Path
 ) -> None:
-    def score(self: Screener, radiograph: object) -> object:
-        raise BundleError("gone")
+    todo = plan(options, ward)
+    run_batch(todo)
+    before = todo.folder.results.read_bytes()
+    other_bundle = write_tiny_bundle(
+        tmp_path / "other", change=lambda document: document.update(created="2026-11-24")
+    )
+    elsewhere = shutil.copytree(ward, tmp_path / "elsewhere")
+    for changed, what in (
+        (replace(todo, options=replace(options, operating_point="screening")), "screening"),
+        (replace(todo, options=replace(options, bundle=other_bundle)), "bundle_sha256"),
+        (replace(todo, recursive=False), "parameters.recursive was True, is False now"),
+        (replace(todo, named=(elsewhere,)), "input was .*ward.* is .*elsewhere"),
+    ):
+        with pytest.raises(UsageError, match=what):
+            run_batch(changed)
+    assert todo.folder.results.read_bytes() == before
 
-    monkeypatch.setattr(Screener, "score", score)
-    with pytest.raises(BundleError):
-        score_file(screener, ward / "between.png", "x")
+
+def test_nothing_is_written_where_nothing_can_be_scored(
+    ward: Path, options: RunOptions, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    out = tmp_path / "out"
+    for named in (tmp_path / "empty", tmp_path / "none"):
+        with pytest.raises(NoInputError):
+            run_batch(plan(options, named, out=out))
+    with pytest.raises(RuntimeUnavailableError, match="tflite"):
+        run_batch(plan(replace(options, runtime="tflite-runtime"), ward, out=out))
+    assert options.bundle is not None
+    (options.bundle / "model.onnx").write_bytes(b"changed")
+    with pytest.raises(BundleIntegrityError, match=r"model\.onnx"):
+        run_batch(plan(options, ward, out=out))
+    assert not out.exists()
 
 
-def test_an_interruption_leaves_whole_rows(ward: Path, screener: Screener, tmp_path: Path) -> None:
-    plan = plan_batch(ward, tmp_path / "out")
-    done: list[ResultRow] = []
+def test_a_foreign_results_file_is_never_touched(
+    ward: Path, options: RunOptions, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "results.jsonl").write_text("my own notes")
+    with pytest.raises(StorageError, match="name another folder"):
+        run_batch(plan(options, ward, out=out))
+    assert (out / "results.jsonl").read_text() == "my own notes"
+    with pytest.raises(StorageError, match="cannot be written"):
+        run_batch(plan(options, ward, out=out / "results.jsonl" / "out"))
 
-    def stop_after_three(row: ResultRow) -> None:
-        done.append(row)
-        if len(done) == 3:
+
+def test_only_new_leaves_out_known_content_but_not_failures(
+    ward: Path, options: RunOptions, tmp_path: Path
+) -> None:
+    earlier = tmp_path / "earlier"
+    run_batch(plan(options, ward, out=earlier))
+    (ward / "moved.png").write_bytes((ward / "between.png").read_bytes())
+    (ward / "new.png").write_bytes(phantom_png(5))
+    todo = plan(replace(options, only_new=(earlier,)), ward)
+    summary = run_batch(todo)
+    assert [row.file for row in rows_of(todo.out)] == [
+        "cut.jpeg",
+        "empty.png",
+        "new.png",
+        "note.png",
+    ]
+    assert (summary.files, summary.known) == (4, 6)
+    # The same again, with the file itself named: nothing is left to do.
+    again = replace(options, only_new=(earlier / "results.jsonl",))
+    assert run_batch(plan(again, ward)).scored_now == 0
+    with pytest.raises(UsageError, match="no results to compare with"):
+        run_batch(plan(replace(options, only_new=(ward,)), ward, out=tmp_path / "out2"))
+    assert not list(tmp_path.rglob("*.sqlite*"))
+
+
+def test_files_patterns_and_lists(ward: Path, options: RunOptions, tmp_path: Path) -> None:
+    def names(*named: Path, recursive: bool = True) -> list[str]:
+        out = tmp_path / "out"
+        shutil.rmtree(out, ignore_errors=True)
+        run_batch(BatchPlan(named, out, recursive=recursive, options=options))
+        return [row.file for row in rows_of(out)]
+
+    assert names(ward / "whole.jpeg") == ["whole.jpeg"]
+    assert names(ward, recursive=False) == [n for n, *_ in WARD if "/" not in n]
+    assert names(ward / "**" / "*.png") == [n for n, *_ in WARD if n.endswith(".png")]
+    assert names(ward / "*.jpeg") == ["cut.jpeg", "whole.jpeg"]
+    # Files keep the order in which they are named, and one that is named twice is scored once.
+    assert names(ward / "whole.jpeg", ward / "a", ward / "a" / "clear.png") == [
+        "whole.jpeg",
+        "a/clear.png",
+        "a/suspected.png",
+    ]
+    listed = ward / "list.txt"
+    listed.write_text("# two\nwhole.jpeg\r\n\na/clear.png\nwhole.jpeg\nmissing.png\n")
+    assert names(listed) == ["whole.jpeg", "a/clear.png", "missing.png"]
+
+
+def test_a_dry_run_tells_and_writes_nothing(ward: Path, options: RunOptions) -> None:
+    todo = plan(options, ward)
+    assert [(file.name, done) for file, done in list_files(todo)] == [
+        (name, False) for name, *_ in WARD
+    ]
+    assert not todo.out.exists()
+    run_batch(todo)
+    (ward / "new.png").write_bytes(phantom_png(1))
+    assert [file.name for file, done in list_files(todo) if not done] == ["new.png"]
+
+
+def test_an_interruption_leaves_whole_rows_and_the_rest_follows(
+    ward: Path, options: RunOptions
+) -> None:
+    for index in range(40):
+        (ward / f"more{index:02d}.png").write_bytes(phantom_png(1))
+    todo = plan(options, ward)
+    count = 0
+
+    def stop_after_three(outcome: Outcome, found: int) -> None:
+        nonlocal count
+        count += 1
+        if count == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_batch(plan, screener, stop_after_three)
-    assert validate_results(plan.results).problems == ()
-    assert list(read_results(plan.results)[1]) == done
-    assert not plan.table.exists()
+        run_batch(todo, stop_after_three)
+    assert answers(rows_of(todo.out)) == WARD[:3]
+    summary = run_batch(todo)
+    assert (summary.files, summary.scored_now) == (48, 45)
+    assert [row.file for row in rows_of(todo.out)] == sorted(
+        p.relative_to(ward).as_posix() for p in ward.rglob("*") if p.suffix in (".png", ".jpeg")
+    )
 
 
-def test_plans_are_refused_before_anything_is_written(ward: Path, tmp_path: Path) -> None:
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    out = tmp_path / "out"
-    for folder in (empty, tmp_path / "none"):
-        with pytest.raises(NoInputError):
-            plan_batch(folder, out)
-    assert not out.exists()
-    out.mkdir()
-    (out / "results.jsonl").write_text("kept")
-    with pytest.raises(UsageError, match="never overwritten"):
-        plan_batch(ward, out)
-    assert (out / "results.jsonl").read_text() == "kept"
-
-
-def test_an_unwritable_output_folder_is_a_storage_error(
-    ward: Path, screener: Screener, tmp_path: Path
+def test_an_input_that_goes_away_is_no_failure_of_its_files(
+    ward: Path, options: RunOptions, tmp_path: Path
 ) -> None:
-    blocked = tmp_path / "file"
-    blocked.write_text("")
-    plan = BatchPlan(folder=ward, out=blocked / "out", total=8)
-    with pytest.raises(StorageError, match="cannot be written"):
-        run_batch(plan, screener, lambda row: None)
+    for index in range(300):
+        (ward / f"more{index:03d}.png").write_bytes(phantom_png(1, 64))
+    todo = plan(replace(options, workers=1), ward)
+    moved = tmp_path / "unplugged"
+
+    def unplug(outcome: Outcome, found: int) -> None:
+        if not moved.exists():
+            ward.rename(moved)
+
+    with pytest.raises(StorageError, match="the folder has gone"):
+        run_batch(todo, unplug)
+    assert all(
+        row.status is not Status.FAILED or "No such file" not in (row.message or "")
+        for row in rows_of(todo.out)
+    )
+    moved.rename(ward)
+    assert run_batch(todo).files == 308
+    assert [row.reason for row in rows_of(todo.out)].count(Reason.UNREADABLE) == 3
 
 
-def test_a_name_with_a_formula_is_harmless_in_the_table(screener: Screener, tmp_path: Path) -> None:
+def test_a_name_with_a_formula_is_harmless_in_the_table(
+    options: RunOptions, tmp_path: Path
+) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "=1+1.png").write_bytes(phantom_png(1))
-    plan = plan_batch(folder, tmp_path / "out")
-    run_batch(plan, screener, lambda row: None)
-    assert json.loads(plan.results.read_text().splitlines()[1])["file"] == "=1+1.png"
-    assert "\r\n'=1+1.png," in plan.table.read_bytes().decode("utf-8-sig")
+    todo = plan(replace(options, formats=("jsonl", "csv")), folder)
+    run_batch(todo)
+    assert rows_of(todo.out)[0].file == "=1+1.png"
+    assert "\r\n'=1+1.png," in todo.folder.table.read_bytes().decode("utf-8-sig")
 
 
-def test_runtimes_agree_on_every_decision(ward: Path, tiny_bundle_folder: Path) -> None:
-    pytest.importorskip("onnxruntime")
-    pytest.importorskip("ai_edge_litert")
-    bundle = load_bundle(tiny_bundle_folder)
-    files = sorted(ward.rglob("*.png"))
-    by_runtime = [
-        [score_file(Screener(bundle, name), path, path.name) for path in files]
-        for name in ("litert", "onnxruntime")
-    ]
-    for first, second in zip(*by_runtime, strict=True):
-        if first.raw_score is not None and second.raw_score is not None:
-            assert abs(first.raw_score - second.raw_score) < 0.05
-        assert first.reason == second.reason
-    assert np.isfinite([r.raw_score for r in by_runtime[0] if r.raw_score is not None]).all()
+def test_a_name_that_is_no_utf8_is_scored(options: RunOptions, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    path = folder / os.fsdecode(b"r\xf6ntgen\n1.png")
+    try:
+        path.write_bytes(phantom_png(1))
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    todo = plan(options, folder)
+    run_batch(todo)
+    (row,) = rows_of(todo.out)
+    assert (row.file, row.status) == ("r\\xf6ntgen\n1.png", Status.SCORED)
+    assert run_batch(todo).scored_now == 0

@@ -225,14 +225,16 @@ def test_batch_ends_with_5_where_it_cannot_write(
     assert "cannot be written" in capsys.readouterr().err
 
 
-def test_batch_ends_with_2_where_results_are_already(
-    pictures: Path, tiny_bundle_folder: Path, tmp_path: Path
+def test_batch_ends_with_2_where_results_of_another_run_are_already(
+    pictures: Path, tiny_bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["batch", str(pictures), "-o", str(tmp_path / "out")]
     arguments += ["--bundle", str(tiny_bundle_folder)]
     assert main(arguments) == 0
     before = (tmp_path / "out" / "results.jsonl").read_bytes()
-    assert main(arguments) == 2
+    assert main([*arguments, "--operating-point", "screening"]) == 2
+    assert "operating_point.name was 'balanced', is 'screening' now" in capsys.readouterr().err
+    assert main(arguments) == 0
     assert (tmp_path / "out" / "results.jsonl").read_bytes() == before
 
 
@@ -288,7 +290,7 @@ def test_ctrl_c_ends_with_130_and_whole_rows(tiny_bundle_folder: Path, tmp_path:
     validation = validate_results(results)
     assert validation.problems == ()
     assert 3 <= validation.rows < 400
-    assert f"{validation.rows} of 400 files are in {results}" in errors
+    assert f"{validation.rows} files were added to {results}. The same command goes on" in errors
     assert sorted(path.name for path in out.iterdir()) == ["results.jsonl"]
 
 

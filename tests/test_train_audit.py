@@ -46,7 +46,7 @@ def test_compression_that_gives_the_label_away(tmp_path: Path) -> None:
     (found,) = (p for p in findings.predictors if p.quantity == "jpeg_quantization")
     # The standard luminance table (ITU-T T.81, K.1) scaled by 10% and by 50%, each entry rounded.
     assert (found.median_normal, found.median_pneumonia) == (369, 1858)
-    assert found.auroc.low > 0.7
+    assert found.auroc.low > 0.6
     assert "jpeg_quantization" in in_words(findings)
 
 

@@ -1,0 +1,222 @@
+"""The commands from the outside: bad input, exit codes, interruption, and small real runs."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.__main__ import main
+from benchmarks.article import read_article
+from benchmarks.record import FILE, Stopwatch, read_results
+from benchmarks.throughput import choose_pictures, link_pictures
+from edge_app.errors import NoInputError
+from edge_app.phantom import Phantom, draw_phantom
+from tests.tiny_bundle import write_tiny_bundle
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    for index in range(4):
+        path = folder / ("PNEUMONIA" if index % 2 else "NORMAL") / f"{index}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = draw_phantom(Phantom(index, opacity=index % 2), 160, 180)
+        Image.fromarray(pixels).save(path)
+    return folder
+
+
+def options(bundle: Path, out: Path) -> list[str]:
+    return ["--bundle", str(bundle), "-o", str(out)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["accuracy", "--data", "{empty}"], 4, "no picture of class"),
+        (["accuracy", "--data", "{empty}/absent"], 4, "no such folder"),
+        (["accuracy", "--data", "{empty}", "--runtime", "torch"], 4, ""),
+        (["latency", "--runtime", "torch"], 2, "no runtime 'torch'"),
+        (["latency", "--model", "a.onnx", "{empty}/absent.json"], 2, "absent.json"),
+        (["latency", "--python", "litert=/no/python"], 2, "cannot be executed"),
+        (["throughput", "{empty}"], 4, "no PNG"),
+        (["throughput", "{empty}", "--peers", "caffe"], 2, "no peer 'caffe'"),
+        (["scale", "{empty}"], 4, "no PNG"),
+        (["article", "{empty}"], 4, "no training record"),
+    ],
+)
+def test_bad_input_ends_with_the_code_of_the_design(
+    arguments: list[str],
+    code: int,
+    message: str,
+    tmp_path: Path,
+    tiny_bundle_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    filled = [argument.format(empty=empty) for argument in arguments]
+    assert main([*filled, *options(tiny_bundle_folder, tmp_path / "out")]) == code
+    assert message in capsys.readouterr().err
+
+
+def test_results_that_do_not_fit_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / FILE).write_text("{}")
+    assert main(["report", str(tmp_path / FILE), "-o", str(tmp_path)]) == 2
+    assert "format version" in capsys.readouterr().err
+
+
+def test_compare_measures_chooses_and_reports(
+    tiny_bundle_folder: Path,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PNEUMOSCOPE_STATE", str(tmp_path / "state"))
+    arguments = ["compare", *options(tiny_bundle_folder, tmp_path / "out"), "--threads", "1"]
+    arguments += ["--runs", "50", "--data", str(pictures), "--runtime", "litert"]
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert "**recommended**" in shown
+    assert (tmp_path / "state" / "recommendation.json").is_file()
+    held = read_results(tmp_path / "out" / FILE)
+    assert held.accuracy is not None
+    assert held.latency is not None
+    assert held.compare is not None
+    assert "static_int8 litert" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    # What is there already is not measured again.
+    began = time.monotonic()
+    assert main(arguments) == 0
+    assert read_results(tmp_path / "out" / FILE).latency == held.latency
+    assert time.monotonic() - began < 30
+
+
+def test_throughput_of_real_commands_in_one_run(
+    tiny_bundle_folder: Path, pictures: Path, tmp_path: Path
+) -> None:
+    arguments = ["throughput", str(pictures), *options(tiny_bundle_folder, tmp_path / "out")]
+    arguments += ["--rounds", "2", "--files", "8", "--workers", "1"]
+    assert main([*arguments, "--peers", "litert,tflite-runtime"]) == 0
+    section = read_results(tmp_path / "out" / FILE).throughput
+    assert section is not None
+    rows = {row.name: row for row in section.rows}
+    ours = rows["pneumoscope batch, 1 worker"]
+    assert (ours.images, len(ours.seconds)) == (8, 2)
+    assert len(rows["litert"].seconds) == len(rows["floor"].seconds) == 2
+    assert set(section.floor_parts_ms) == {"entropy decoding", "inference"}
+    # The same network on the same pictures: the same ranking.
+    assert ours.auroc is not None
+    assert rows["litert"].auroc == pytest.approx(ours.auroc, abs=0.26)
+    missing = rows["tflite-runtime"]
+    assert bool(missing.missing) != bool(missing.seconds)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs wait4")
+def test_startup_measures_fresh_processes(tiny_bundle_folder: Path, tmp_path: Path) -> None:
+    arguments = ["startup", *options(tiny_bundle_folder, tmp_path / "out"), "--runs", "2"]
+    assert main(arguments) == 0
+    section = read_results(tmp_path / "out" / FILE).startup
+    assert section is not None
+    bare, version, score = section.rows
+    assert all(len(row.seconds) == 2 for row in section.rows)
+    assert max(bare.peak_memory_mb) < 40
+    assert score.peak_memory_mb[0] > bare.peak_memory_mb[0]
+    assert score.seconds[0] > version.seconds[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
+def test_interrupted_keeps_what_is_done(tiny_bundle_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "benchmarks", "latency", *options(tiny_bundle_folder, out)]
+    command += ["--threads", "1,2", "--runs", "50", "--runtime", "litert"]
+    with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not (out / FILE).exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "what was done is in results.json" in errors
+    section = read_results(out / FILE).latency
+    assert section is not None
+    assert not section.taken.complete
+    assert [row.threads for row in section.rows] == [1]
+
+
+def test_same_pictures_under_several_names(pictures: Path, tmp_path: Path) -> None:
+    chosen = choose_pictures(pictures, 2)
+    assert len(chosen) == 2
+    links = link_pictures(chosen, tmp_path / "links", 6)
+    found = sorted(path for path in links.rglob("*") if path.is_file())
+    assert len(found) == 6
+    assert {path.parent.name for path in found} == {path.parent.name for path in chosen}
+    assert {path.read_bytes() for path in found} == {path.read_bytes() for path in chosen}
+
+
+def write_record(folder: Path, name: str, unit: str, logits: list[float]) -> Path:
+    folder.mkdir(parents=True)
+    config = f'{{"name": "{name}", "split": {{"unit": "{unit}"}}}}'
+    (folder / "run.json").write_text(f'{{"config": {config}, "finished": true}}')
+    lines = ["file,label,patient_id,logit,logit_degraded"]
+    for index, logit in enumerate(logits):
+        lines.append(f"{index}.png,{index % 2},p{index // 2},{logit},{-logit}")
+    (folder / "validation.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_article_reads_both_ways_of_splitting(tmp_path: Path) -> None:
+    logits = [-2.0, 1.0, -1.0, 3.0, 0.5, 2.0, -3.0, -0.5]
+    records = [
+        write_record(tmp_path / "a", "seed_cnn", "image", logits),
+        write_record(tmp_path / "b", "seed_cnn_patient", "patient", logits),
+    ]
+    section = read_article([*records, tmp_path / "absent"], Stopwatch("t", "m"))
+    by_image, by_patient, published = section.rows
+    assert (by_image.split, by_patient.split) == ("by image", "by patient")
+    assert by_image.auroc is not None
+    # 15 of the 16 pairs are in order.
+    assert by_image.auroc.value == pytest.approx(15 / 16)
+    assert by_image.auroc_degraded is not None
+    assert by_image.auroc_degraded.value == pytest.approx(1 / 16)
+    assert by_image.sensitivity is not None
+    assert by_image.sensitivity.value == pytest.approx(3 / 4)
+    assert published.n == 624
+    assert published.specificity is not None
+    assert published.specificity.value == pytest.approx(0.901, abs=5e-4)
+
+
+def test_article_without_a_finished_record(tmp_path: Path) -> None:
+    folder = write_record(tmp_path / "a", "seed_cnn", "image", [0.0, 1.0])
+    (folder / "run.json").write_text('{"finished": false}')
+    with pytest.raises(NoInputError, match="--train DATA"):
+        read_article([folder], Stopwatch("t", "m"))
+
+
+def test_phantom_of_a_given_size(tmp_path: Path) -> None:
+    from benchmarks.scale import write_phantom
+
+    write_phantom(tmp_path / "x.jpg", 0.5)
+    with Image.open(tmp_path / "x.jpg") as image:
+        assert image.width * image.height == pytest.approx(0.5e6, rel=0.01)
+        assert np.asarray(image).std() > 10
+
+
+def test_tiny_bundle_in_a_folder_with_a_space(tmp_path: Path) -> None:
+    """Paths go through requests and command lines whole."""
+    bundle = write_tiny_bundle(tmp_path / "a bundle")
+    out = tmp_path / "an out"
+    arguments = ["latency", *options(bundle, out), "--runtime", "litert", "--threads", "1"]
+    assert main([*arguments, "--runs", "5"]) == 0
+    held = read_results(out / FILE).latency
+    assert held is not None
+    assert "'" in held.taken.command

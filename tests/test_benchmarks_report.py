@@ -1,0 +1,194 @@
+"""Tables, reports, the documents' markers and the regression guard."""
+
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from benchmarks import readme
+from benchmarks.check import Guarded, guarded_ratios, judge, verdict_table
+from benchmarks.machine import this_machine
+from benchmarks.plots import draw_plots
+from benchmarks.record import Results, ScalePoint, read_results
+from benchmarks.report import html_report, html_tables, markdown_report, side_by_side
+from benchmarks.scale import linearity
+from benchmarks.tables import Table, markdown
+from benchmarks.timing import Ratio
+from edge_app.bundle import load_bundle
+from edge_app.errors import UsageError
+from tests.benchmark_results import (
+    accuracy,
+    accuracy_row,
+    latency,
+    latency_row,
+    results,
+    startup,
+    throughput,
+)
+
+
+def test_throughput_table_gives_ratios_and_the_share_above_the_floor() -> None:
+    text = markdown_report(results(throughput=throughput()))
+    assert "| keras: what keras does | 60.00 | 17 | 30.00 (" in text
+    # 3 ms on one core are 1.5 ms on two; ours takes 2 ms.
+    assert "| floor / 2 cores | 1.50 | 667 | ours takes 1.33 times the floor |" in text
+    assert "openvino: not run: not installed" in text
+    assert "Again: `python -m benchmarks x`" in text
+    assert "tiny-1 on Test CPU" in text
+
+
+def test_pipe_in_a_cell_does_not_end_it() -> None:
+    table = Table("x", "X", ("a|b",), (("c|d",),), ("note",))
+    assert markdown(table) == "| a\\|b |\n| --- |\n| c\\|d |\n\nnote\n"
+
+
+def test_html_report_is_one_file_without_outside_assets() -> None:
+    page = html_report(results(latency=latency(latency_row("static_int8", 2))), [])
+    assert "static_int8 litert" in page
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "<script" not in page
+
+
+def test_html_escapes_what_names_hold() -> None:
+    page = html_tables([Table("x", "X", ("<b>",), (("`a<b` **c&d**",),), ())])
+    assert "<th>&lt;b&gt;</th>" in page
+    assert "<td><code>a&lt;b</code> <strong>c&amp;d</strong></td>" in page
+
+
+def test_machines_side_by_side_have_a_column_each() -> None:
+    pi = replace(this_machine(), cpu="Cortex-A76")
+    first = results(latency=latency(latency_row("static_int8", 2)), startup=startup())
+    second = replace(results(latency=latency(latency_row("float32", 9))), machine=pi)
+    tables = {table.name: table for table in side_by_side({"a": first, "pi": second})}
+    assert tables["latency"].headers == ("", "a", "pi")
+    cells = {row[0]: row[1:] for row in tables["latency"].rows}
+    assert cells["static_int8 litert, 1 threads"] == ("2.03 / 2.06", "–")
+    assert cells["float32 litert, 1 threads"][0] == "–"
+    assert tables["startup"].rows[0][2] == "–"
+    assert any("Cortex-A76" in note for note in tables["latency"].notes)
+
+
+@pytest.mark.skipif(find_spec("matplotlib") is None, reason="needs matplotlib (extra benchmarks)")
+def test_plots_are_png_files(tmp_path: Path) -> None:
+    drawn = draw_plots(
+        results(
+            latency=latency(latency_row("static_int8", 2)),
+            throughput=throughput(),
+            accuracy=accuracy(accuracy_row("static_int8", 0.9)),
+        ),
+        tmp_path,
+    )
+    assert sorted(path.stem for path in drawn) == ["confusion", "latency", "roc", "throughput"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
+
+
+def test_without_matplotlib_plots_are_left_out_with_a_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("benchmarks.plots.find_spec", lambda name: None)
+    assert draw_plots(results(throughput=throughput()), tmp_path) == []
+    assert "matplotlib is not installed" in capsys.readouterr().err
+
+
+def test_linearity_in_words() -> None:
+    def points(*pairs: tuple[float, float]) -> list[ScalePoint]:
+        return [ScalePoint(x, seconds, None) for x, seconds in pairs]
+
+    assert linearity(points((100, 1), (1000, 10))) == "linear over the whole range"
+    assert "fixed costs weigh up to 1000" in linearity(points((100, 1), (1000, 2), (10000, 20)))
+    assert "faster than linear from 1 to 10" in linearity(points((1, 1), (10, 100)))
+    assert linearity(points((1, 1))) == "one point only"
+
+
+DOCUMENT = "before\n<!-- benchmarks:startup -->\nold\n<!-- /benchmarks:startup -->\nafter\n"
+
+
+def test_marked_table_is_filled_in_once_and_for_all() -> None:
+    held = results(startup=startup())
+    filled = readme.fill(DOCUMENT, held)
+    assert filled.startswith("before\n<!-- benchmarks:startup -->\n| command |")
+    assert filled.endswith("<!-- /benchmarks:startup -->\nafter\n")
+    assert "old" not in filled
+    assert readme.fill(filled, held) == filled
+
+
+def test_marker_of_a_table_that_does_not_exist() -> None:
+    with pytest.raises(UsageError, match="benchmarks:startup"):
+        readme.fill(DOCUMENT, results())
+
+
+def test_document_that_differs_is_stale_until_it_is_written(tmp_path: Path) -> None:
+    held = results(startup=startup())
+    (tmp_path / "README.md").write_text(DOCUMENT)
+    assert readme.stale_documents(held, tmp_path) == ["README.md"]
+    assert readme.write_documents(held, tmp_path) == ["README.md"]
+    assert readme.stale_documents(held, tmp_path) == []
+
+
+def test_figures_of_another_model_are_stale() -> None:
+    held = results(latency=latency(latency_row("static_int8", 2)))
+    sha256 = latency_row("static_int8", 2).entrant.model_sha256
+    assert readme.other_models(held, frozenset({sha256})) == []
+    assert readme.other_models(held, frozenset({"another"})) == ["latency"]
+
+
+@pytest.fixture
+def committed() -> Results:
+    """The figures that the documents show."""
+    if not readme.RESULTS.exists():
+        pytest.skip("no figures are committed yet")
+    return read_results(readme.RESULTS)
+
+
+def test_the_documents_tables_are_those_of_the_committed_results(committed: Results) -> None:
+    assert readme.stale_documents(committed) == [], "run: python -m benchmarks readme"
+
+
+def test_the_committed_results_are_about_the_shipped_model(committed: Results) -> None:
+    hashes = frozenset(model.sha256 for model in load_bundle().manifest.models)
+    assert readme.other_models(committed, hashes) == [], "measure again: make benchmarks"
+
+
+def guarded(value: float, spread: float = 0.02, *, lower: bool = False) -> Guarded:
+    found = Ratio(value, value * (1 - spread), value * (1 + spread), value, value, 5)
+    return Guarded("x", "lower" if lower else "higher", found)
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "verdict"),
+    [
+        (guarded(10), guarded(8), "worse"),
+        (guarded(10), guarded(12), "better"),
+        (guarded(10), guarded(9.5), "same"),
+        # Outside of the drift, but not beyond the noise.
+        (guarded(10), guarded(8, 0.3), "same"),
+        (guarded(1.2, lower=True), guarded(1.5, lower=True), "worse"),
+        (guarded(1.2, lower=True), guarded(1.0, lower=True), "better"),
+    ],
+)
+def test_verdict(then: Guarded, now: Guarded, verdict: str) -> None:
+    assert [v.verdict for v in judge([then], [now])] == [verdict]
+
+
+def test_ratio_that_was_not_measured_here() -> None:
+    verdicts = judge([guarded(10)], [])
+    assert verdicts[0].verdict == "not measured here"
+    assert "another processor" in verdict_table(verdicts, same_cpu=False).notes[1]
+
+
+def test_guard_watches_ratios_of_every_section() -> None:
+    held = results(
+        throughput=throughput(),
+        startup=startup(),
+        latency=latency(latency_row("static_int8", 2), latency_row("float32", 8)),
+    )
+    found = {g.name: g for g in guarded_ratios(held)}
+    assert found["throughput: keras / ours"].ratio.value == pytest.approx(30)
+    assert found["throughput: ours / floor"].ratio.value == pytest.approx(4 / 3, rel=1e-3)
+    assert found["throughput: ours / floor"].better == "lower"
+    assert found["latency: float32 litert / static_int8 litert"].ratio.value == pytest.approx(
+        4, rel=0.05
+    )
+    assert found["startup: pneumoscope --version / python -c pass"].ratio.value == pytest.approx(2)

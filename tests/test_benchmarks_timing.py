@@ -1,0 +1,64 @@
+"""Percentiles and ratios against values worked out by hand."""
+
+import math
+
+import pytest
+
+from benchmarks.timing import early_stopping_rank, percentiles, ratio
+
+
+def test_percentiles_are_nearest_ranks_in_milliseconds() -> None:
+    found = percentiles([1000 * k for k in range(10, 0, -1)])
+    assert (found.n, found.p50, found.p90, found.p99, found.max) == (10, 5.0, 9.0, 10.0, 10.0)
+
+
+def test_percentiles_of_a_single_run_are_that_run() -> None:
+    found = percentiles([2500])
+    assert found.p50 == found.p90 == found.p99 == found.max == 2.5
+    assert found.p90_bound is None
+
+
+def test_no_runs_have_no_percentiles() -> None:
+    with pytest.raises(ValueError, match="at least one run"):
+        percentiles([])
+
+
+def test_slowest_run_bounds_the_90th_percentile_from_44_runs_on() -> None:
+    # 1 - 0.9^n >= 0.99 first holds at n = 44.
+    assert 1 - 0.9**43 < 0.99 <= 1 - 0.9**44
+    assert early_stopping_rank(43, 0.9, 0.99) is None
+    assert early_stopping_rank(44, 0.9, 0.99) == 44
+
+
+@pytest.mark.parametrize("n", [64, 1024])
+def test_early_stopping_rank_is_the_smallest_that_bounds(n: int) -> None:
+    rank = early_stopping_rank(n, 0.9, 0.99)
+    assert rank is not None
+
+    def coverage(k: int) -> float:
+        terms = (math.comb(n, i) * 9**i for i in range(k))
+        return math.fsum(term / 10**n for term in terms)
+
+    assert coverage(rank) >= 0.99 > coverage(rank - 1)
+
+
+def test_ratio_is_the_geometric_mean_of_paired_rounds() -> None:
+    found = ratio([2.0, 8.0], [1.0, 1.0])
+    assert found.value == pytest.approx(4.0)
+    assert (found.least, found.most, found.rounds) == (pytest.approx(2), pytest.approx(8), 2)
+    # Logs ln 2 and ln 8: mean ln 4, standard error ln 2, t(1 degree) = 12.706.
+    assert found.high == pytest.approx(4 * math.exp(12.706 * math.log(2)), rel=1e-9)
+    assert found.low * found.high == pytest.approx(16)
+
+
+def test_common_slowness_of_a_round_cancels() -> None:
+    found = ratio([3.0, 30.0, 6.0], [1.0, 10.0, 2.0])
+    assert found.value == pytest.approx(3.0)
+    assert found.low == pytest.approx(3.0)
+    assert found.high == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize(("a", "b"), [([], []), ([1.0], [1.0, 2.0]), ([0.0], [1.0])])
+def test_ratio_needs_positive_pairs(a: list[float], b: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"pairs|positive"):
+        ratio(a, b)
