@@ -14,7 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import Machine, Sensors, package_versions, this_machine
+from benchmarks.machine import (
+    Machine,
+    Sensors,
+    package_versions,
+    read_sensors,
+    this_machine,
+)
 from benchmarks.timing import Percentiles
 from edge_app.codec import CodecError, decode, encode, parse_json
 from edge_app.errors import StorageError, UsageError
@@ -33,6 +39,7 @@ class Taken:
         command: that gives it again.
         at: when it was begun, ISO 8601, UTC.
         seconds: how long it took.
+        load: processes that ran or waited when it was begun, mean of the minute before.
         model_id: of the bundle.
         versions: of the packages of the benchmark's own environment.
         complete: False where it was interrupted; what is there is what was done.
@@ -41,6 +48,7 @@ class Taken:
     command: str
     at: str
     seconds: float
+    load: float | None
     model_id: str
     versions: Mapping[str, str]
     complete: bool
@@ -486,6 +494,7 @@ class Stopwatch:
         self._command, self._model_id = command, model_id
         self._at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self._started = time.monotonic()
+        self._load = read_sensors().load
 
     def taken(self, *, complete: bool) -> Taken:
         """How the section came about, up to now."""
@@ -493,6 +502,7 @@ class Stopwatch:
             command=self._command,
             at=self._at,
             seconds=round(time.monotonic() - self._started, 1),
+            load=self._load,
             model_id=self._model_id,
             versions=package_versions(),
             complete=complete,

@@ -172,7 +172,8 @@ def throughput_tables(section: Throughput, machine: Machine) -> list[Table]:
         f"{section.pictures} pictures of {section.data} (median {section.megapixels:.1f} MP), "
         f"{rounds} interleaved rounds; milliseconds a picture are medians, ratios geometric "
         "means of the rounds with 95% intervals. Ours is charged its start, its loading and "
-        f"{0 if ours is None else ours.images} files written to disk; the loops run warm. "
+        f"{0 if ours is None else ours.images} files' rows in results.jsonl and results.csv "
+        "(report.html is left out: no loop makes one); the loops run warm. "
         "AUROC on these pictures only shows that a loop computes the same thing.",
         f"Floor: {parts} ms on one core (entropy decoding measured as libjpeg's 1/8 scale), "
         f"divided by {section.cores} cores.",
@@ -474,9 +475,10 @@ def _peer_versions(rows: Sequence[ContenderRow]) -> dict[str, str]:
 def _origin(taken: Taken, machine: Machine, more: Mapping[str, str] | None = None) -> str:
     versions = {"python": machine.python} | dict(taken.versions) | dict(more or {})
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    load = "" if taken.load is None else f", load {taken.load:g} when begun"
     partial = "" if taken.complete else " **Interrupted: only what was done.**"
     return (
-        f"{taken.model_id} on {machine}; {listed}; {taken.at[:10]}. "
+        f"{taken.model_id} on {machine}{load}; {listed}; {taken.at[:10]}. "
         f"Again: `{taken.command}`.{partial}"
     )
 

@@ -285,6 +285,7 @@ def batch_command(bundle: Path, folder: Path, out: Path, workers: int) -> list[s
     return [
         *(sys.executable, "-m", "edge_app", "batch", str(folder), "-o", str(out)),
         *("--bundle", str(bundle.resolve()), "--threads", "1", "--workers", str(workers)),
+        *("--format", "jsonl,csv", "--quiet"),
     ]
 
 

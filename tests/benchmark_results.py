@@ -22,7 +22,9 @@ from benchmarks.timing import percentiles
 from edge_app.intervals import Figure
 
 MACHINE = Machine("Test CPU", None, "x86_64", 2, 4000, "Linux 6", "3.11.7")
-TAKEN = Taken("python -m benchmarks x", "2026-11-23T00:00:00Z", 1.0, "tiny-1", {"numpy": "2"}, True)
+TAKEN = Taken(
+    "python -m benchmarks x", "2026-11-23T00:00:00Z", 1.0, 0.0, "tiny-1", {"numpy": "2"}, True
+)
 STILL = Sensors(None, None, None, None)
 
 
