@@ -9,7 +9,7 @@ import contextlib
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ def convert_float32(network: Network, height: int, width: int) -> bytes:
             text = " ".join(str(error).split())[:300]
             raise ExportError(f"tf2onnx cannot convert this network: {text}") from error
     _rename_outputs(model, roles)
+    fold_scales(model.graph)
     return _finished(model)
 
 
@@ -83,6 +84,65 @@ def _finished(model: Any) -> bytes:
     except Exception as error:  # its exception classes share no base but Exception
         raise ExportError(f"the ONNX file does not pass onnx.checker: {error}") from error
     return bytes(canonical.SerializeToString(deterministic=True))
+
+
+def fold_scales(graph: Any) -> None:
+    """Fold a channel's scale and offset into the convolution before it, in place.
+
+    tf2onnx folds batch normalisation into plain convolutions, and leaves it behind depthwise ones
+    as a Mul and an Add of shape (1, channels, 1, 1).
+    """
+    weights = {weight.name: weight for weight in graph.initializer}
+    makers = {name: node for node in graph.node for name in node.output}
+    outputs = {value.name for value in graph.output}
+    for node in list(graph.node):
+        if node.op_type not in ("Mul", "Add"):
+            continue
+        conv = makers.get(node.input[0])
+        values = _channel_values(weights.get(node.input[1]), conv, weights)
+        readers = [n for n in graph.node if node.input[0] in n.input]
+        if conv is None or values is None or len(readers) > 1 or node.input[0] in outputs:
+            continue
+        _fold(graph, weights, conv, node.op_type, values)
+        del makers[conv.output[0]]
+        conv.output[0] = node.output[0]
+        makers[conv.output[0]] = conv
+        graph.node.remove(node)
+
+
+def _channel_values(constant: Any, conv: Any, weights: Mapping[str, Any]) -> Any:
+    """(channels,) numbers of a constant that acts on a convolution's channels, else None."""
+    import onnx
+
+    if constant is None or conv is None or conv.op_type != "Conv":
+        return None
+    kernel = weights.get(conv.input[1])
+    if kernel is None or list(constant.dims) != [1, kernel.dims[0], 1, 1]:
+        return None
+    if len(conv.input) > 2 and conv.input[2] and conv.input[2] not in weights:
+        return None
+    return onnx.numpy_helper.to_array(constant).reshape(-1)
+
+
+def _fold(graph: Any, weights: dict[str, Any], conv: Any, operator: str, values: Any) -> None:
+    """Scale (Mul) or shift (Add) a convolution's channels by changing its own numbers."""
+    import onnx
+
+    kernel = onnx.numpy_helper.to_array(weights[conv.input[1]])
+    has_bias = len(conv.input) > 2 and conv.input[2]
+    bias = onnx.numpy_helper.to_array(weights[conv.input[2]]) if has_bias else 0 * values
+    if operator == "Mul":
+        kernel, bias = kernel * values.reshape(-1, 1, 1, 1), bias * values
+    else:
+        bias = bias + values
+    # New tensors: another convolution may read the old ones.
+    base = f"{conv.output[0]}/folded_{operator}"
+    for role, array in (("kernel", kernel), ("bias", bias)):
+        tensor = onnx.numpy_helper.from_array(np.ascontiguousarray(array), f"{base}_{role}")
+        graph.initializer.append(tensor)
+        weights[tensor.name] = tensor
+    del conv.input[1:]
+    conv.input.extend([f"{base}_kernel", f"{base}_bias"])
 
 
 def canonical_model(model: Any) -> Any:

@@ -106,7 +106,7 @@ class Graph:
 
 def read_graph(model: bytes) -> Graph:
     """Read operators and tensor names of a TFLite file."""
-    interpreter = _interpreter(model)
+    interpreter = _interpreter(model, delegates=False)
     operators = tuple(_operator(interpreter, entry) for entry in interpreter._get_ops_details())
     wide = [
         index
@@ -177,13 +177,18 @@ def _operator(interpreter: Any, entry: dict[str, Any]) -> Operator:
     return Operator(entry["op_name"], outputs)
 
 
-def _interpreter(model: bytes, *, keep_all: bool = False) -> Any:
-    from ai_edge_litert.interpreter import Interpreter
+def _interpreter(model: bytes, *, keep_all: bool = False, delegates: bool = True) -> Any:
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         interpreter = Interpreter(
-            model_content=model, num_threads=1, experimental_preserve_all_tensors=keep_all
+            model_content=model,
+            num_threads=1,
+            experimental_preserve_all_tensors=keep_all,
+            # XNNPACK lists itself as an operator beside those that it stands for.
+            experimental_op_resolver_type=OpResolverType.AUTO if delegates else plain,
         )
     interpreter.allocate_tensors()
     return interpreter
