@@ -1,222 +1,200 @@
-"""Folder scoring: every picture below a folder gets a row, whatever is wrong with it.
+"""Folder scoring: every picture that is named gets a row, whatever is wrong with it.
 
-A folder and a `Screener` enter; `results.jsonl` (written row by row) and `results.csv` (derived
-from it) leave. One bad file never stops the folder; the disk, the bundle and the user do.
+A `BatchPlan` enters; `results.jsonl` (the truth, and the journal that an interrupted run goes on
+from), `results.csv` and `report.html` (derived from it) leave. One bad file never stops the run;
+the disk, the bundle and the user do, and then the same command goes on where it stopped.
+
+Memory is bounded whatever the number of files: names are streamed in sorted order, a window of
+rows is in flight, tables of names and hashes lie on disk.
 """
 
-import time
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+import hashlib
+import os
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 
-from edge_app import __version__
-from edge_app.decision import Decision, Reason, Status
-from edge_app.discovery import find_images, portable_name
-from edge_app.errors import InputError, NoInputError, PneumoscopeError, UsageError
-from edge_app.image import Radiograph, decode_image, hash_bytes, read_bytes
-from edge_app.results import (
-    FORMAT_VERSION,
-    CutOffs,
-    ResultRow,
-    RunHeader,
-    csv_table,
-    read_results,
-    utc_now,
-)
-from edge_app.screener import Screener, ScreeningResult
-from edge_app.storage import Journal, make_folder, write_whole
+from edge_app.derived import derive
+from edge_app.discovery import ImageFile, Inputs, gone
+from edge_app.errors import NoInputError
+from edge_app.known import DiskTable
+from edge_app.pool import DEEP, SHALLOW
+from edge_app.results import read_results
+from edge_app.run_folder import RunFolder
+from edge_app.scoring_run import RunInput, RunOptions, ScoringRun
+from edge_app.tally import Outcome, Summary
 
-RESULTS_FILE = "results.jsonl"
-TABLE_FILE = "results.csv"
+# Files looked up ahead, so that near the end workers get less at a time and end together.
+_AHEAD = 64
+_SECONDS_A_LOOK = 0.5
+
+# Told each new row's outcome, and how many files were found up to now.
+OnOutcome = Callable[[Outcome, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
-    """A folder that holds something to score, and where the results go."""
+    """What to score, how, and where the results go.
 
-    folder: Path
+    Attributes:
+        named: folders, files, patterns or one list; see `discovery.Inputs`.
+        out: folder of the results.
+        recursive: whether sub-folders are walked.
+        options: how to score.
+    """
+
+    named: tuple[Path, ...]
     out: Path
-    total: int
+    recursive: bool = True
+    options: RunOptions = field(default_factory=RunOptions)
 
     @property
-    def results(self) -> Path:
-        """The journal: the truth."""
-        return self.out / RESULTS_FILE
+    def folder(self) -> RunFolder:
+        """The results' files."""
+        return RunFolder(self.out)
 
-    @property
-    def table(self) -> Path:
-        """The table that is derived from it."""
-        return self.out / TABLE_FILE
+    def inputs(self) -> Inputs:
+        """What is named, ready to be walked.
+
+        Raises:
+            NoInputError: something that is named is not there.
+            UsageError: a list beside something else.
+        """
+        spill_folder = self.out if self.out.is_dir() else None
+        return Inputs(
+            self.named, recursive=self.recursive, excluded=self.out, spill_folder=spill_folder
+        )
+
+    def described(self) -> RunInput:
+        """The same for the results' header; what differs there is another run."""
+        names = [os.fsdecode(path) for path in self.named]
+        parameters: dict[str, str | int | float | bool] = {"recursive": self.recursive}
+        if len(names) > 1:
+            text = "\n".join(names).encode("utf-8", "surrogateescape")
+            parameters["inputs"] = len(names)
+            parameters["inputs_sha256"] = hashlib.sha256(text).hexdigest()
+        return RunInput(names[0], parameters)
 
 
-@dataclass(frozen=True, slots=True)
-class BatchSummary:
-    """How a run went: files by decision, those without a score by reason, and the time."""
-
-    decisions: Counter[Decision]
-    refused: Counter[Reason]
-    failed: Counter[Reason]
-    seconds: float
-
-    @property
-    def total(self) -> int:
-        """Number of files."""
-        return self.decisions.total()
-
-
-def plan_batch(folder: Path, out: Path) -> BatchPlan:
-    """Look before anything is loaded or written.
+def list_files(plan: BatchPlan) -> Iterator[tuple[ImageFile, bool]]:
+    """Every file that a run would look at, and whether it has a row already; writes no results.
 
     Raises:
-        NoInputError: the folder is missing or holds no picture.
-        UsageError: the output folder holds results already.
+        NoInputError: nothing to score was found.
     """
-    total = sum(1 for _ in find_images(folder, excluded=out))
-    if total == 0:
-        raise NoInputError(f"{folder}: no PNG, JPEG, TIFF, BMP, WebP or DICOM file in it")
-    if (out / RESULTS_FILE).exists():
-        raise UsageError(
-            f"{out}: holds results already, which are never overwritten; "
-            "name another folder with -o"
-        )
-    return BatchPlan(folder=folder, out=out, total=total)
+    files = _some(plan.inputs())
+    with (
+        tempfile.TemporaryDirectory(prefix="pneumoscope-") as folder,
+        DiskTable(Path(folder) / "names.sqlite") as done,
+    ):
+        if plan.folder.results.exists():
+            for row in read_results(plan.folder.results)[1]:
+                done.add(row.file.encode("utf-8"))
+        for file in files:
+            yield file, file.name.encode("utf-8") in done
 
 
 def run_batch(
-    plan: BatchPlan, screener: Screener, on_row: Callable[[ResultRow], None]
-) -> BatchSummary:
-    """Score all pictures of a folder, one after another in the order of their names.
+    plan: BatchPlan,
+    on_outcome: OnOutcome = lambda outcome, found: None,
+    *,
+    on_note: Callable[[str], None] = lambda text: None,
+    check: Callable[[], None] = lambda: None,
+) -> Summary:
+    """Score everything that has no row yet, and derive the table and the report.
 
     Args:
-        plan: from `plan_batch`.
-        screener: what scores them.
-        on_row: called with each row once it is written.
+        plan: what to do.
+        on_outcome: called for each new row.
+        on_note: told what a user should know, such as a runtime's fallback.
+        check: called often, at moments when all is whole; may raise to stop the run.
 
     Raises:
-        StorageError: the results cannot be written; what is in the journal stays valid.
+        NoInputError: nothing to score was found; nothing was written.
+        UsageError: the results there were begun with other parameters.
+        BundleError, RuntimeUnavailableError: the model cannot be used.
+        StorageError: the results cannot be written, or the input has gone; what is in the journal
+            stays valid, and the same command goes on.
     """
-    started = time.perf_counter()
-    decisions: Counter[Decision] = Counter()
-    reasons: dict[Status, Counter[Reason]] = {Status.REFUSED: Counter(), Status.FAILED: Counter()}
-    make_folder(plan.out)
-    with Journal(plan.results) as journal:
-        journal.append(describe_run(screener, str(plan.folder)))
-        for path in find_images(plan.folder, excluded=plan.out):
-            row = score_file(screener, path, portable_name(path, plan.folder))
-            journal.append(row)
-            decisions[row.decision] += 1
-            if row.reason is not None:
-                reasons[row.status][row.reason] += 1
-            on_row(row)
-    write_whole(plan.table, csv_table(read_results(plan.results)[1]))
-    return BatchSummary(
-        decisions=decisions,
-        refused=reasons[Status.REFUSED],
-        failed=reasons[Status.FAILED],
-        seconds=time.perf_counter() - started,
-    )
+    inputs = plan.inputs()
+    files = _some(inputs)
+    run = ScoringRun(plan.folder, plan.described(), plan.options, on_note, names=inputs.may_repeat)
+    with run:
+        _Feeder(run, inputs, on_outcome, check).feed(files)
+        run.end_workers()
+        derive(plan.folder, plan.options.formats, run.bundle, inputs.root, run.gallery)
+        return run.summary(complete=True)
 
 
-def describe_run(screener: Screener, source: str) -> RunHeader:
-    """The first line of a run's results."""
-    point = screener.operating_point
-    return RunHeader(
-        format_version=FORMAT_VERSION,
-        pneumoscope_version=__version__,
-        started_at=utc_now(),
-        input=source.encode("utf-8", "backslashreplace").decode("utf-8"),
-        model_id=screener.bundle.manifest.model_id,
-        model_sha256=screener.runtime.model.sha256,
-        runtime=screener.runtime.name,
-        runtime_version=screener.runtime.version,
-        operating_point=CutOffs(
-            name=point.name,
-            threshold=point.threshold,
-            refer_low=point.refer_low,
-            refer_high=point.refer_high,
-        ),
-        parameters={},
-    )
+def _some(inputs: Inputs) -> Iterator[ImageFile]:
+    """The files, after a look at whether there is one."""
+    files = iter(inputs)
+    first = next(files, None)
+    if first is None:
+        raise NoInputError(f"{inputs.root}: no PNG, JPEG, TIFF, BMP, WebP or DICOM file in it")
+    return chain([first], files)
 
 
-def score_file(screener: Screener, path: Path, name: str) -> ResultRow:
-    """Score one file; what is wrong with it becomes a row, never an exception.
+class _Feeder:
+    """Hands files to a run as fast as it takes them."""
 
-    Args:
-        screener: what scores it.
-        path: where it lies.
-        name: how the row calls it.
+    def __init__(
+        self,
+        run: ScoringRun,
+        inputs: Inputs,
+        on_outcome: OnOutcome,
+        check: Callable[[], None],
+    ) -> None:
+        self._run = run
+        self._inputs = inputs
+        self._on_outcome = on_outcome
+        self._check = check
+        self._place = _place(inputs.root)
 
-    Raises:
-        PneumoscopeError: only what concerns the model or the machine, not this file.
-    """
-    started = time.perf_counter()
-    data = b""
+    def feed(self, files: Iterator[ImageFile]) -> None:
+        """Offer every file that has no row, then wait for the last one."""
+        ahead: deque[ImageFile] = deque()
+        wanted = self._unclaimed(files)
+        while True:
+            ahead.extend(islice(wanted, _AHEAD - len(ahead)))
+            if not ahead:
+                break
+            depth = DEEP if len(ahead) == _AHEAD else SHALLOW
+            if self._run.offer(ahead[0], depth=depth):
+                ahead.popleft()
+            else:
+                self._advance(_SECONDS_A_LOOK)
+        while self._run.in_flight:
+            self._advance(_SECONDS_A_LOOK)
+
+    def _unclaimed(self, files: Iterator[ImageFile]) -> Iterator[ImageFile]:
+        for number, file in enumerate(files):
+            if self._run.claim(file.name):
+                yield file
+            elif number % 1024 == 0:  # a long way through rows that are there
+                self._advance(0)
+
+    def _advance(self, seconds: float) -> None:
+        self._check()
+        self._run.advance(seconds, self._count, self._keep_unread)
+
+    def _count(self, outcome: Outcome) -> None:
+        self._on_outcome(outcome, self._inputs.listed)
+
+    def _keep_unread(self, file: ImageFile) -> bool:
+        """A missing file gets a row that says so, unless all of them are missing at once."""
+        if _place(self._inputs.root) != self._place:
+            raise gone(self._inputs.root)
+        return True
+
+
+def _place(folder: Path) -> tuple[int, int] | None:
+    """Which folder of which device this is: after an unmount another one is found in its place."""
     try:
-        data = read_bytes(path)
-        radiograph = decode_image(data, path.name, spec=screener.bundle.manifest.preprocess)
-        decode_ms = _milliseconds_since(started)
-        result = screener.score(radiograph)
-    except InputError as error:
-        return _failed_row(screener, name, data, Reason(error.reason), str(error), started)
-    except PneumoscopeError:
-        raise
-    except Exception as error:  # a defect of ours must not cost the rest of the folder
-        text = f"{path.name}: {type(error).__name__}: {error}"
-        return _failed_row(screener, name, data, Reason.INTERNAL_ERROR, text, started)
-    return _answered_row(name, radiograph, result, decode_ms, started)
-
-
-def _answered_row(
-    name: str, radiograph: Radiograph, result: ScreeningResult, decode_ms: float, started: float
-) -> ResultRow:
-    return ResultRow(
-        file=name,
-        sha256=radiograph.sha256,
-        sop_instance_uid=radiograph.sop_instance_uid,
-        status=result.status,
-        decision=result.decision,
-        reason=result.reason,
-        message=result.message or None,
-        raw_score=result.raw_score,
-        probability=result.probability,
-        operating_point=result.operating_point,
-        quality=result.quality,
-        model_id=result.model_id,
-        model_sha256=result.model_sha256,
-        runtime=result.runtime,
-        decode_ms=decode_ms,
-        infer_ms=None if result.infer_ms is None else round(result.infer_ms, 3),
-        total_ms=_milliseconds_since(started),
-        scored_at=utc_now(),
-    )
-
-
-def _failed_row(
-    screener: Screener, name: str, data: bytes, reason: Reason, message: str, started: float
-) -> ResultRow:
-    return ResultRow(
-        file=name,
-        sha256=hash_bytes(data) if data else None,
-        sop_instance_uid=None,
-        status=Status.FAILED,
-        decision=Decision.NOT_ASSESSABLE,
-        reason=reason,
-        message=message.encode("utf-8", "backslashreplace").decode("utf-8"),
-        raw_score=None,
-        probability=None,
-        operating_point=screener.operating_point.name,
-        quality={},
-        model_id=screener.bundle.manifest.model_id,
-        model_sha256=screener.runtime.model.sha256,
-        runtime=screener.runtime.name,
-        decode_ms=None,
-        infer_ms=None,
-        total_ms=_milliseconds_since(started),
-        scored_at=utc_now(),
-    )
-
-
-def _milliseconds_since(started: float) -> float:
-    return round((time.perf_counter() - started) * 1000, 3)
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

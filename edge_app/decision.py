@@ -23,12 +23,14 @@ class Status(StrEnum):
 class Reason(StrEnum):
     """Why a picture is not assessable.
 
-    The first three belong to files that failed, the others to pictures that were refused.
+    The first five belong to files that failed, the others to pictures that were refused.
     """
 
     UNREADABLE = "unreadable"
     UNSUPPORTED_DICOM = "unsupported_dicom"
     INTERNAL_ERROR = "internal_error"
+    DECODER_CRASHED = "decoder_crashed"  # took its process down
+    TIMED_OUT = "timed_out"  # given up after a bound
     TOO_SMALL = "too_small"
     NO_CONTRAST = "no_contrast"
     NOT_CHEST_RADIOGRAPH = "not_chest_radiograph"

@@ -1,31 +1,190 @@
-"""Which files of a folder are pictures to score, and in which order.
+r"""Which files are to be scored, in which order, and what their rows call them.
 
-A folder enters, paths leave one by one in an order that depends on the names only. Memory grows
-with the largest folder on the way, not with the tree.
+Folders, files, patterns or a list enter; `ImageFile`s leave one by one, in an order that depends
+on the names only. Memory is bounded: of a folder with more names than fit, sorted runs are spilled
+to disk and merged. No picture is decoded here.
 """
 
+import heapq
 import os
-from collections.abc import Iterator
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
-from edge_app.errors import NoInputError
+from edge_app.errors import NoInputError, StorageError, UsageError
 from edge_app.image import SNIFF_BYTES, SUFFIXES, sniff_format
 
+LIST_SUFFIX = ".txt"
+
 # The index of a DICOM medium: DICOM by its content, a table of contents by its meaning.
-_NOT_PICTURES = frozenset({"DICOMDIR"})
+_NOT_PICTURES = frozenset({b"DICOMDIR"})
+_SUFFIXES = tuple(suffix.encode("ascii") for suffix in SUFFIXES)
+
+# About 2 MB of names. Larger folders are sorted on disk.
+_NAMES_IN_MEMORY = 16_384
+_SPILL_BLOCK_BYTES = 1 << 13
+_LONGEST_LIST_LINE = 1 << 16
+
+_FOLDER, _FILE = b"d", b"f"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    r"""A file to score.
+
+    Attributes:
+        path: where it lies.
+        name: what its row calls it: relative to the input's root, forward slashes, bytes that are
+            no UTF-8 as `\xNN`.
+    """
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    """A folder to walk, or a single file; `pattern` filters paths relative to the folder."""
+
+    path: Path
+    pattern: str | None
+
+
+class Inputs:
+    """What a command line names, as a sequence that can be walked again and again.
+
+    Attributes:
+        root: the folder that the rows' names are relative to.
+        listed: pictures seen so far, in all folders that have been listed.
+        may_repeat: whether one file can come up twice (named twice, in a list, links aside).
+    """
+
+    def __init__(
+        self,
+        named: Sequence[Path],
+        *,
+        recursive: bool = True,
+        excluded: Path | None = None,
+        spill_folder: Path | None = None,
+    ) -> None:
+        """Look at what is named, without walking it.
+
+        Args:
+            named: one list (`LIST.txt`), or any number of folders, files and patterns. A pattern
+                holds `*`, `?` or `[...]`; `**` stands for any number of folders.
+            recursive: whether sub-folders are walked; a pattern decides that itself.
+            excluded: a folder to leave out, as that of the results.
+            spill_folder: where names are sorted that do not fit into memory; None takes the
+                system's folder for temporary files.
+
+        Raises:
+            NoInputError: something that is named is not there.
+            UsageError: a list beside something else.
+        """
+        self.listed = 0
+        self._recursive = recursive
+        self._excluded = excluded.resolve() if excluded is not None else None
+        self._spill_folder = spill_folder
+        self._list: Path | None = None
+        self._branches: tuple[_Branch, ...] = ()
+        lists = [path for path in named if _is_list(path)]
+        if lists:
+            if len(named) > 1:
+                raise UsageError(f"{lists[0]}: a list of files stands alone, without other inputs")
+            self._list = lists[0]
+            self.root = lists[0].parent
+        else:
+            # Names relative to a common root need paths that have one.
+            several = len(named) > 1
+            self._branches = tuple(_branch(p.absolute() if several else p) for p in named)
+            self.root = _common_root(self._branches)
+        self.may_repeat = self._list is not None or len(named) > 1
+
+    def __iter__(self) -> Iterator[ImageFile]:
+        """Walk everything anew.
+
+        Raises:
+            NoInputError: the list or a named folder cannot be read.
+            StorageError: the root went away meanwhile, or names could not be spilled.
+        """
+        self.listed = 0
+        paths = self._listed_paths() if self._list is not None else self._walked_paths()
+        return (ImageFile(path, portable_name(path, self.root)) for path in paths)
+
+    def _listed_paths(self) -> Iterator[Path]:
+        assert self._list is not None
+        for line in _list_lines(self._list):
+            self.listed += 1
+            yield self._list.parent / line
+
+    def _walked_paths(self) -> Iterator[Path]:
+        for branch in self._branches:
+            if not branch.path.is_dir():
+                self.listed += 1
+                yield branch.path
+                continue
+            matches = _matcher(branch.pattern)
+            recursive = self._recursive if branch.pattern is None else "/" in branch.pattern
+            folder = os.fsencode(branch.path)
+            prefix = len(os.path.join(folder, b""))
+            for path in self._walk(folder, recursive, is_top=True):
+                # A folder that could not be listed is kept whatever the pattern says.
+                if matches(path[prefix:]) or os.path.isdir(path):
+                    yield Path(os.fsdecode(path))
+
+    def _walk(self, folder: bytes, recursive: bool, *, is_top: bool = False) -> Iterator[bytes]:
+        try:
+            names = self._sorted_names(folder)
+        except StorageError:
+            raise
+        except OSError as error:
+            if is_top:
+                text = error.strerror or str(error)
+                raise NoInputError(f"{os.fsdecode(folder)}: {text}") from error
+            if not self.root.is_dir():
+                raise gone(self.root) from error
+            # Given itself, so that it ends up among the failures, not missed in silence.
+            self.listed += 1
+            yield folder
+            return
+        for name, kind in names:
+            path = os.path.join(folder, name)
+            if kind == _FILE:
+                if has_picture_name(name) or _has_picture_content(path):
+                    yield path
+            elif recursive and not self._is_excluded(path):
+                yield from self._walk(path, recursive)
+
+    def _is_excluded(self, path: bytes) -> bool:
+        return self._excluded is not None and Path(os.fsdecode(path)).resolve() == self._excluded
+
+    def _sorted_names(self, folder: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """(name, kind) of all that counts in a folder, sorted by the name's bytes."""
+        with os.scandir(folder) as entries:
+            records = self._records(entries)
+            chunk = sorted(islice(records, _NAMES_IN_MEMORY))
+            if len(chunk) < _NAMES_IN_MEMORY:
+                return iter(chunk)
+            return _merged_on_disk(chunk, records, self._spill_folder)
+
+    def _records(self, entries: Iterable["os.DirEntry[bytes]"]) -> Iterator[tuple[bytes, bytes]]:
+        for entry in entries:
+            # Hidden files: `._scan.png` on a USB stick is a Mac's note about scan.png.
+            if entry.name.startswith(b"."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield entry.name, _FOLDER
+            elif entry.name.upper() not in _NOT_PICTURES and not _is_folder_link(entry):
+                self.listed += has_picture_name(entry.name)
+                yield entry.name, _FILE
 
 
 def find_images(folder: Path, *, excluded: Path | None = None) -> Iterator[Path]:
-    """Walk a folder and its sub-folders for pictures, sorted by name at each level.
-
-    A file counts by its name's ending, or, as DICOM files often have none, by its content. Hidden
-    files and folders (a leading dot) are left out; links to folders are not followed. A
-    sub-folder that cannot be listed is given itself, so that it ends up among the failures
-    instead of being missed in silence.
-
-    Args:
-        folder: where to look.
-        excluded: a folder below it to leave out, as that of the results.
+    """Paths of the pictures of one folder and its sub-folders; see `Inputs`.
 
     Raises:
         NoInputError: the folder is missing, is no folder, or cannot be listed.
@@ -33,57 +192,151 @@ def find_images(folder: Path, *, excluded: Path | None = None) -> Iterator[Path]
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "no such folder"
         raise NoInputError(f"{folder}: {what}")
+    return (file.path for file in Inputs([folder], excluded=excluded))
+
+
+def gone(root: Path) -> StorageError:
+    """The error for an input folder that was there and is not any more (unplugged, unmounted)."""
+    return StorageError(f"{root}: the folder has gone; once it is back, the same command goes on")
+
+
+def has_picture_name(name: bytes) -> bool:
+    """Whether a file's name ends like a picture's."""
+    return name.lower().endswith(_SUFFIXES)
+
+
+def portable_name(path: Path, root: Path) -> str:
+    r"""A path below `root` as rows write it, a path elsewhere absolute; no UTF-8 as `\xNN`."""
+    name = path.relative_to(root) if path.is_relative_to(root) else path.absolute()
+    return os.fsencode(name.as_posix()).decode("utf-8", "backslashreplace")
+
+
+def _is_folder_link(entry: "os.DirEntry[bytes]") -> bool:
+    """Links to folders are not followed: they lead out, in circles, or to the same files twice."""
+    return entry.is_symlink() and entry.is_dir()
+
+
+def _has_picture_content(path: bytes) -> bool:
+    """Whether the first bytes are a picture's (DICOM files often have no ending).
+
+    A pipe or device is never opened.
+    """
     try:
-        entries = _listed(folder)
-    except OSError as error:
-        raise NoInputError(f"{folder}: {error.strerror or error}") from error
-    return _walk(entries, excluded.resolve() if excluded is not None else None)
-
-
-def _walk(entries: list["os.DirEntry[str]"], excluded: Path | None) -> Iterator[Path]:
-    for entry in entries:
-        path = Path(entry.path)
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            if path.resolve() != excluded:
-                yield from _walk_below(path, excluded)
-        elif _is_candidate(path):
-            yield path
-
-
-def _walk_below(folder: Path, excluded: Path | None) -> Iterator[Path]:
-    try:
-        entries = _listed(folder)
-    except OSError:
-        yield folder
-        return
-    yield from _walk(entries, excluded)
-
-
-def _listed(folder: Path) -> list["os.DirEntry[str]"]:
-    with os.scandir(folder) as entries:
-        return sorted(entries, key=lambda entry: entry.name)
-
-
-def _is_candidate(path: Path) -> bool:
-    if path.name.upper() in _NOT_PICTURES or path.is_dir():
-        return False
-    return path.suffix.lower() in SUFFIXES or _has_picture_content(path)
-
-
-def _has_picture_content(path: Path) -> bool:
-    """Whether the first bytes are those of a picture; a pipe or device is never opened."""
-    try:
-        if not path.is_file():
+        if not os.path.isfile(path):
             return False
-        with path.open("rb") as stream:
+        with open(path, "rb") as stream:
             return sniff_format(stream.read(SNIFF_BYTES)) is not None
     except OSError:
         return False
 
 
-def portable_name(path: Path, folder: Path) -> str:
-    r"""A path below a folder, with forward slashes; bytes that are no UTF-8 as `\xNN`."""
-    name = path.relative_to(folder).as_posix()
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+def _merged_on_disk(
+    first: list[tuple[bytes, bytes]],
+    rest: Iterator[tuple[bytes, bytes]],
+    folder: Path | None,
+) -> Iterator[tuple[bytes, bytes]]:
+    """External merge sort: sorted runs in temporary files, read back a block at a time."""
+    runs: list[BinaryIO] = []
+    chunk = first
+    try:
+        while chunk:
+            runs.append(_spilled(chunk, folder))
+            chunk = sorted(islice(rest, _NAMES_IN_MEMORY))
+    except OSError as error:
+        text = error.strerror or str(error)
+        raise StorageError(f"{folder or tempfile.gettempdir()}: names to sort: {text}") from error
+    return heapq.merge(*map(_read_back, runs))
+
+
+def _spilled(chunk: list[tuple[bytes, bytes]], folder: Path | None) -> BinaryIO:
+    # Deleted when `_read_back` closes it, also when the process is killed (on POSIX).
+    run = tempfile.TemporaryFile(  # noqa: SIM115
+        dir=folder, prefix=".pneumoscope-", buffering=_SPILL_BLOCK_BYTES
+    )
+    # The kind stands first; a name holds no null character.
+    run.writelines(kind + name + b"\0" for name, kind in chunk)
+    run.seek(0)
+    return run  # type: ignore[return-value]
+
+
+def _read_back(run: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
+    with run:
+        kept = b""
+        while block := run.read(_SPILL_BLOCK_BYTES):
+            *records, kept = (kept + block).split(b"\0")
+            yield from ((record[1:], record[:1]) for record in records)
+
+
+def _is_list(path: Path) -> bool:
+    return path.suffix.lower() == LIST_SUFFIX and path.is_file()
+
+
+def _list_lines(path: Path) -> Iterator[str]:
+    """Paths of a list, one a line in UTF-8; empty lines and those that begin with # are skipped."""
+    try:
+        with path.open("rb") as stream:
+            for number, line in enumerate(iter(lambda: stream.readline(_LONGEST_LIST_LINE), b"")):
+                text = os.fsdecode(line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line)
+                text = text.strip("\r\n")
+                if text.strip() and not text.startswith("#"):
+                    yield text
+    except OSError as error:
+        raise NoInputError(f"{path}: {error.strerror or error}") from error
+
+
+def _branch(path: Path) -> _Branch:
+    if path.exists():
+        return _Branch(path, None)
+    if not re.search(r"[*?\[]", str(path)):
+        raise NoInputError(f"{path}: no such file or folder")
+    parts = path.parts
+    plain = next(i for i, part in enumerate(parts) if re.search(r"[*?\[]", part))
+    base = Path(*parts[:plain])
+    if not base.is_dir():
+        raise NoInputError(f"{path}: no such folder: {base}")
+    return _Branch(base, "/".join(parts[plain:]))
+
+
+def _common_root(branches: Sequence[_Branch]) -> Path:
+    if len(branches) == 1:
+        path = branches[0].path
+        return path if path.is_dir() else path.parent
+    folders = [b.path if b.path.is_dir() else b.path.parent for b in branches]
+    try:
+        return Path(os.path.commonpath(folders))
+    except ValueError:  # two drives of a Windows machine
+        return folders[0]
+
+
+def _matcher(pattern: str | None) -> Callable[[bytes], bool]:
+    """A test of paths below a branch's folder; no pattern lets everything through."""
+    if pattern is None:
+        return lambda _: True
+    expression = re.compile(_expression(pattern))
+    return lambda path: expression.fullmatch(os.fsdecode(path)) is not None
+
+
+def _expression(pattern: str) -> str:
+    """The regular expression of a pattern: `*`, `?` and `[...]` stay within one folder."""
+    parts = pattern.split("/")
+    steps = ["(?:[^/]+/)*" if part == "**" else _step(part) + "/" for part in parts[:-1]]
+    last = "(?:[^/]+/)*[^/]+" if parts[-1] == "**" else _step(parts[-1])
+    return "".join(steps) + last
+
+
+def _step(part: str) -> str:
+    tokens = re.findall(r"\[!?\]?[^\]]*\]|.", part, re.DOTALL)
+    return "".join(_token(token) for token in tokens)
+
+
+def _token(token: str) -> str:
+    if token == "*":
+        return "[^/]*"
+    if token == "?":
+        return "[^/]"
+    if len(token) == 1:
+        return re.escape(token)
+    negated = token.startswith("[!")
+    body = token[2 if negated else 1 : -1].replace("\\", r"\\").replace("]", r"\]")
+    body = body.replace("[", r"\[").replace("&&", r"\&&").replace("^", r"\^")
+    return f"[{'^/' if negated else ''}{body}]"

@@ -6,17 +6,17 @@ from types import TracebackType
 from typing import Any, Protocol, TextIO
 
 from edge_app.decision import Decision, Status
-from edge_app.results import ResultRow
+from edge_app.tally import Outcome
 
 SECONDS_BETWEEN_LINES = 5.0
 
 
 class Progress(Protocol):
-    """Takes the rows of a run as they come; `done` counts them."""
+    """Takes the outcomes of a run as they come; `done` counts them."""
 
     done: int
 
-    def update(self, row: ResultRow) -> None: ...
+    def update(self, outcome: Outcome, total: int) -> None: ...
 
     def __enter__(self) -> "Progress": ...
 
@@ -28,38 +28,24 @@ class Progress(Protocol):
     ) -> None: ...
 
 
-def open_progress(total: int, stream: TextIO) -> Progress:
-    """A bar where the stream is a terminal, else lines."""
-    return ProgressBar(total, stream) if stream.isatty() else ProgressLines(total, stream)
+def open_progress(stream: TextIO, *, quiet: bool = False) -> Progress:
+    """A bar where the stream is a terminal, else lines; nothing where quiet."""
+    if quiet:
+        return Silence()
+    return ProgressBar(stream) if stream.isatty() else ProgressLines(stream)
 
 
-class ProgressLines:
-    """Plain lines: the first file, then one every few seconds, then the last."""
+class Silence:
+    """Counts and says nothing."""
 
-    def __init__(self, total: int, stream: TextIO) -> None:
+    def __init__(self) -> None:
         self.done = 0
-        self._total = total
-        self._stream = stream
-        self._suspected = 0
-        self._failed = 0
-        self._last = float("-inf")
 
-    def update(self, row: ResultRow) -> None:
-        """Count a row and print a line where one is due."""
+    def update(self, outcome: Outcome, total: int) -> None:
+        """Count an outcome."""
         self.done += 1
-        self._suspected += row.decision is Decision.PNEUMONIA_SUSPECTED
-        self._failed += row.status is Status.FAILED
-        now = time.monotonic()
-        if self.done == self._total or now - self._last >= SECONDS_BETWEEN_LINES:
-            self._last = now
-            print(
-                f"{self.done}/{self._total} files, {self._suspected} suspected, "
-                f"{self._failed} failed",
-                file=self._stream,
-                flush=True,
-            )
 
-    def __enter__(self) -> "ProgressLines":
+    def __enter__(self) -> "Silence":
         return self
 
     def __exit__(
@@ -71,10 +57,55 @@ class ProgressLines:
         return
 
 
+class ProgressLines:
+    """Plain lines: the first file, then one every few seconds, then the last."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.done = 0
+        self._stream = stream
+        self._total = 0
+        self._suspected = 0
+        self._failed = 0
+        self._shown = 0
+        self._last = float("-inf")
+
+    def update(self, outcome: Outcome, total: int) -> None:
+        """Count an outcome of so many files found up to now; print a line where one is due."""
+        self.done += 1
+        self._total = total
+        self._suspected += outcome.decision is Decision.PNEUMONIA_SUSPECTED
+        self._failed += outcome.status is Status.FAILED
+        now = time.monotonic()
+        if now - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = now
+            self._print()
+
+    def _print(self) -> None:
+        self._shown = self.done
+        print(
+            f"{self.done}/{max(self._total, self.done)} files, {self._suspected} suspected, "
+            f"{self._failed} failed",
+            file=self._stream,
+            flush=True,
+        )
+
+    def __enter__(self) -> "ProgressLines":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.done > self._shown:
+            self._print()
+
+
 class ProgressBar:
     """A tqdm bar with the time that is left."""
 
-    def __init__(self, total: int, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO) -> None:
         from tqdm import tqdm
 
         self.done = 0
@@ -83,7 +114,7 @@ class ProgressBar:
         # A serial console, as a Pi's, may say that it has no size: tqdm would then show nothing.
         has_size = _has_size(stream)
         self._bar: Any = tqdm(
-            total=total,
+            total=0,
             file=stream,
             unit="file",
             dynamic_ncols=has_size,
@@ -91,11 +122,12 @@ class ProgressBar:
             nrows=None if has_size else 24,
         )
 
-    def update(self, row: ResultRow) -> None:
-        """Count a row and move the bar."""
+    def update(self, outcome: Outcome, total: int) -> None:
+        """Count an outcome of so many files found up to now; move the bar."""
         self.done += 1
-        self._suspected += row.decision is Decision.PNEUMONIA_SUSPECTED
-        self._failed += row.status is Status.FAILED
+        self._suspected += outcome.decision is Decision.PNEUMONIA_SUSPECTED
+        self._failed += outcome.status is Status.FAILED
+        self._bar.total = max(total, self.done)
         self._bar.set_postfix_str(
             f"{self._suspected} suspected, {self._failed} failed", refresh=False
         )

@@ -1,4 +1,4 @@
-"""Folder scoring: a row a file whatever is wrong with it, in the files' order, and nothing twice."""
+"""Folder scoring: a row a file whatever is wrong with it, in their order, and none twice."""
 
 import csv
 import hashlib
@@ -63,7 +63,7 @@ WARD = [
     ("cut.jpeg", Decision.NOT_ASSESSABLE, Reason.UNREADABLE),
     ("empty.png", Decision.NOT_ASSESSABLE, Reason.UNREADABLE),
     ("note.png", Decision.NOT_ASSESSABLE, Reason.UNREADABLE),
-    ("whole.jpeg", Decision.PNEUMONIA_SUSPECTED, None),
+    ("whole.jpeg", Decision.NO_PNEUMONIA_SEEN, None),
 ]
 
 

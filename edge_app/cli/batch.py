@@ -1,17 +1,16 @@
-"""`pneumoscope batch FOLDER -o OUT`: a folder of pictures to a folder of results."""
+"""`pneumoscope batch FOLDER -o OUT`: pictures to a folder of results."""
 
 import argparse
 import sys
-from collections import Counter
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_app.cli.model_options import add_model_options, open_screener
+from edge_app.cli.run_options import add_run_options, describe, note, run_options
 from edge_app.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED
 
 if TYPE_CHECKING:
-    from edge_app.batch import BatchSummary
+    from edge_app.batch import BatchPlan
+    from edge_app.tally import Summary
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -19,50 +18,107 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     parser = commands.add_parser(
         "batch",
         help="score a folder",
-        description="Score every picture below a folder. OUT gets results.jsonl (one line a "
-        "file, failures included) and results.csv (the same as a table).",
+        description="Score every picture that is named. OUT gets results.jsonl (one line a file, "
+        "failures included), results.csv (the same as a table) and report.html (the same for "
+        "people). Interrupted in any way, the same command goes on where it stopped.",
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER")
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT")
-    add_model_options(parser)
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        type=Path,
+        metavar="INPUT",
+        help="folders, files, patterns such as 'scans/**/*.dcm', or one LIST.txt with a path a "
+        "line",
+    )
+    parser.add_argument(
+        "--no-recursive",
+        dest="recursive",
+        action="store_false",
+        help="leave sub-folders out",
+    )
+    parser.add_argument(
+        "--only-new",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="EARLIER",
+        help="leave out what an earlier OUT has scored or refused, by the files' content; may be "
+        "given several times",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what would be scored and write nothing"
+    )
+    parser.add_argument(
+        "--summary", type=Path, metavar="FILE", help="write counts and times (JSON)"
+    )
+    add_run_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Score the folder and print what came of it."""
-    from edge_app.batch import plan_batch, run_batch
-    from edge_app.progress import open_progress
+    """Score what is named and print what came of it."""
+    from edge_app.batch import BatchPlan
 
-    plan = plan_batch(args.folder, args.out)
-    screener = open_screener(args)
-    try:
-        with open_progress(plan.total, sys.stderr) as progress:
-            summary = run_batch(plan, screener, progress.update)
-    except KeyboardInterrupt:
-        print(
-            f"pneumoscope: interrupted; {progress.done} of {plan.total} files are in "
-            f"{plan.results}",
-            file=sys.stderr,
-        )
+    plan = BatchPlan(
+        named=tuple(args.inputs),
+        out=args.out,
+        recursive=args.recursive,
+        options=run_options(args, tuple(args.only_new)),
+    )
+    if args.dry_run:
+        return _list(plan)
+    summary = _score(plan, quiet=args.quiet)
+    if summary is None:
         return EXIT_INTERRUPTED
-    print(describe(summary))
-    print(f"Table:   {plan.table}")
-    print(f"Results: {plan.results}")
+    if args.summary is not None:
+        _write_summary(args.summary, summary)
+    if not args.quiet:
+        print(describe(summary))
+        _print_paths(plan)
     return EXIT_SOME_FAILED if summary.failed else EXIT_OK
 
 
-def describe(summary: "BatchSummary") -> str:
-    """A few lines for people: decisions first, then what has none and why."""
-    rate = summary.total / max(summary.seconds, 1e-9)
-    lines = [f"{summary.total} files in {summary.seconds:.1f} s ({rate:.1f} files/s)"]
-    lines.append(f"  decisions: {_counts(summary.decisions)}")
-    if summary.refused:
-        lines.append(f"  refused:   {_counts(summary.refused)}")
-    if summary.failed:
-        lines.append(f"  failed:    {_counts(summary.failed)}")
-    return "\n".join(lines)
+def _score(plan: "BatchPlan", *, quiet: bool) -> "Summary | None":
+    """Run with progress; None where it was interrupted."""
+    from edge_app.batch import run_batch
+    from edge_app.interruption import Interruption
+    from edge_app.progress import open_progress
+
+    progress = open_progress(sys.stderr, quiet=quiet)
+    try:
+        with Interruption() as interruption, progress:
+            return run_batch(plan, progress.update, on_note=note, check=interruption.check)
+    except KeyboardInterrupt:
+        note(
+            f"interrupted; {progress.done} files were added to {plan.folder.results}. "
+            "The same command goes on where this one stopped"
+        )
+        return None
 
 
-def _counts(counts: "Counter[Any]") -> str:
-    ordered: list[tuple[StrEnum, int]] = sorted(counts.items(), key=lambda item: (-item[1], item))
-    return ", ".join(f"{name} {count}" for name, count in ordered)
+def _list(plan: "BatchPlan") -> int:
+    from edge_app.batch import list_files
+
+    found = done = 0
+    for file, has_row in list_files(plan):
+        found += 1
+        done += has_row
+        if not has_row:
+            print(file.name)
+    note(f"{found} files, {found - done} to score; nothing was written (--dry-run)")
+    return EXIT_OK
+
+
+def _write_summary(path: Path, summary: "Summary") -> None:
+    from edge_app.codec import canonical_json
+    from edge_app.storage import write_whole
+
+    write_whole(path, [canonical_json(summary).decode("utf-8")])
+
+
+def _print_paths(plan: "BatchPlan") -> None:
+    if "html" in plan.options.formats:
+        print(f"Report:  {plan.folder.report}")
+    if "csv" in plan.options.formats:
+        print(f"Table:   {plan.folder.table}")
+    print(f"Results: {plan.folder.results}")

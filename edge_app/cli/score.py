@@ -27,9 +27,9 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score the files in the order in which they are named."""
-    from edge_app.batch import score_file
     from edge_app.codec import compact_json
     from edge_app.decision import Status
+    from edge_app.file_scoring import score_file
 
     screener = open_screener(args)
     code = EXIT_OK

@@ -1,0 +1,126 @@
+"""Options of the commands that score many files, and what they print at the end."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_app.cli.model_options import add_model_options, positive
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge_app.scoring_run import RunOptions
+    from edge_app.tally import Summary
+
+_FORMATS = ("jsonl", "csv", "html")
+# A worker takes about 50 MB beside what it shares.
+_MOST_WORKERS = 16
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add what `batch` and `watch` have in common."""
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT")
+    add_model_options(parser)
+    # As many inferences as cores, each on one core, are faster than one inference on all.
+    parser.set_defaults(threads=1)
+    parser.add_argument(
+        "--workers",
+        type=positive,
+        default=default_workers(),
+        metavar="N",
+        help="processes side by side (default: %(default)s, the cores)",
+    )
+    parser.add_argument(
+        "--format",
+        type=formats,
+        default=_FORMATS,
+        metavar="LIST",
+        help="what to write, of jsonl,csv,html (default: all; jsonl is always written)",
+    )
+    parser.add_argument(
+        "--give-up-after",
+        type=seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="for a file that hangs its decoder (default: %(default)g)",
+    )
+    volume = parser.add_mutually_exclusive_group()
+    volume.add_argument("--quiet", action="store_true", help="print errors only")
+    volume.add_argument(
+        "--verbose", action="store_true", help="print what workers and decoders print"
+    )
+
+
+def run_options(args: argparse.Namespace, only_new: tuple[Path, ...] = ()) -> "RunOptions":
+    """The options as the engine takes them."""
+    from edge_app.scoring_run import RunOptions
+
+    return RunOptions(
+        bundle=args.bundle,
+        runtime=args.runtime,
+        operating_point=args.operating_point,
+        workers=args.workers,
+        threads=args.threads,
+        formats=args.format,
+        only_new=only_new,
+        seconds_per_file=args.give_up_after,
+        verbose=args.verbose,
+    )
+
+
+def default_workers() -> int:
+    """The cores that this process may use."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(usable or 1, _MOST_WORKERS)
+
+
+def formats(text: str) -> tuple[str, ...]:
+    """A list such as `jsonl,csv`, as argparse wants its types."""
+    named = tuple(part.strip() for part in text.split(",") if part.strip())
+    for name in named:
+        if name not in _FORMATS:
+            raise argparse.ArgumentTypeError(f"no format {name!r}; there are {','.join(_FORMATS)}")
+    return tuple(name for name in _FORMATS if name in named or name == "jsonl")
+
+
+def seconds(text: str) -> float:
+    """A positive time, as argparse wants its types."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} must be a positive number of seconds")
+    return number
+
+
+def note(text: str) -> None:
+    """Tell a user what is no error."""
+    print(f"pneumoscope: {text}", file=sys.stderr)
+
+
+def describe(summary: "Summary") -> str:
+    """A few lines for people: decisions first, then what has none and why."""
+    lines = [_first_line(summary), f"  decisions: {_counts(summary.decisions)}"]
+    if summary.refused:
+        lines.append(f"  refused:   {_counts(summary.refused)}")
+    if summary.failed:
+        lines.append(f"  failed:    {_counts(summary.failed)}")
+    return "\n".join(lines)
+
+
+def _first_line(summary: "Summary") -> str:
+    new = summary.scored_now
+    line = f"{summary.files} files"
+    if new != summary.files:
+        line += f", {new} of them new,"
+    line += f" in {summary.seconds:.1f} s"
+    if new:
+        line += f" ({summary.files_per_second:.1f} files/s after {summary.startup_seconds:.1f} s)"
+    if summary.known:
+        line += f"; {summary.known} known from earlier results"
+    return line
+
+
+def _counts(counts: "Mapping[str, int]") -> str:
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{name} {count}" for name, count in ordered if count) or "none"

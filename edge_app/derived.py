@@ -1,0 +1,38 @@
+"""What is made from the results when a run has ended: the table and the report."""
+
+from pathlib import Path
+
+from edge_app.bundle import Bundle
+from edge_app.gallery import Gallery
+from edge_app.report import write_report
+from edge_app.results import csv_table, read_results
+from edge_app.run_folder import RunFolder
+from edge_app.storage import write_whole
+
+# `jsonl`, the results themselves, is always written.
+FORMATS = ("jsonl", "csv", "html")
+
+
+def derive(
+    folder: RunFolder,
+    formats: tuple[str, ...],
+    bundle: Bundle,
+    pictures_root: Path,
+    gallery: Gallery | None,
+) -> None:
+    """Write the table and the report anew, each in full or not at all.
+
+    Args:
+        folder: of the run.
+        formats: which of `FORMATS`.
+        bundle: what scored.
+        pictures_root: what the rows' names are relative to, for the report's links.
+        gallery: the report's pictures.
+
+    Raises:
+        StorageError: one of them cannot be written.
+    """
+    if "csv" in formats:
+        write_whole(folder.table, csv_table(read_results(folder.results)[1]))
+    if "html" in formats and gallery is not None:
+        write_report(folder, bundle, pictures_root, gallery)

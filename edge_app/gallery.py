@@ -1,0 +1,198 @@
+"""Which pictures the report shows, kept in `thumbnails.jsonl` beside the results.
+
+Lines of `Thumbnail`s enter while a run goes on; of each answer that a reader should look at, the
+few with the highest scores stay (of refusals the first). The file only grows until it is mostly
+pictures that were outdone, and is then written anew. It is no record: losing it loses pictures of
+the report and nothing else.
+"""
+
+import heapq
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from edge_app.codec import CodecError, decode, parse_json
+from edge_app.decision import Decision
+from edge_app.errors import StorageError
+from edge_app.thumbnail import Thumbnail
+
+# About 6 kB a picture: together at most 2.4 MB in the report.
+MOST_PICTURES = {
+    Decision.PNEUMONIA_SUSPECTED: 200,
+    Decision.INDETERMINATE: 100,
+    Decision.NOT_ASSESSABLE: 100,
+}
+
+
+@dataclass(slots=True)
+class _Best:
+    """The places (file offset and length) of the best lines, the worst of them first."""
+
+    most: int
+    # (score, minus the offset, length): of equal scores the latest is the worst.
+    heap: list[tuple[float, int, int]] = field(default_factory=list)
+
+    @property
+    def floor(self) -> float | None:
+        """What a score must exceed; None while there is room."""
+        return self.heap[0][0] if len(self.heap) >= self.most else None
+
+    def offer(self, score: float, offset: int, length: int) -> None:
+        heapq.heappush(self.heap, (score, -offset, length))
+        if len(self.heap) > self.most:
+            heapq.heappop(self.heap)
+
+
+class Gallery:
+    """An open `thumbnails.jsonl`."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create it and read what is there.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        self.path = path
+        self._best = {decision: _Best(most) for decision, most in MOST_PICTURES.items()}
+        self._end = 0
+        self._stream = self._open()
+        self._recover()
+
+    @property
+    def floors(self) -> dict[str, float | None]:
+        """For each decision that pictures are taken of, the score that one must exceed, if any."""
+        floors: dict[str, float | None] = {}
+        for decision, best in self._best.items():
+            full = best.floor is not None
+            # A refusal has no score: the first stay.
+            if not (full and decision is Decision.NOT_ASSESSABLE):
+                floors[decision.value] = best.floor
+        return floors
+
+    def add(self, decision: Decision, raw_score: float | None, line: bytes) -> None:
+        """Take a thumbnail's line; lines of one run come in the order of its rows.
+
+        Raises:
+            StorageError: the disk is full, read-only or gone.
+        """
+        best = self._best[decision]
+        score = _rank(raw_score)
+        if best.floor is not None and score <= best.floor:
+            return
+        try:
+            self._stream.write(line)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        best.offer(score, self._end, len(line))
+        self._end += len(line)
+
+    def sync(self) -> None:
+        """Hand what was added to the system; called before the rows are, so none lacks its picture.
+
+        Raises:
+            StorageError: the disk is full, read-only or gone.
+        """
+        try:
+            self._stream.flush()
+            if self._end > 2 * self._kept_bytes() + (1 << 20):
+                self._rewrite()
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def pictures(self, decision: Decision) -> Iterator[Thumbnail]:
+        """The pictures of a decision, the highest score first, refusals in the order of the rows.
+
+        Raises:
+            StorageError: they cannot be read.
+        """
+        places = sorted(self._best[decision].heap, reverse=True)
+        try:
+            self._stream.flush()
+            with self.path.open("rb") as stream:
+                seen: set[str] = set()
+                for _, minus_offset, length in places:
+                    stream.seek(-minus_offset)
+                    thumbnail = decode(Thumbnail, parse_json(stream.read(length)))
+                    # A killed run may have stored a picture whose row it had not.
+                    if thumbnail.file not in seen:
+                        seen.add(thumbnail.file)
+                        yield thumbnail
+        except (OSError, CodecError) as error:
+            raise StorageError(f"{self.path}: cannot be read: {error}") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        try:
+            self._stream.close()
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def __enter__(self) -> "Gallery":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.close()
+        except StorageError:
+            if error is None:
+                raise
+
+    def _open(self) -> BinaryIO:
+        try:
+            return self.path.open("ab")
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _recover(self) -> None:
+        """Read what an earlier run left; from the first bad line on, nothing."""
+        with self.path.open("rb") as stream:
+            for line in stream:
+                try:
+                    thumbnail = decode(Thumbnail, parse_json(line))
+                    best = self._best[Decision(thumbnail.decision)]
+                except (CodecError, KeyError, ValueError):
+                    break
+                if not line.endswith(b"\n"):
+                    break
+                best.offer(_rank(thumbnail.raw_score), self._end, len(line))
+                self._end += len(line)
+        os.truncate(self.path, self._end)
+
+    def _kept_bytes(self) -> int:
+        return sum(length for best in self._best.values() for _, _, length in best.heap)
+
+    def _rewrite(self) -> None:
+        """Write the file anew with the lines that are still wanted, in their order."""
+        places = sorted(
+            (-minus_offset, length, decision, score)
+            for decision, best in self._best.items()
+            for score, minus_offset, length in best.heap
+        )
+        temporary = self.path.with_name(f".{self.path.name}.part")
+        end = 0
+        fresh = {decision: _Best(most) for decision, most in MOST_PICTURES.items()}
+        with self.path.open("rb") as old, temporary.open("wb") as new:
+            for offset, length, decision, score in places:
+                old.seek(offset)
+                new.write(old.read(length))
+                fresh[decision].offer(score, end, length)
+                end += length
+        self._stream.close()
+        temporary.replace(self.path)
+        self._best, self._end = fresh, end
+        self._stream = self._open()
+
+    def _unwritable(self, error: OSError) -> StorageError:
+        return StorageError(f"{self.path}: cannot be written: {error.strerror or error}")
+
+
+def _rank(raw_score: float | None) -> float:
+    return 0.0 if raw_score is None else raw_score

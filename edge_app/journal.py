@@ -1,0 +1,263 @@
+"""The result file as its own journal: it only grows, and whatever is in it is whole.
+
+Lines enter, and are on the disk after at most a second or a few hundred of them. A run that was
+killed at any moment leaves at most one torn end, which the next opening cuts off; every row before
+it is good. One process at a time writes (an advisory lock that dies with the process).
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, TypeVar
+
+from edge_app.codec import CodecError, compact_json, encode
+from edge_app.errors import StorageError, UsageError
+from edge_app.results import ResultRow, RunHeader, decode_header, decode_row
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing keeps two runs apart there
+    fcntl = None  # type: ignore[assignment]
+
+T = TypeVar("T")
+
+# What a power cut may cost: that many files or that much time are scored again.
+SYNC_ROWS = 256
+SYNC_SECONDS = 1.0
+
+# Lines that were never brought onto the disk may come back as anything after a power cut, zeros
+# among them. Before the last so many lines nothing was open any more: damage there is no torn end.
+_UNSAFE_LINES = 4 * SYNC_ROWS
+
+_HEADER_BEGIN = b'{"format_version":1,"pneumoscope_version":'
+_OF_ONE_RUN = frozenset({"started_at"})
+
+
+class Journal:
+    """An open `results.jsonl`.
+
+    Attributes:
+        path: where it lies.
+        header: its first line, None for a new one.
+        cut_bytes: length of the torn end that was cut off, 0 for none.
+    """
+
+    def __init__(self, path: Path, on_row: Callable[[ResultRow], None]) -> None:
+        """Open or create it, lock it, read what is there, and cut off a torn end.
+
+        Args:
+            path: the file; its folder is there.
+            on_row: called with each row that is there, in order.
+
+        Raises:
+            StorageError: it cannot be written, another process writes it, or it is damaged before
+                its end.
+        """
+        self.path = path
+        self.header: RunHeader | None = None
+        self.cut_bytes = 0
+        self._waiting: list[bytes] = []
+        self._waiting_since = 0.0
+        self._stream = self._open()
+        try:
+            self._end = self._recover(on_row)
+        except BaseException:
+            self._stream.close()
+            raise
+
+    def begin(self, header: RunHeader) -> None:
+        """Write the first line of a new journal, or check that an old one is of the same run.
+
+        Raises:
+            UsageError: the old one was written with other parameters; the message names them.
+            StorageError: it cannot be written.
+        """
+        if self.header is None:
+            self.header = header
+            self._write((compact_json(header) + "\n").encode("utf-8"))
+            self.sync()
+            _sync_folder(self.path.parent)
+            return
+        differences = describe_differences(self.header, header)
+        if differences:
+            raise UsageError(
+                f"{self.path} was begun with other parameters: {'; '.join(differences)}. Name "
+                "another folder with -o, or repeat the first command to go on with it"
+            )
+
+    def append(self, line: bytes) -> None:
+        """Add a line (with its newline); it is on the disk after `sync`."""
+        if not self._waiting:
+            self._waiting_since = time.monotonic()
+        self._waiting.append(line)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether enough rows or enough time came together for a `sync`."""
+        if len(self._waiting) >= SYNC_ROWS:
+            return True
+        return bool(self._waiting) and time.monotonic() - self._waiting_since >= SYNC_SECONDS
+
+    def sync(self) -> None:
+        """Bring all lines onto the disk.
+
+        Raises:
+            StorageError: the disk is full, read-only or gone; the file ends with a whole line,
+                and the lines that did not fit are dropped.
+        """
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        self._write(b"".join(waiting))
+        try:
+            os.fsync(self._stream.fileno())
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def close(self) -> None:
+        """Let go of the file and of its lock; lines that were not synced are dropped."""
+        self._stream.close()
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Bring what was appended onto the disk, also when interrupted."""
+        try:
+            if not isinstance(error, StorageError):
+                self.sync()
+        finally:
+            self.close()
+
+    def _open(self) -> BinaryIO:
+        try:
+            stream = open(self.path, "a+b", buffering=0)  # noqa: SIM115
+        except OSError as error:
+            raise self._unwritable(error) from error
+        if not _lock(stream):
+            stream.close()
+            raise StorageError(f"{self.path}: another run is writing here; wait until it has ended")
+        return stream
+
+    def _recover(self, on_row: Callable[[ResultRow], None]) -> int:
+        """Read to the end of the last good line, drop what is behind it; gives that place."""
+        end = number = 0
+        with open(self.path, "rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    if number == 1:
+                        self.header = _whole(line, decode_header)
+                    else:
+                        on_row(_whole(line, decode_row))
+                except CodecError as error:
+                    self._require_torn_end(number, error, sum(1 for _ in lines))
+                    break
+                end += len(line)
+        self.cut_bytes = os.fstat(self._stream.fileno()).st_size - end
+        if self.cut_bytes:
+            self._cut_off(end)
+        return end
+
+    def _require_torn_end(self, number: int, error: CodecError, lines_behind: int) -> None:
+        if number == 1 and not self._begins_like_ours():
+            raise StorageError(
+                f"{self.path}: line 1: {error}: no results of this format version; "
+                "name another folder with -o"
+            )
+        if lines_behind > _UNSAFE_LINES:
+            raise StorageError(
+                f"{self.path}: line {number}: {error}. {lines_behind} lines follow, so this is no "
+                "interrupted write; see `pneumoscope validate`"
+            )
+
+    def _begins_like_ours(self) -> bool:
+        """Whether the first line may be a header that was cut short; a foreign file is not cut."""
+        with open(self.path, "rb") as stream:
+            found = stream.read(len(_HEADER_BEGIN)).rstrip(b"\0")
+        return _HEADER_BEGIN.startswith(found)
+
+    def _write(self, data: bytes) -> None:
+        """Append all of it or nothing."""
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._stream.write(rest) :]
+        except OSError as error:
+            self._cut_off(self._end)
+            raise self._unwritable(error) from error
+        except BaseException:  # Ctrl-C at the wrong moment
+            self._cut_off(self._end)
+            raise
+        self._end += len(data)
+
+    def _cut_off(self, end: int) -> None:
+        try:
+            self._stream.truncate(end)
+        except OSError:  # the disk is gone: the next opening cuts instead
+            return
+
+    def _unwritable(self, error: OSError) -> StorageError:
+        return StorageError(
+            f"{self.path}: cannot be written: {error.strerror or error}; once it can, the same "
+            "command goes on"
+        )
+
+
+def describe_differences(old: RunHeader, new: RunHeader) -> list[str]:
+    """What two runs do not have in common, for people; empty where one may go on with the other."""
+    before, after = dict(_flat(encode(old))), dict(_flat(encode(new)))
+    names = [name for name in {**before, **after} if name not in _OF_ONE_RUN]
+    return [
+        f"{name} was {before.get(name)!r}, is {after.get(name)!r} now"
+        for name in names
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _flat(value: object, name: str = "") -> Iterator[tuple[str, object]]:
+    """Leaves of nested objects with their dotted names."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _flat(item, f"{name}.{key}" if name else key)
+    else:
+        yield name, value
+
+
+def _whole(line: bytes, decode: Callable[[bytes], T]) -> T:
+    if not line.endswith(b"\n"):
+        raise CodecError("torn: it does not end with a newline")
+    return decode(line)
+
+
+def _lock(stream: BinaryIO) -> bool:
+    """Take the lock of an open file; False where another process has it."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a network share without locks
+        return True
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a new file's name onto the disk too (POSIX; elsewhere folders cannot be opened)."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError:
+        return
+    finally:
+        os.close(handle)

@@ -1,0 +1,41 @@
+"""Where the files of a run lie: the journal, what is derived from it, and what is temporary."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The folder OUT of a run."""
+
+    path: Path
+
+    @property
+    def results(self) -> Path:
+        """The journal: the truth."""
+        return self.path / "results.jsonl"
+
+    @property
+    def table(self) -> Path:
+        """Derived from the journal, for spreadsheets."""
+        return self.path / "results.csv"
+
+    @property
+    def report(self) -> Path:
+        """Derived from the journal and the thumbnails, for people."""
+        return self.path / "report.html"
+
+    @property
+    def thumbnails(self) -> Path:
+        """Pictures for the report; see `gallery`."""
+        return self.path / "thumbnails.jsonl"
+
+    @property
+    def names(self) -> Path:
+        """Temporary: which files have a row."""
+        return self.path / ".pneumoscope-names.sqlite"
+
+    @property
+    def hashes(self) -> Path:
+        """Temporary: which contents are known from elsewhere."""
+        return self.path / ".pneumoscope-hashes.sqlite"

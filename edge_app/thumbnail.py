@@ -1,0 +1,74 @@
+"""A small picture of a radiograph for the report, and where its score comes from.
+
+A decoded `Radiograph` and its answer enter; a `Thumbnail` leaves: a grey JPEG of about 4 kB and the
+activation map as numbers, which the report draws as contours. Nothing here is written to disk.
+"""
+
+import io
+from binascii import b2a_base64
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from edge_app.image import Radiograph
+from edge_app.screener import ScreeningResult
+
+LONGEST_SIDE = 192
+_JPEG_QUALITY = 72
+_LOW_PERCENTILE, _HIGH_PERCENTILE = 0.5, 99.5
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """A picture for the report.
+
+    Attributes:
+        file: name of the row that it belongs to.
+        decision: of that row.
+        raw_score: of that row, None where it was refused.
+        width, height: in pixels, in the radiograph's proportions.
+        jpeg: base64 of a grey JPEG.
+        activation_map: rows of the map in raw-score units, empty where there is none.
+    """
+
+    file: str
+    decision: str
+    raw_score: float | None
+    width: int
+    height: int
+    jpeg: str
+    activation_map: tuple[tuple[float, ...], ...]
+
+
+def make_thumbnail(file: str, radiograph: Radiograph, result: ScreeningResult) -> Thumbnail:
+    """Draw the thumbnail of a screened radiograph."""
+    image = _small(radiograph)
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=_JPEG_QUALITY)
+    grid = result.activation_map
+    rows = [] if grid is None else np.asarray(grid, np.float64).round(2).tolist()
+    return Thumbnail(
+        file=file,
+        decision=result.decision.value,
+        raw_score=result.raw_score,
+        width=image.width,
+        height=image.height,
+        jpeg=b2a_base64(stream.getvalue(), newline=False).decode("ascii"),
+        activation_map=tuple(tuple(row) for row in rows),
+    )
+
+
+def _small(radiograph: Radiograph) -> Image.Image:
+    """Mode L, the longest side `LONGEST_SIDE`, contrast stretched over what is in it."""
+    pixels = radiograph.pixels
+    if pixels.dtype == np.uint8:
+        image = Image.fromarray(pixels)
+    else:
+        image = Image.fromarray(pixels.astype(np.float32) * np.float32(255 / radiograph.max_value))
+    scale = LONGEST_SIDE / max(image.size)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    small = np.asarray(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.5), np.float32)
+    low, high = np.percentile(small, (_LOW_PERCENTILE, _HIGH_PERCENTILE))
+    stretched = (small - low) * (255 / max(high - low, 1))
+    return Image.fromarray(np.clip(np.rint(stretched), 0, 255).astype(np.uint8))
