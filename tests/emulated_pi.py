@@ -31,7 +31,7 @@ HOST_TOOLS = {
 # Tests of what does not ship, or of the checkout itself.
 NOT_EDGE = ("test_train_", "test_export_", "test_benchmarks", "test_layering", "test_emulated_pi")
 _DONE = ".debootstrap-done"
-_HOME = "/root/pneumoscope"
+_HOME = "/opt/pneumoscope"
 # The host's way to the package registry: only these variables are handed on.
 _PASSED_ON = ("PIP_", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "http_proxy", "https_proxy", "no_proxy")
 _RUNTIMES = ("litert", "onnxruntime")
