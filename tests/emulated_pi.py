@@ -211,6 +211,7 @@ def inside(
     # A mount namespace of its own: nothing stays mounted, whatever happens.
     script = (
         'mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && '
+        'mount --rbind /sys "$0/sys" && '
         'mount -t tmpfs tmpfs "$0/tmp" && '
         'exec chroot "$0" /bin/sh -c \'cd "$0" && exec "$@"\' "$@"'
     )
