@@ -22,8 +22,8 @@ class StaticSpec:
     Attributes:
         representative_images: real training pictures that the ranges are read from; each is
             taken in one of the forms that clinics send.
-        bias_correction: add to each convolution's bias the mean error that quantization gave
-            its channels over the representative pictures.
+        bias_correction: take back the mean error that quantization gives each channel (see
+            `export.bias_correction`).
         float_tail: leave what follows the last wide layer (the 1x1 convolutions and averages
             that make map and logit) in float32, so that the logit is not rounded to steps.
     """
@@ -59,9 +59,13 @@ class Recipe:
     limits: Limits
 
     def __post_init__(self) -> None:
-        """Raises ValueError where `static` and the recipe's name contradict each other."""
+        """Raises ValueError where parts contradict each other, or ask for what is not made."""
         if (self.recipe == "static_int8") != (self.static is not None):
             raise ValueError("the table [static] belongs to static_int8, and only there")
+        if self.format == "onnx" and self.recipe not in ("float32", "static_int8"):
+            raise ValueError(f"there is no {self.recipe} in ONNX; there are float32, static_int8")
+        if self.format == "onnx" and self.static is not None and self.static.bias_correction:
+            raise ValueError("bias_correction is for TFLite files")
 
     @property
     def name(self) -> str:

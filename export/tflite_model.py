@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from export.bias_correction import correct_biases
 from export.checkpoint import Network
 from export.errors import ExportError
 from export.progress import track
@@ -63,16 +64,28 @@ def quantize_dynamic(float32: bytes) -> bytes:
 
 def quantize_static(float32: bytes, pictures: npt.NDArray[np.uint8], spec: StaticSpec) -> bytes:
     """int8 weights and activations, ranges from `pictures` uint8 (n, height, width, 1)."""
+    graph = read_graph(float32)
+    ranges = observe_ranges(float32, pictures)
+
+    def quantize(model: bytes) -> bytes:
+        return _quantize_with(model, graph, ranges, spec.float_tail)
+
+    if spec.bias_correction:
+        float32 = correct_biases(float32, quantize, pictures)
+    return quantize(float32)
+
+
+def _quantize_with(
+    float32: bytes, graph: "Graph", ranges: dict[str, Range], float_tail: bool
+) -> bytes:
     from ai_edge_quantizer import qtyping, quantizer
 
-    graph = read_graph(float32)
     every, nothing = qtyping.TFLOperationName.ALL_SUPPORTED, "no_quantize"
-    ranges = observe_ranges(float32, pictures)
     with _quietly():
         quant = quantizer.Quantizer(bytearray(float32))
         quant.add_static_config(".*", every, activation_num_bits=8, weight_num_bits=8)
         # Later rules win. Input and outputs keep their own types: uint8 in, float32 out.
-        for name in graph.tail if spec.float_tail else ():
+        for name in graph.tail if float_tail else ():
             quant.update_quantization_recipe(_exactly(name), every, algorithm_key=nothing)
         for operation in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
             quant.update_quantization_recipe(".*", operation, algorithm_key=nothing)
@@ -106,7 +119,7 @@ class Graph:
 
 def read_graph(model: bytes) -> Graph:
     """Read operators and tensor names of a TFLite file."""
-    interpreter = _interpreter(model, delegates=False)
+    interpreter = open_interpreter(model, delegates=False)
     operators = tuple(_operator(interpreter, entry) for entry in interpreter._get_ops_details())
     wide = [
         index
@@ -125,7 +138,7 @@ def observe_ranges(model: bytes, pictures: npt.NDArray[np.uint8]) -> dict[str, R
     against 0.085 here). Ends are rounded outwards to three digits, so that another CPU's last
     bits do not give another file.
     """
-    interpreter = _interpreter(model, keep_all=True)
+    interpreter = open_interpreter(model, keep_all=True)
     place = interpreter.get_input_details()[0]["index"]
     operators = read_graph(model).operators
     tensors = {index: name for op in operators for index, name, _ in op.outputs}
@@ -177,7 +190,8 @@ def _operator(interpreter: Any, entry: dict[str, Any]) -> Operator:
     return Operator(entry["op_name"], outputs)
 
 
-def _interpreter(model: bytes, *, keep_all: bool = False, delegates: bool = True) -> Any:
+def open_interpreter(model: bytes, *, keep_all: bool = False, delegates: bool = True) -> Any:
+    """LiteRT, one thread, tensors allocated; `keep_all` keeps what lies between operators."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES

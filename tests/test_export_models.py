@@ -232,3 +232,29 @@ def test_two_processes_write_the_same_bytes(tmp_path: Path, pictures: np.ndarray
         found.append(done.stdout.split())
     assert found[0] == found[1]
     assert len(set(found[0])) == 6
+
+
+def test_bias_correction_takes_back_the_mean_error(float32: bytes, pictures: np.ndarray) -> None:
+    """Of every channel of the map: int8's mean moves towards float32's."""
+    from export.bias_correction import channel_means
+
+    corrected = StaticSpec(representative_images=40, bias_correction=True, float_tail=True)
+    name = next(n for n in read_graph(float32).tail if n == "StatefulPartitionedCall:0")
+    wanted = channel_means(float32, [name], pictures)[name]
+    plain, better = (
+        channel_means(tflite_model.quantize_static(float32, pictures, spec), [name], pictures)[name]
+        for spec in (STATIC, corrected)
+    )
+    assert abs(plain - wanted).max() > 1e-3
+    assert abs(better - wanted).max() < 0.2 * abs(plain - wanted).max()
+
+
+def test_bias_correction_leaves_the_network_otherwise_alone(
+    float32: bytes, pictures: np.ndarray
+) -> None:
+    """A quantizer that changes nothing needs no correction."""
+    from export.bias_correction import correct_biases
+
+    again = correct_biases(float32, lambda model: model, pictures[:10])
+    before, after = (file_logits(f, "tflite", pictures) for f in (float32, again))
+    assert np.abs(before - after).max() < 1e-4
