@@ -114,9 +114,9 @@ def _page(
     yield _table_place(counts)
     yield _about(bundle, header)
     facts = {"root": _link_root(folder.path, root), "kinds": _KINDS, "names": _NAMES}
-    yield _data("run", [json.dumps(facts)])
-    yield _data("rows", _rows(folder, counts))
-    yield _data("pictures", _pictures(gallery))
+    yield _data("data-run", [json.dumps(facts)])
+    yield _data("data-rows", _rows(folder, counts))
+    yield _data("data-pictures", _pictures(gallery))
     yield f"<script>{script}</script>\n</body>\n</html>\n"
 
 

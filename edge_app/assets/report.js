@@ -2,9 +2,9 @@
 // Reads the JSON blocks of this page and draws pictures and table. File names become text nodes and
 // encoded link targets only, never markup.
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
-const run = read("run");
-const rows = read("rows");
-const pictures = read("pictures");
+const run = read("data-run");
+const rows = read("data-rows");
+const pictures = read("data-pictures");
 const MARKS = { suspected: "▲", indeterminate: "◆", clear: "○", refused: "■", failed: "✕" };
 const PAGE = 50;
 const PRINTED = 300;
@@ -50,7 +50,9 @@ function drawHeat(canvas, map) {
       const value = (grid[j][i] + grid[j + 1][i + 1] + grid[j][i + 1] + grid[j + 1][i]) / 4;
       if (value <= 0.5) continue;
       context.fillStyle = `rgba(255, ${Math.round(190 - 150 * value)}, 0, ${(value - 0.5) * 0.7})`;
-      context.fillRect(i * sx, j * sy, sx + 0.5, sy + 0.5);
+      // Whole pixels: seams between the squares would show as a mesh.
+      const x = Math.round(i * sx), y = Math.round(j * sy);
+      context.fillRect(x, y, Math.round((i + 1) * sx) - x, Math.round((j + 1) * sy) - y);
     }
   }
   for (const [level, width] of [[0.6, 1.5], [0.85, 3]]) {
@@ -125,7 +127,7 @@ function fill(most = PAGE) {
   const pages = Math.max(1, Math.ceil(state.shown.length / PAGE));
   byId("body").replaceChildren(...state.shown.slice(start, start + most).map((row) => element("tr", {},
     element("td", { className: "file" }, link(row[0], row[0])),
-    element("td", {}, element("span", { className: `mark ${row[1]}` }, MARKS[row[1]] + " "), run.names[row[1]]),
+    element("td", { className: "answer" }, element("span", { className: `mark ${row[1]}` }, MARKS[row[1]] + " "), run.names[row[1]]),
     element("td", { className: "number", "data-label": "Raw score" }, number(row[2], 2)),
     element("td", { className: "number", "data-label": "Probability" }, number(row[3], 3)),
     element("td", { "data-label": "Remarks" }, row[4]))));
