@@ -29,7 +29,8 @@ HOST_TOOLS = {
     "qemu-aarch64-static": "qemu-user-static",
     "update-binfmts": "binfmt-support",
 }
-# Tests of the checkout itself; or of training through a subprocess; the others are told by their imports.
+# Tests of the checkout itself or, through subprocesses, of training; of the others that do not
+# ship their imports tell.
 NOT_EDGE = ("test_layering", "test_emulated_pi", "test_train_")
 _IMPORTS_OTHERS = re.compile(r"^\s*(?:from|import) (?:train|export|benchmarks)\b", re.MULTILINE)
 _DONE = ".debootstrap-done"
