@@ -17,6 +17,7 @@ from typing import Any
 from benchmarks.processes import REPOSITORY, WorkerError
 from benchmarks.record import Article, ArticleRow, Stopwatch
 from edge_app import metrics
+from edge_app.bundle import Bundle
 from edge_app.errors import NoInputError
 from edge_app.intervals import wilson
 
@@ -31,8 +32,8 @@ _KERMANY = {"accuracy": 0.928, "sensitivity": 0.932, "specificity": 0.901}
 _KERMANY_SICK, _KERMANY_HEALTHY = 390, 234
 
 
-def read_article(records: Sequence[Path], watch: Stopwatch) -> Article:
-    """Work out the table from records.
+def read_article(records: Sequence[Path], bundle: Bundle, watch: Stopwatch) -> Article:
+    """Work out the table from records, and what the bundle says of itself.
 
     Raises:
         NoInputError: none of the folders holds a finished record.
@@ -43,7 +44,7 @@ def read_article(records: Sequence[Path], watch: Stopwatch) -> Article:
             "no training record with run.json and validation.csv; train the article's network "
             f"with --train DATA, or name records: {', '.join(map(str, records))}"
         )
-    return Article(watch.taken(complete=True), (*rows, _published_row()))
+    return Article(watch.taken(complete=True), (*rows, *_shipped_rows(bundle), _published_row()))
 
 
 def known_records(names: Sequence[str]) -> list[Path]:
@@ -78,6 +79,8 @@ def _record_row(folder: Path) -> ArticleRow | None:
     unit = record["config"]["split"]["unit"]
     groups = [row["patient_id"] for row in rows] if unit == "patient" else None
     confusion = metrics.confusion_at(labels, logits, _THRESHOLD)
+    # Without a degradation in the configuration the record repeats the clean logits.
+    has_degraded = record["config"].get("degrade") is not None
     degraded = [float(row["logit_degraded"]) for row in rows if row.get("logit_degraded")]
     return ArticleRow(
         name=record["config"]["name"],
@@ -86,7 +89,7 @@ def _record_row(folder: Path) -> ArticleRow | None:
         auroc=metrics.auroc_delong(labels, logits, groups=groups),
         auroc_degraded=(
             metrics.auroc_delong(labels, degraded, groups=groups)
-            if len(degraded) == len(labels)
+            if has_degraded and len(degraded) == len(labels)
             else None
         ),
         sensitivity=confusion.sensitivity,
@@ -94,6 +97,35 @@ def _record_row(folder: Path) -> ArticleRow | None:
         accuracy=confusion.accuracy,
         source=f"train/records/{folder.name}" if folder.parent == RECORDS else folder.name,
     )
+
+
+def _shipped_rows(bundle: Bundle) -> list[ArticleRow]:
+    """The shipped model on the held-out pictures as they are stored, at its own threshold."""
+    manifest = bundle.manifest
+    sha256, point = manifest.models[0].sha256, manifest.default_operating_point
+    held = {
+        metric.name: metric
+        for metric in manifest.metrics
+        if metric.model_sha256 == sha256
+        and metric.split.name.endswith("validation, stored")
+        and metric.operating_point in (None, point)
+    }
+    if "auroc" not in held:
+        return []
+    figures = {name: metric.value for name, metric in held.items()}
+    return [
+        ArticleRow(
+            name=f"{manifest.model_id}, {manifest.models[0].recipe}",
+            split="by patient",
+            n=held["auroc"].split.n_images,
+            auroc=figures["auroc"],
+            auroc_degraded=None,
+            sensitivity=figures.get("sensitivity"),
+            specificity=figures.get("specificity"),
+            accuracy=figures.get("accuracy"),
+            source=f"bundle.json, threshold of {point}",
+        )
+    ]
 
 
 def _published_row() -> ArticleRow:

@@ -169,7 +169,7 @@ def article(options: argparse.Namespace) -> int:
         records += article_module.train_records(options.train, options.runs)
     if not records or options.train is not None:
         records += article_module.known_records([bundle.manifest.provenance.config])
-    section = article_module.read_article(records, _watch(options, bundle))
+    section = article_module.read_article(records, bundle, _watch(options, bundle))
     store.put("article", section)
     _show(article_tables(section, store.results.machine))
     return _finish(store)

@@ -316,9 +316,10 @@ def article_tables(section: Article, machine: Machine) -> list[Table]:
     )
     notes = (
         "Held-out pictures of each run; sensitivity, specificity and accuracy at a sigmoid of "
-        "0.5, the article's threshold. Split by image, a patient's pictures stand on both sides "
-        "and the files' compression gives the label away on both: its figure is no promise.",
-        f"Made with `{section.taken.command}`.",
+        "0.5, the article's threshold, ours at its own. Split by image, a patient's pictures "
+        "stand on both sides; with no degradation, the files' compression gives the label away "
+        "under either split: neither figure is a promise.",
+        f"Again: `{section.taken.command}`.",
     )
     return [Table("article", "The article's network beside ours", headers, rows, notes)]
 

@@ -15,6 +15,7 @@ from benchmarks.__main__ import main
 from benchmarks.article import read_article
 from benchmarks.record import FILE, Stopwatch, read_results
 from benchmarks.throughput import choose_pictures, link_pictures
+from edge_app.bundle import load_bundle
 from edge_app.errors import NoInputError
 from edge_app.phantom import Phantom, draw_phantom
 from tests.tiny_bundle import write_tiny_bundle
@@ -165,7 +166,7 @@ def test_same_pictures_under_several_names(pictures: Path, tmp_path: Path) -> No
 
 def write_record(folder: Path, name: str, unit: str, logits: list[float]) -> Path:
     folder.mkdir(parents=True)
-    config = f'{{"name": "{name}", "split": {{"unit": "{unit}"}}}}'
+    config = f'{{"name": "{name}", "split": {{"unit": "{unit}"}}, "degrade": {{}}}}'
     (folder / "run.json").write_text(f'{{"config": {config}, "finished": true}}')
     lines = ["file,label,patient_id,logit,logit_degraded"]
     for index, logit in enumerate(logits):
@@ -174,13 +175,15 @@ def write_record(folder: Path, name: str, unit: str, logits: list[float]) -> Pat
     return folder
 
 
-def test_article_reads_both_ways_of_splitting(tmp_path: Path) -> None:
+def test_article_reads_both_ways_of_splitting(tmp_path: Path, tiny_bundle_folder: Path) -> None:
     logits = [-2.0, 1.0, -1.0, 3.0, 0.5, 2.0, -3.0, -0.5]
     records = [
         write_record(tmp_path / "a", "seed_cnn", "image", logits),
         write_record(tmp_path / "b", "seed_cnn_patient", "patient", logits),
     ]
-    section = read_article([*records, tmp_path / "absent"], Stopwatch("t", "m"))
+    section = read_article(
+        [*records, tmp_path / "absent"], load_bundle(tiny_bundle_folder), Stopwatch("t", "m")
+    )
     by_image, by_patient, published = section.rows
     assert (by_image.split, by_patient.split) == ("by image", "by patient")
     assert by_image.auroc is not None
@@ -195,11 +198,11 @@ def test_article_reads_both_ways_of_splitting(tmp_path: Path) -> None:
     assert published.specificity.value == pytest.approx(0.901, abs=5e-4)
 
 
-def test_article_without_a_finished_record(tmp_path: Path) -> None:
+def test_article_without_a_finished_record(tmp_path: Path, tiny_bundle_folder: Path) -> None:
     folder = write_record(tmp_path / "a", "seed_cnn", "image", [0.0, 1.0])
     (folder / "run.json").write_text('{"finished": false}')
     with pytest.raises(NoInputError, match="--train DATA"):
-        read_article([folder], Stopwatch("t", "m"))
+        read_article([folder], load_bundle(tiny_bundle_folder), Stopwatch("t", "m"))
 
 
 def test_phantom_of_a_given_size(tmp_path: Path) -> None:
