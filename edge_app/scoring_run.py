@@ -110,7 +110,7 @@ class ScoringRun:
         self.gallery: Gallery | None = None
         self._names: DiskTable | None = None
         self._tasks: dict[int, Task] = {}
-        self._done: dict[int, Reply] = {}
+        self._done: dict[int, tuple[str, Reply]] = {}
         self._next_id = 0
         self._next_row = 0
         with ExitStack() as stack:
@@ -131,6 +131,24 @@ class ScoringRun:
     def claim(self, name: str) -> bool:
         """Whether a file is to be scored: False where it has a row, or was claimed before."""
         return self._names is None or self._names.add(name.encode("utf-8"))
+
+    def mark(self, name: str) -> bytes | None:
+        """What `set_mark` has noted of a file, or when its row was written; None without a row.
+
+        Only for runs with `names`.
+        """
+        assert self._names is not None
+        return self._names.get(name.encode("utf-8"))
+
+    def set_mark(self, name: str, mark: bytes) -> None:
+        """Note something of a file that has a row or is about to have one."""
+        assert self._names is not None
+        self._names.put(name.encode("utf-8"), mark)
+
+    def forget(self, name: str) -> None:
+        """Let a file be scored that was claimed and had no row after all."""
+        if self._names is not None:
+            self._names.discard(name.encode("utf-8"))
 
     def offer(self, file: ImageFile, *, depth: int = DEEP) -> bool:
         """Hand over a file; False where there is no room for it now."""
@@ -160,9 +178,9 @@ class ScoringRun:
             task = self._tasks.pop(reply.id)
             if reply.unread and not on_unread(ImageFile(Path(task.path), task.name)):
                 reply = _WITHOUT_ROW
-            self._done[task.id] = reply
+            self._done[task.id] = task.name, reply
         while self._next_row in self._done:
-            self._write(self._done.pop(self._next_row), on_outcome)
+            self._write(*self._done.pop(self._next_row), on_outcome)
             self._next_row += 1
         if self._journal.is_due:
             self.sync()
@@ -250,13 +268,13 @@ class ScoringRun:
             if self._names is None:
                 self._names = stack.enter_context(DiskTable(self.folder.names))
             self._names.put(row.file.encode("utf-8"), row.scored_at.encode("ascii"))
-            self.tally.count(Outcome(row.status, row.decision, row.reason))
+            self.tally.count(Outcome(row.file, row.status, row.decision, row.reason))
 
         journal = stack.enter_context(Journal(self.folder.results, remember))
         journal.begin(self.header)
         return journal
 
-    def _write(self, reply: Reply, on_outcome: OnOutcome) -> None:
+    def _write(self, name: str, reply: Reply, on_outcome: OnOutcome) -> None:
         if reply.row is None:
             self.tally.known += reply is not _WITHOUT_ROW
             return
@@ -265,7 +283,7 @@ class ScoringRun:
         if reply.picture is not None and self.gallery is not None:
             self.gallery.add(decision, reply.raw_score, reply.picture.encode("utf-8"))
         reason = None if reply.reason is None else Reason(reply.reason)
-        outcome = Outcome(Status(reply.status), decision, reason)
+        outcome = Outcome(name, Status(reply.status), decision, reason)
         self.tally.count(outcome)
         self.tally.time(reply.stage_ms)
         on_outcome(outcome)

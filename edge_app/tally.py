@@ -21,6 +21,7 @@ _MEGA = 1e6
 class Outcome:
     """What became of one file."""
 
+    file: str
     status: Status
     decision: Decision
     reason: Reason | None

@@ -99,8 +99,8 @@ def test_a_folder_becomes_rows_in_the_order_of_the_names(ward: Path, options: Ru
     summary = run_batch(todo, lambda outcome, found: seen.append((outcome, found)))
     rows = rows_of(todo.out)
     assert answers(rows) == WARD
-    assert [(o.status, o.decision, o.reason) for o, _ in seen] == [
-        (row.status, row.decision, row.reason) for row in rows
+    assert [(o.file, o.status, o.decision, o.reason) for o, _ in seen] == [
+        (row.file, row.status, row.decision, row.reason) for row in rows
     ]
     assert seen[-1][1] == 8
     header, _ = read_results(todo.folder.results)

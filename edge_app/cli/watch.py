@@ -1,0 +1,66 @@
+"""`pneumoscope watch FOLDER -o OUT`: scores what arrives until it is stopped."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_app.cli.run_options import add_run_options, describe, note, run_options, seconds
+from edge_app.errors import EXIT_INTERRUPTED
+
+if TYPE_CHECKING:
+    from edge_app.tally import Outcome
+
+
+def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "watch",
+        help="score what arrives in a folder",
+        description="Score what is in a folder and what arrives there, once it has stopped "
+        "growing, until Ctrl-C or a service manager stops it. OUT gets the same files as of "
+        "`batch`. A folder that goes away, as an unmounted share, is waited for.",
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument(
+        "--poll",
+        type=seconds,
+        default=2.0,
+        metavar="SECONDS",
+        help="between two looks (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--settle",
+        type=seconds,
+        default=2.0,
+        metavar="SECONDS",
+        help="how long a file must have stood still (default: %(default)g)",
+    )
+    add_run_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Watch until stopped, then say what came of it."""
+    from edge_app.interruption import Interruption
+    from edge_app.watch import WatchPlan, watch_folder
+
+    plan = WatchPlan(args.folder, args.out, args.poll, args.settle, run_options(args))
+    say = _silent if args.quiet else _say
+    if not args.quiet:
+        note(f"watching {args.folder}; Ctrl-C stops")
+    with Interruption() as interruption:
+        summary = watch_folder(plan, say, on_note=note, check=interruption.check)
+    note("stopped; the same command goes on")
+    if not args.quiet:
+        print(describe(summary))
+    return EXIT_INTERRUPTED
+
+
+def _say(outcome: "Outcome") -> None:
+    reason = f" ({outcome.reason})" if outcome.reason is not None else ""
+    print(f"{outcome.file}: {outcome.decision}{reason}", file=sys.stdout, flush=True)
+
+
+def _silent(outcome: "Outcome") -> None:
+    return

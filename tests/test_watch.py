@@ -1,0 +1,154 @@
+"""Watching a folder: what arrives is scored once it stands still; what goes away comes back."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_app.decision import Reason
+from edge_app.errors import NoInputError
+from edge_app.results import ResultRow, read_results, validate_results
+from edge_app.scoring_run import RunOptions
+from edge_app.tally import Outcome, Summary
+from edge_app.watch import WatchPlan, watch_folder
+from tests.conftest import REPOSITORY
+from tests.test_batch import phantom_png
+
+MOST_SECONDS = 60.0
+
+
+class Session:
+    """A watch that a script of steps drives; each step waits for what it yields to come true."""
+
+    def __init__(self, plan: WatchPlan, script: Callable[["Session"], Iterator[bool]]) -> None:
+        self.outcomes: list[str] = []
+        self.notes: list[str] = []
+        self._script = script(self)
+        self._deadline = time.monotonic() + MOST_SECONDS
+        self.summary: Summary = watch_folder(
+            plan, self._on_outcome, on_note=self.notes.append, check=self._check
+        )
+
+    def _on_outcome(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome.file)
+
+    def _check(self) -> None:
+        assert time.monotonic() < self._deadline, (self.outcomes, self.notes)
+        try:
+            next(self._script)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+
+def until(condition: Callable[[], bool]) -> Iterator[bool]:
+    while not condition():
+        yield False
+
+
+@pytest.fixture
+def plan(tmp_path: Path, tiny_bundle_folder: Path) -> WatchPlan:
+    (tmp_path / "in").mkdir()
+    options = RunOptions(bundle=tiny_bundle_folder, formats=("jsonl", "csv"))
+    return WatchPlan(tmp_path / "in", tmp_path / "out", 0.1, 0.5, options)
+
+
+def rows(plan: WatchPlan) -> list[ResultRow]:
+    results = plan.out / "results.jsonl"
+    assert validate_results(results).problems == ()
+    return list(read_results(results)[1])
+
+
+def test_files_are_scored_when_they_have_stopped_growing(plan: WatchPlan) -> None:
+    (plan.folder / "first.png").write_bytes(phantom_png(1))
+    slow = phantom_png(3)
+
+    def script(session: Session) -> Iterator[bool]:
+        yield from until(lambda: session.outcomes == ["first.png"])
+        (plan.folder / "sub").mkdir()
+        with (plan.folder / "sub" / "slow.png").open("wb") as stream:
+            for start in range(0, len(slow), len(slow) // 8 + 1):
+                stream.write(slow[start : start + len(slow) // 8 + 1])
+                stream.flush()
+                pause = time.monotonic() + 0.2
+                yield from until(lambda pause=pause: time.monotonic() > pause)
+                assert session.outcomes == ["first.png"]
+        yield from until(lambda: len(session.outcomes) == 2)
+
+    session = Session(plan, script)
+    assert [(row.file, row.reason) for row in rows(plan)] == [
+        ("first.png", None),
+        ("sub/slow.png", None),
+    ]
+    assert session.summary.scored_now == 2
+    assert (plan.out / "results.csv").read_text(encoding="utf-8-sig").count("\n") == 3
+
+
+def test_a_folder_that_goes_away_is_waited_for(plan: WatchPlan, tmp_path: Path) -> None:
+    (plan.folder / "a.png").write_bytes(phantom_png(1))
+    away = tmp_path / "away"
+
+    def script(session: Session) -> Iterator[bool]:
+        yield from until(lambda: session.outcomes == ["a.png"])
+        plan.folder.rename(away)
+        yield from until(lambda: "has gone" in " ".join(session.notes))
+        (away / "b.png").write_bytes(phantom_png(1))
+        away.rename(plan.folder)
+        yield from until(lambda: "is back" in " ".join(session.notes))
+        yield from until(lambda: len(session.outcomes) == 2)
+
+    Session(plan, script)
+    assert [(row.file, row.reason) for row in rows(plan)] == [("a.png", None), ("b.png", None)]
+
+
+def test_a_second_session_goes_on_and_an_overwritten_file_is_said(plan: WatchPlan) -> None:
+    (plan.folder / "a.png").write_bytes(phantom_png(1))
+    (plan.folder / "bad.png").write_bytes(b"no picture")
+    Session(plan, lambda session: until(lambda: len(session.outcomes) == 2))
+
+    def script(session: Session) -> Iterator[bool]:
+        (plan.folder / "c.png").write_bytes(phantom_png(3))
+        yield from until(lambda: session.outcomes == ["c.png"])
+        (plan.folder / "a.png").write_bytes(phantom_png(3, 300))
+        yield from until(lambda: bool(session.notes))
+
+    session = Session(plan, script)
+    assert session.notes[0].startswith("a.png was changed after it was scored")
+    assert [(row.file, row.reason) for row in rows(plan)] == [
+        ("a.png", None),
+        ("bad.png", Reason.UNREADABLE),
+        ("c.png", None),
+    ]
+
+
+def test_a_missing_folder_is_no_input(plan: WatchPlan, tmp_path: Path) -> None:
+    plan.folder.rmdir()
+    with pytest.raises(NoInputError):
+        Session(plan, lambda session: iter([]))
+    assert not plan.out.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_the_command_ends_with_130_when_it_is_stopped(plan: WatchPlan) -> None:
+    (plan.folder / "a.png").write_bytes(phantom_png(1))
+    bundle = str(plan.options.bundle)
+    arguments = ["watch", str(plan.folder), "-o", str(plan.out), "--bundle", bundle]
+    with subprocess.Popen(
+        [sys.executable, "-m", "edge_app", *arguments, "--settle", "0.3", "--poll", "0.1"],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("a.png: ")
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on" in errors
+    assert len(rows(plan)) == 1
+    assert (plan.out / "report.html").exists()
