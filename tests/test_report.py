@@ -1,0 +1,146 @@
+"""`report.html`: complete, harmless whatever a file is called, and bounded."""
+
+import html
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_app.batch import BatchPlan, run_batch
+from edge_app.bundle import load_bundle
+from edge_app.codec import compact_json
+from edge_app.decision import Decision
+from edge_app.gallery import MOST_PICTURES, Gallery
+from edge_app.image import read_image
+from edge_app.report import write_report
+from edge_app.results import encode_row, read_results
+from edge_app.run_folder import RunFolder
+from edge_app.scoring_run import RunOptions
+from edge_app.screener import Screener
+from edge_app.thumbnail import LONGEST_SIDE, Thumbnail, make_thumbnail
+from tests.test_batch import phantom_png, write_ward
+
+HOSTILE = "</script><img src=x onerror=alert(1)>'\"&.png"
+
+
+@pytest.fixture
+def out(tmp_path: Path, tiny_bundle_folder: Path) -> Path:
+    """A run over good, refused and bad files, one of them with a hostile name."""
+    ward = write_ward(tmp_path / "ward")
+    (ward / HOSTILE.replace("/", "")).write_bytes(phantom_png(1))
+    options = RunOptions(bundle=tiny_bundle_folder)
+    run_batch(BatchPlan((ward,), tmp_path / "out", options=options))
+    return tmp_path / "out"
+
+
+def data(page: str, name: str) -> object:
+    found = re.search(f'<script type="application/json" id="{name}">(.*?)</script>', page, re.S)
+    assert found
+    return json.loads(found[1])
+
+
+def test_the_page_holds_every_row_and_loads_nothing(out: Path) -> None:
+    page = (out / "report.html").read_text(encoding="utf-8")
+    rows = data(page, "data-rows")
+    assert isinstance(rows, list)
+    assert len(rows) == 9
+    assert {row[1] for row in rows} == {"suspected", "indeterminate", "clear", "refused", "failed"}
+    assert data(page, "data-run")["root"] == "../ward/"  # type: ignore[index]
+    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page)
+    policy = re.search('http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    assert policy
+    assert "default-src 'none'" in policy[1]
+    assert "tiny-random-1" in page
+    for n in ("2", "1", "3"):
+        assert f"<b>{n}</b>" in page
+
+
+def test_a_hostile_name_stays_a_name(out: Path) -> None:
+    page = (out / "report.html").read_text(encoding="utf-8")
+    name = HOSTILE.replace("/", "")
+    assert "<img" not in page
+    assert page.count("<script") == page.count("</script>") == 4
+    assert name in {row[0] for row in data(page, "data-rows")}  # type: ignore[attr-defined]
+    assert html.escape(name) not in page  # it stands in JSON only
+
+
+def test_pictures_are_those_of_what_needs_a_look(out: Path) -> None:
+    pictures = data((out / "report.html").read_text(encoding="utf-8"), "data-pictures")
+    assert isinstance(pictures, dict)
+    assert [picture["file"] for picture in pictures["refused"]] == ["blank.png"]
+    assert [picture["file"] for picture in pictures["indeterminate"]] == ["between.png"]
+    scores = [picture["raw_score"] for picture in pictures["suspected"]]
+    assert len(scores) == 2
+    assert scores == sorted(scores, reverse=True)
+    for picture in pictures["suspected"]:
+        assert np.mean(picture["activation_map"]) == pytest.approx(picture["raw_score"], abs=0.05)
+
+
+def test_large_results_give_a_bounded_table(
+    out: Path, tiny_bundle_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(out)
+    suspected = next(r for r in read_results(folder.results)[1] if r.file == "a/suspected.png")
+    with folder.results.open("ab") as stream:
+        for number in range(100):
+            stream.write(encode_row(replace(suspected, file=f"more{number}.png")))
+    monkeypatch.setattr("edge_app.report.MOST_ROWS", 50)
+    with Gallery(folder.thumbnails) as gallery:
+        write_report(folder, load_bundle(tiny_bundle_folder), out, gallery)
+    page = folder.report.read_text(encoding="utf-8")
+    rows = data(page, "data-rows")
+    assert isinstance(rows, list)
+    assert len(rows) == 50
+    assert all(row[1] != "clear" for row in rows)
+    assert "Of 109 files this table holds at most 50" in page
+
+
+def thumbnail(number: int, score: float | None, decision: str = "pneumonia_suspected") -> bytes:
+    line = compact_json(Thumbnail(f"{number}.png", decision, score, 1, 1, "x" * 6000, ()))
+    return (line + "\n").encode()
+
+
+def test_a_gallery_keeps_the_highest_scores_in_bounded_space(tmp_path: Path) -> None:
+    path = tmp_path / "thumbnails.jsonl"
+    most = MOST_PICTURES[Decision.PNEUMONIA_SUSPECTED]
+    rng = np.random.default_rng(0)
+    scores = [float(score) for score in rng.permutation(5 * most)]
+    with Gallery(path) as gallery:
+        for number, score in enumerate(scores):
+            gallery.add(Decision.PNEUMONIA_SUSPECTED, score, thumbnail(number, score))
+            gallery.sync()
+        assert gallery.floors["pneumonia_suspected"] == 4 * most
+    assert path.stat().st_size < 2 * most * 6200 + (1 << 20) + 7000
+    with path.open("ab") as stream:
+        stream.write(thumbnail(1, 9999.0)[:-50])
+    with Gallery(path) as gallery:
+        kept = [picture.raw_score for picture in gallery.pictures(Decision.PNEUMONIA_SUSPECTED)]
+    assert kept == [float(score) for score in range(5 * most - 1, 4 * most - 1, -1)]
+
+
+def test_the_first_refusals_stay_and_a_file_is_shown_once(tmp_path: Path) -> None:
+    most = MOST_PICTURES[Decision.NOT_ASSESSABLE]
+    with Gallery(tmp_path / "thumbnails.jsonl") as gallery:
+        gallery.add(Decision.NOT_ASSESSABLE, None, thumbnail(0, None, "not_assessable"))
+        for number in range(most + 5):
+            gallery.add(Decision.NOT_ASSESSABLE, None, thumbnail(number, None, "not_assessable"))
+        assert "not_assessable" not in gallery.floors
+        shown = [picture.file for picture in gallery.pictures(Decision.NOT_ASSESSABLE)]
+    assert shown == [f"{number}.png" for number in range(most - 1)]
+
+
+def test_a_thumbnail_has_the_picture_s_proportions(
+    tmp_path: Path, tiny_bundle_folder: Path
+) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(phantom_png(1, 400))
+    screener = Screener(load_bundle(tiny_bundle_folder))
+    radiograph = read_image(path)
+    wide = replace(radiograph, pixels=np.ascontiguousarray(radiograph.pixels[:200]))
+    drawn = make_thumbnail("x.png", wide, screener.score(wide))
+    assert (drawn.width, drawn.height) == (LONGEST_SIDE, LONGEST_SIDE // 2)
+    deep = replace(wide, pixels=wide.pixels.astype(np.uint16) * np.uint16(257), max_value=65535)
+    assert make_thumbnail("x.png", deep, screener.score(deep)).width == LONGEST_SIDE
