@@ -8,12 +8,10 @@ shows a chest at all is the input gate's question, not this module's.
 import re
 from dataclasses import dataclass
 
-import numpy as np
-
 from edge_app.bundle import Population
 from edge_app.decision import Reason
 from edge_app.image import DicomFacts, Radiograph
-from edge_app.preprocess import PreprocessSpec
+from edge_app.preprocess import PreprocessSpec, two_percentiles
 
 # The network looks at about 200 pixels a side; below two thirds of that most of what it would
 # see is made up by interpolation. Thumbnails of worklists and web pages lie below.
@@ -143,9 +141,10 @@ def grey_levels(radiograph: Radiograph, spec: PreprocessSpec) -> float:
         slice(margin, max(side - margin, margin + 1), step)
         for margin, side, step in zip(margins, pixels.shape, steps, strict=True)
     )
-    percentiles = (spec.range_low_percentile, spec.range_high_percentile)
-    low, high = np.percentile(pixels[rows, columns], percentiles)
-    return float(high - low)
+    low, high = two_percentiles(
+        pixels[rows, columns], spec.range_low_percentile, spec.range_high_percentile
+    )
+    return high - low
 
 
 def _letters(text: str) -> str:
