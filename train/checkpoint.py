@@ -6,12 +6,15 @@ record beside it. `Scorer` averages the logits of one or several of them.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_app.image import read_image
+from edge_app.preprocess import PreprocessSpec
 from train.config import Config, ConfigError
 from train.record import CHECKPOINT, RECORD, Record, file_sha256, identity_of, read_record
 from train.samples import Sample
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     import keras
 
 T = TypeVar("T")
+Reader = Callable[[T, PreprocessSpec], npt.NDArray[np.generic]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,31 +110,39 @@ class Scorer:
         self.checkpoints, self.mirror = tuple(checkpoints), mirror
         self._networks = [load_network(checkpoint) for checkpoint in checkpoints]
 
-    def outputs(
-        self, items: Sequence[T], read: Callable[[T], npt.NDArray[np.generic]]
-    ) -> dict[str, npt.NDArray[np.float32]]:
+    def outputs(self, items: Sequence[T], read: Reader[T]) -> dict[str, npt.NDArray[np.float32]]:
         """`logit` and, where every network has it, `subtype_logit`: float32 (n,).
 
         Args:
             items: n of whatever `read` understands; each is read once a network and view.
-            read: gives (height, width) uint8 or uint16.
+            read: gives (height, width) uint8 or uint16 for an item and a preprocessing.
         """
         from train.predict import inputs, predict
 
-        views = [read, lambda item: read(item)[:, ::-1]] if self.mirror else [read]
-        parts = [
-            predict(network, inputs(items, view, checkpoint.config.preprocess))
-            for network, checkpoint in zip(self._networks, self.checkpoints, strict=True)
-            for view in views
-        ]
+        parts = []
+        for network, checkpoint in zip(self._networks, self.checkpoints, strict=True):
+            spec = checkpoint.config.preprocess
+            for mirrored in (False, True) if self.mirror else (False,):
+                view = partial(_view, read, spec, mirrored)
+                parts.append(predict(network, inputs(items, view, spec)))
         return {
             name: np.mean([part[name][:, 0] for part in parts], axis=0)
             for name in ("logit", "subtype_logit")
             if all(name in part for part in parts)
         }
 
-    def logits(
-        self, items: Sequence[T], read: Callable[[T], npt.NDArray[np.generic]]
-    ) -> npt.NDArray[np.float32]:
+    def logits(self, items: Sequence[T], read: Reader[T]) -> npt.NDArray[np.float32]:
         """As `outputs`, the logit alone: float32 (n,)."""
         return self.outputs(items, read)["logit"]
+
+
+def read_file(path: Path, spec: PreprocessSpec) -> npt.NDArray[np.generic]:
+    """A file's pixels, decoded as the edge app decodes them."""
+    return read_image(path, spec=spec).pixels
+
+
+def _view(
+    read: Reader[T], spec: PreprocessSpec, mirrored: bool, item: T
+) -> npt.NDArray[np.generic]:
+    pixels = read(item, spec)
+    return np.ascontiguousarray(pixels[:, ::-1]) if mirrored else pixels

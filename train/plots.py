@@ -30,16 +30,16 @@ def draw_curves(history: Sequence[Mapping[str, Any]], title: str, path: Path) ->
 
 
 @contextmanager
-def figure(path: Path, rows: int, columns: int) -> Iterator[Sequence["Axes"]]:
-    """Axes to draw into, side by side or below each other; the file appears whole at the end."""
+def figure(path: Path, rows: int, columns: int, height: float = 3.6) -> Iterator[Sequence["Axes"]]:
+    """Axes to draw into, row by row, `height` inches each; the file appears whole at the end."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     # Not pyplot: it keeps global state and looks for a screen.
-    drawing = Figure(figsize=(6.4 * columns, 3.6 * rows), layout="constrained")
+    drawing = Figure(figsize=(6.4 * columns, height * rows), layout="constrained")
     FigureCanvasAgg(drawing)
     yield drawing.subplots(rows, columns, squeeze=False).ravel()
     partial = path.with_name(f"{path.name}.partial")
-    # Without a date the same figures give the same file.
+    # Without the library's name the same figures give the same file.
     drawing.savefig(partial, format="png", dpi=120, metadata={"Software": None})
     os.replace(partial, path)

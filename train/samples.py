@@ -15,6 +15,7 @@ from pathlib import Path
 from edge_app.image import SUFFIXES
 
 SUBTYPES = ("bacteria", "virus")
+NAMES_OF_LABELS = ("normal", "pneumonia")
 # How folders and CSV columns name the parts of a split that somebody else made.
 _GIVEN_SPLITS = {
     "train": "train",

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from edge_app.intervals import Figure
+
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table; columns of numbers stand to the right.
@@ -25,6 +27,11 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         for width, is_right in zip(widths, right, strict=True)
     ]
     return "\n".join([line(header), line(rule), *(line(row) for row in rows)])
+
+
+def short(figure: Figure | None) -> str:
+    """Such as `0.991 (0.985 to 0.995)`, or a dash."""
+    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})" if figure else "-"
 
 
 def _is_number(text: str) -> bool:

@@ -1,0 +1,27 @@
+"""`compare`: finished runs side by side, AUROC against multiply-adds."""
+
+import argparse
+from pathlib import Path
+
+from train.commands.options import Commands, add_command
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    text = "compare finished runs that held out the same pictures"
+    parser = add_command(commands, "compare", run, text)
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of finished runs")
+    parser.add_argument("-o", "--output", type=Path, help="a PNG file for the curve")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the table, draw the curve."""
+    from train.config import ConfigError
+    from train.search import compare, draw, in_words
+
+    if options.output is not None and options.output.exists():
+        raise ConfigError(f"{options.output} exists; choose a new file")
+    entries = compare(options.runs)
+    if options.output is not None:
+        draw(entries, options.output)
+    print(in_words(entries))

@@ -1,0 +1,29 @@
+"""`describe`: how large a configuration's network is, before any time is spent on it."""
+
+import argparse
+
+from train.commands.options import Commands, add_command
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    text = "say how large a configuration's network is, without training it"
+    parser = add_command(commands, "describe", run, text)
+    parser.add_argument("config", nargs="+", help="TOML files, or names in train/configs")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print a line a configuration."""
+    from train.config import load_config
+
+    configs = [load_config(name) for name in options.config]
+    from train.network import multiply_adds
+    from train.trainer import build
+
+    for config in configs:
+        network = build(config)
+        print(
+            f"{config.name}: input {config.family.width}x{config.family.height}, "
+            f"{multiply_adds(network) / 1e6:.1f} million multiply-adds, "
+            f"{network.count_params() / 1e6:.2f} million parameters"
+        )

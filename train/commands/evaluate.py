@@ -1,0 +1,74 @@
+"""`evaluate`: discrimination, calibration, operating point and skew of checkpoints."""
+
+import argparse
+from pathlib import Path
+
+from train.commands.options import (
+    Commands,
+    add_checkpoint,
+    add_command,
+    add_data,
+    add_output,
+    class_names,
+    held_out_by_all,
+    samples_of,
+)
+from train.samples import Sample, read_samples
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    text = "discrimination, calibration, operating point and skew on what was not trained on"
+    parser = add_command(commands, "evaluate", run, text)
+    add_checkpoint(parser)
+    add_data(parser)
+    add_output(parser)
+    text = "class folders with other copies of the same pictures; may be given again"
+    parser.add_argument("--copies", type=Path, action="append", default=[], help=text)
+    text = "another site's CSV or folder of classes; may be given again"
+    parser.add_argument("--external", type=Path, action="append", default=[], help=text)
+    text = "degrade as this configuration does; needed for one that trains on clean pictures"
+    parser.add_argument("--degrade", metavar="CONFIG", help=text)
+    parser.add_argument("--adult", type=Path, help="the adult NIH development set's folder")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write `evaluation.json`, print the tables."""
+    from edge_app.codec import encode
+    from train.checkpoint import Scorer, read_checkpoint
+    from train.config import load_config
+    from train.evaluate import evaluate, find_copies, in_words
+    from train.record import new_folder, write_json
+
+    degradation = load_config(options.degrade).degrade if options.degrade else None
+    checkpoints = [read_checkpoint(path) for path in options.checkpoint]
+    samples = samples_of(options)
+    validation, training = held_out_by_all(checkpoints, samples)
+    copies = {_name(path): find_copies(path, samples) for path in options.copies}
+    external = _external(options)
+    output = new_folder(options.output)
+    scorer = Scorer(checkpoints, mirror=options.mirror)
+    evaluation = evaluate(scorer, validation, training, copies, external, degradation)
+    write_json(encode(evaluation), output / "evaluation.json")
+    print(in_words(evaluation))
+
+
+def _external(options: argparse.Namespace) -> dict[str, list[Sample]]:
+    from train.adult_nih import read_adult_nih
+
+    external = {
+        _name(path): read_samples(path, classes=class_names(options)) for path in options.external
+    }
+    if options.adult is not None:
+        adults, other = read_adult_nih(options.adult)
+        external["adults"] = adults
+        for view in sorted({sample.view for sample in adults}):
+            external[f"adults, {view}"] = [sample for sample in adults if sample.view == view]
+        sick = [sample for sample in adults if sample.label]
+        external["adults, opacity against other findings"] = [*sick, *other]
+    return external
+
+
+def _name(path: Path) -> str:
+    """The last two parts, since many folders are called `train`."""
+    return "/".join(path.resolve().parts[-2:])

@@ -1,0 +1,35 @@
+"""`fit`: train a configuration, or go on with an interrupted run."""
+
+import argparse
+
+from train.commands.options import (
+    Commands,
+    add_command,
+    add_config,
+    add_data,
+    add_output,
+    add_training,
+    samples_of,
+)
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(commands, "fit", run, "train, or go on with an interrupted run")
+    add_config(parser)
+    add_data(parser)
+    add_output(parser, "the run's folder; that of an interrupted run goes on")
+    add_training(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Check everything, then train."""
+    from train.checkpoint import read_checkpoint
+    from train.config import load_config
+    from train.plan import execute, plan_run
+
+    config = load_config(options.config)
+    teachers = [read_checkpoint(path) for path in options.teacher]
+    plan = plan_run(config, samples_of(options), options.output, teachers)
+    best = execute(plan, options.cache, options.workers)["best"]
+    print(f"{options.output}: {', '.join(f'{name} {value}' for name, value in best.items())}")

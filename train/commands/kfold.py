@@ -1,0 +1,35 @@
+"""`kfold`: hold out each part once, and pool what the networks say of what they never saw."""
+
+import argparse
+
+from train.commands.options import (
+    Commands,
+    add_command,
+    add_config,
+    add_data,
+    add_output,
+    add_training,
+    samples_of,
+)
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    text = "train every fold, or go on, and pool their held-out pictures"
+    parser = add_command(commands, "kfold", run, text)
+    add_config(parser)
+    add_data(parser)
+    add_output(parser, "folder of the folds; an interrupted one goes on")
+    add_training(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Check every fold, then train them."""
+    from train.config import load_config
+    from train.evaluate import performance_table
+    from train.folds import plan_folds, run_folds
+
+    config = load_config(options.config)
+    plans = plan_folds(config, samples_of(options), options.output, options.teacher)
+    folds = run_folds(plans, options.output, options.cache, options.workers)
+    print(performance_table(folds.pooled))

@@ -1,0 +1,103 @@
+"""Options that several commands share, and what they stand for."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from train.samples import ClassNames, Sample, patients_are_unknown, read_samples
+
+if TYPE_CHECKING:
+    from train.checkpoint import Checkpoint
+
+Commands = argparse._SubParsersAction
+
+
+def add_command(
+    commands: Commands, name: str, run: Callable[[argparse.Namespace], None], text: str
+) -> argparse.ArgumentParser:
+    """A parser for one command; `options.run` is what to call."""
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """CONFIG."""
+    parser.add_argument("config", help="a TOML file, or a name in train/configs")
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """--data and what belongs to it."""
+    parser.add_argument("--data", type=Path, required=True, help="a CSV, or a folder of classes")
+    add_classes(parser)
+
+
+def add_classes(parser: argparse.ArgumentParser) -> None:
+    """--larger and the names of the classes."""
+    parser.add_argument("--larger", type=Path, help="the same class folders with larger copies")
+    names = ClassNames()
+    parser.add_argument("--positive", default=names.positive, help="class of the sick")
+    parser.add_argument("--negative", default=names.negative, help="class of the healthy")
+
+
+def add_output(parser: argparse.ArgumentParser, text: str = "a new folder") -> None:
+    """-o."""
+    parser.add_argument("-o", "--output", type=Path, required=True, help=text)
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """How a run is carried out; nothing here changes its result."""
+    parser.add_argument("--cache", type=Path, help="where decoded pictures are kept")
+    parser.add_argument("--workers", type=int, default=2, help="threads that prepare batches")
+    parser.add_argument(
+        "--teacher",
+        type=Path,
+        action="append",
+        default=[],
+        help="a finished run to distil from; several are averaged",
+    )
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """CHECKPOINT... and how it is asked."""
+    text = "a run's folder, or the .keras file in it; the logits of several are averaged"
+    parser.add_argument("checkpoint", type=Path, nargs="+", help=text)
+    parser.add_argument("--mirror", action="store_true", help="average with the mirrored picture")
+
+
+def class_names(options: argparse.Namespace) -> ClassNames:
+    """What `--positive` and `--negative` say."""
+    return ClassNames(options.positive, options.negative)
+
+
+def samples_of(options: argparse.Namespace) -> list[Sample]:
+    """What `--data` and `--larger` hold."""
+    samples = read_samples(options.data, options.larger, class_names(options))
+    if patients_are_unknown(samples):
+        print(
+            "note: file names tell no patients, so each picture counts as one; a CSV with "
+            "patient_id keeps the pictures of a patient together",
+            file=sys.stderr,
+        )
+    return samples
+
+
+def held_out_by_all(
+    checkpoints: "Sequence[Checkpoint]", samples: Sequence[Sample]
+) -> tuple[list[Sample], list[Sample]]:
+    """Pictures that no checkpoint was trained on, and those that any of them was trained on.
+
+    Raises:
+        ConfigError: a checkpoint was trained on other data, or nothing is left.
+    """
+    from train.checkpoint import held_out
+    from train.config import ConfigError
+
+    splits = [held_out(checkpoint, samples) for checkpoint in checkpoints]
+    seen = {sample.name for split in splits for sample in split.train}
+    validation = [sample for sample in splits[0].validation if sample.name not in seen]
+    if {sample.label for sample in validation} != {0, 1}:
+        raise ConfigError("these checkpoints were trained on each other's held-out pictures")
+    return validation, [sample for sample in samples if sample.name in seen]

@@ -1,0 +1,38 @@
+"""`probe`: whether the score follows the file instead of the lungs."""
+
+import argparse
+
+from train.commands.options import (
+    Commands,
+    add_checkpoint,
+    add_command,
+    add_data,
+    add_output,
+    held_out_by_all,
+    samples_of,
+)
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    text = "report whether the score follows the file instead of the lungs"
+    parser = add_command(commands, "probe", run, text)
+    add_checkpoint(parser)
+    add_data(parser)
+    add_output(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write `probe.json` and `probe.png`, print the tables."""
+    from edge_app.codec import encode
+    from train.checkpoint import Scorer, read_checkpoint
+    from train.probe import draw, in_words, probe
+    from train.record import new_folder, write_json
+
+    checkpoints = [read_checkpoint(path) for path in options.checkpoint]
+    validation, _ = held_out_by_all(checkpoints, samples_of(options))
+    output = new_folder(options.output)
+    findings = probe(Scorer(checkpoints, mirror=options.mirror), validation)
+    write_json(encode(findings), output / "probe.json")
+    draw(findings, output / "probe.png")
+    print(in_words(findings))
