@@ -4,6 +4,7 @@
 - `python -m export keygen NAME`
 - `python -m export sign BUNDLE --key NAME.key`
 - `python -m export pack BUNDLE -o FILE.pneumo`
+- `python -m export readme BUNDLE --report REPORT README.md`
 """
 
 import argparse
@@ -86,7 +87,8 @@ def _export(arguments: list[str]) -> int:
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m export",
-        description="Turn a checkpoint into a model bundle. Other commands: keygen, sign, pack.",
+        description="Turn a checkpoint into a model bundle.",
+        epilog="Other commands: keygen, sign, pack, readme.",
     )
     add = parser.add_argument
     add("checkpoint", type=Path, help="a .keras file, or a run's folder")
@@ -180,7 +182,22 @@ def _pack(arguments: list[str]) -> int:
     return EXIT_OK
 
 
-_COMMANDS = {"keygen": _keygen, "sign": _sign, "pack": _pack}
+def _readme(arguments: list[str]) -> int:
+    from edge_app.bundle import load_bundle
+    from export.readme import formats_section, read_report, replace_section
+
+    parser = argparse.ArgumentParser(prog="python -m export readme")
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("readme", type=Path, metavar="README.md")
+    parser.add_argument("--report", type=Path, required=True, help="from an export's --report")
+    options = parser.parse_args(arguments)
+    section = formats_section(load_bundle(options.bundle), read_report(options.report))
+    text = replace_section(options.readme.read_text(encoding="utf-8"), section)
+    _write(options.readme, text.encode("utf-8"))
+    return EXIT_OK
+
+
+_COMMANDS = {"keygen": _keygen, "sign": _sign, "pack": _pack, "readme": _readme}
 
 
 if __name__ == "__main__":

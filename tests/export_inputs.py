@@ -42,7 +42,7 @@ class Run:
     larger: Path
 
 
-def ramp(seed: int, label: int, side: int = 40) -> np.ndarray:
+def ramp(seed: int, label: int, side: int = 132) -> np.ndarray:
     """(side, side + 4) uint8, bright below for label 1."""
     rng = np.random.default_rng([seed, label])
     strength = 0.6 * (1 if label else -1) + 0.24 * rng.standard_normal()
@@ -52,7 +52,7 @@ def ramp(seed: int, label: int, side: int = 40) -> np.ndarray:
 
 
 def write_run(
-    root: Path, n_validation: int = 520, n_train: int = 60, network: Any | None = None
+    root: Path, n_validation: int = 520, n_train: int = 320, network: Any | None = None
 ) -> Run:
     """Write pictures, `labels.csv`, `run.json`, `split.csv` and `model.keras`."""
     rows = []
@@ -60,14 +60,14 @@ def write_run(
         label = index % 2
         kind = "PNEUMONIA" if label else "NORMAL"
         part = "train" if index < n_train else "validation"
-        rows.append((f"set/{kind}/p{index:04}.png", label, f"p{index // 4:04}", part))
+        rows.append((f"set/{kind}/p{index:04}.png", label, f"patient{index:04}", part))
         path = root / "set" / kind / f"p{index:04}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(ramp(index, label)).save(path)
         if index % 5 == 0:
             copy = root / "larger" / kind / path.name
             copy.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(ramp(index, label, 80)).save(copy)
+            Image.fromarray(ramp(index, label, 160)).save(copy)
     labels = root / "set" / "labels.csv"
     labels.write_text("file,label,patient_id\nset/NORMAL/p0000.png,NORMAL,p0000\n")
     folder = root / "run"

@@ -1,0 +1,216 @@
+"""Data of the export: recipes, operating points, texts, splits, and the forms of pictures."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_app.errors import UsageError
+from export.about import load_about
+from export.checkpoint import read_record
+from export.errors import CheckpointError, ExportError
+from export.fitting import load_points
+from export.pictures import (
+    STORED,
+    Entry,
+    Sources,
+    all_forms,
+    find_root,
+    read_split,
+    representative,
+)
+from export.recipe import RECIPE_FOLDER, load_recipe, recipe_names
+from tests.export_inputs import SPEC, Run, write_record, write_split
+
+
+def test_every_recipe_of_the_project_loads() -> None:
+    assert set(recipe_names()) == {
+        "tflite_float32",
+        "tflite_float16",
+        "tflite_dynamic_int8",
+        "tflite_static_int8",
+        "onnx_float32",
+        "onnx_static_int8",
+    }
+    for name in recipe_names():
+        limits = load_recipe(name).limits
+        # What the project promises of its formats.
+        assert limits.auroc_change <= 0.001
+        assert limits.flipped_share <= (0.005 if "int8" in name else 0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("flipped_share", "flip_share", "flip_share: unknown key"),
+        ("auroc_change = 0.001", "", "auroc_change: missing key"),
+        ("float_tail = true", 'float_tail = "yes"', "float_tail: expected"),
+        ('"static_int8"', '"float32"', r"table .static. belongs to static_int8"),
+        ("[static]", "[static", "tflite_static_int8.toml"),
+        ('"tflite"', '"onnx"', "bias_correction is for TFLite"),
+        ('"static_int8"', '"int4"', "recipe: expected"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_is_refused(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    text = (RECIPE_FOLDER / "tflite_static_int8.toml").read_text()
+    assert old in text
+    (tmp_path / "tflite_static_int8.toml").write_text(text.replace(old, new))
+    with pytest.raises(ExportError, match=message):
+        load_recipe("tflite_static_int8", tmp_path)
+
+
+def test_an_unknown_recipe_names_the_known_ones() -> None:
+    with pytest.raises(ExportError, match=r"onnx_float32.*tflite_static_int8"):
+        load_recipe("tflite_int4")
+
+
+def test_the_operating_points_promise_what_the_project_asks() -> None:
+    specs = {point.name: point for point in load_points().point}
+    assert set(specs) == {"balanced", "screening", "rule_in"}
+    assert specs["screening"].at_least >= 0.95
+    assert specs["screening"].lower_bound >= 0.93
+    for point in specs.values():
+        assert point.delta <= 0.05
+        assert 0 < point.most_missed <= 0.1
+        assert 0 < point.most_false_alarms <= 0.1
+
+
+def test_points_whose_default_is_none_of_them_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text('default = "x"\npoint = []\n')
+    with pytest.raises(ExportError, match="'x' is no point"):
+        load_points(tmp_path / "p.toml")
+
+
+def test_the_texts_of_the_default_bundle_load() -> None:
+    about = load_about("chest_xray")
+    assert about.population.age_years == (1, 5)
+    assert about.population.views == ("AP",)
+    with pytest.raises(ExportError, match="nowhere"):
+        load_about("nowhere")
+
+
+ROWS = [
+    ("set/NORMAL/a.png", 0, "p1", "train"),
+    ("set/PNEUMONIA/b.png", 1, "p2", "train"),
+    ("set/PNEUMONIA/c.png", 1, "p3", "validation"),
+]
+
+
+def read(folder: Path, rows: list[tuple[str, int, str, str]]) -> tuple[Entry, ...]:
+    write_split(folder / "split.csv", rows)
+    return read_split(folder / "split.csv", read_record(folder / "run.json"))
+
+
+def test_a_split_is_read_as_it_was_written(tmp_path: Path) -> None:
+    write_record(tmp_path / "run.json", ROWS)
+    assert read(tmp_path, ROWS[::-1]) == tuple(Entry(*row) for row in ROWS)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (ROWS[:2], "validation: other pictures"),
+        ([*ROWS[:2], ("set/PNEUMONIA/c.png", 0, "p3", "validation")], "validation: other"),
+        ([*ROWS, ("set/NORMAL/d.png", 0, "p4", "train")], "train: other pictures"),
+        ([*ROWS[:2], ("set/PNEUMONIA/c.png", 1, "p2", "validation")], "1 patients stand in"),
+        ([("a.png", 2, "p1", "train")], "label '2'"),
+        ([("a.png", 1, "p1", "test")], "part 'test'"),
+    ],
+)
+def test_another_split_than_the_run_s_is_refused(
+    tmp_path: Path, rows: list[tuple[str, int, str, str]], message: str
+) -> None:
+    write_record(tmp_path / "run.json", ROWS)
+    with pytest.raises(CheckpointError, match=message):
+        read(tmp_path, rows)
+
+
+def test_a_missing_split_or_column_is_refused(tmp_path: Path) -> None:
+    write_record(tmp_path / "run.json", ROWS)
+    record = read_record(tmp_path / "run.json")
+    with pytest.raises(CheckpointError, match="split is missing"):
+        read_split(tmp_path / "split.csv", record)
+    (tmp_path / "split.csv").write_text("file,label\na,1\n")
+    with pytest.raises(CheckpointError, match="the columns are not"):
+        read_split(tmp_path / "split.csv", record)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, tuple[Entry, ...], Sources]:
+    pytest.importorskip("tensorflow", reason="the run's network is a Keras model")
+    from tests.export_inputs import write_run
+
+    run = write_run(tmp_path_factory.mktemp("run"), n_validation=40, n_train=60)
+    entries = read_split(run.folder / "split.csv", read_record(run.folder / "run.json"))
+    return run, entries, Sources(find_root(run.labels, entries), {"large": run.larger})
+
+
+def test_names_are_found_from_the_csv_or_a_folder(
+    drawn: tuple[Run, tuple[Entry, ...], Sources], tmp_path: Path
+) -> None:
+    run, entries, sources = drawn
+    assert find_root(run.labels.parents[1], entries) == sources.root
+    with pytest.raises(UsageError, match="first picture of the split"):
+        find_root(tmp_path / "labels.csv", entries)
+
+
+def test_every_picture_has_every_form_that_it_can(
+    drawn: tuple[Run, tuple[Entry, ...], Sources],
+) -> None:
+    _, entries, sources = drawn
+    held_out = [e for e in entries if e.part == "validation"]
+    found = all_forms(held_out, sources, SPEC, seed=1)
+    counts = {form: len(found.of_form(form)) for form in found.form_names()}
+    assert counts == {
+        STORED: 40,
+        "large": 8,  # one in five has a larger copy
+        "recompressed": 40,
+        "resampled": 40,
+        "exposed": 40,
+    }
+    assert found.inputs.shape == (168, 32, 32, 1)
+    assert {
+        p for p, part in ((e.patient_id, e.part) for e in entries) if part == "train"
+    }.isdisjoint(set(found.patients.tolist()))
+
+
+def test_forms_depend_on_seed_and_name_alone(
+    drawn: tuple[Run, tuple[Entry, ...], Sources],
+) -> None:
+    """Not on which other pictures there are, nor on their order."""
+    _, entries, sources = drawn
+    held_out = [e for e in entries if e.part == "validation"]
+    some = all_forms(held_out[5:9], sources, SPEC, seed=1)
+    again = all_forms(held_out[::-1], sources, SPEC, seed=1)
+    other = all_forms(held_out[5:9], sources, SPEC, seed=2)
+    for index, (file, form) in enumerate(zip(some.files, some.forms, strict=True)):
+        same = (again.files == file) & (again.forms == form)
+        assert np.array_equal(again.inputs[same][0], some.inputs[index])
+    changed = [not np.array_equal(a, b) for a, b in zip(some.inputs, other.inputs, strict=True)]
+    assert any(changed)
+    assert not any(c for c, form in zip(changed, some.forms, strict=True) if form == STORED)
+
+
+def test_representative_pictures_are_training_pictures_of_both_classes(
+    drawn: tuple[Run, tuple[Entry, ...], Sources],
+) -> None:
+    _, entries, sources = drawn
+    held_out = [e for e in entries if e.part == "validation"]
+    pictures = representative(entries, sources, SPEC, 20, seed=1)
+    assert pictures.shape == (20, 32, 32, 1)
+    assert np.array_equal(pictures, representative(entries, sources, SPEC, 20, seed=1))
+    of_validation = {p.tobytes() for p in all_forms(held_out, sources, SPEC, seed=1).inputs}
+    assert of_validation.isdisjoint({p.tobytes() for p in pictures})
+    with pytest.raises(ExportError, match="training pictures of class"):
+        representative(entries, sources, SPEC, 70, seed=1)
+
+
+def test_a_missing_or_damaged_picture_stops_the_export(
+    drawn: tuple[Run, tuple[Entry, ...], Sources], tmp_path: Path
+) -> None:
+    entry = Entry("set/NORMAL/none.png", 0, "x", "validation")
+    _, _, sources = drawn
+    with pytest.raises(ExportError, match=r"NORMAL/none\.png"):
+        all_forms([entry], sources, SPEC, seed=1)

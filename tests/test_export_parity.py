@@ -1,0 +1,214 @@
+"""The gate: figures worked out by hand, and what it lets through and what not."""
+
+import numpy as np
+import pytest
+
+from edge_app.metrics import patient_weights
+from export.errors import ExportError, GateError
+from export.figures import split_of
+from export.fitting import (
+    PointSpec,
+    fit_calibration,
+    fit_points,
+    load_points,
+    shares_at,
+)
+from export.parity import Report, Row, check, compare, keras_thresholds, require_enough, table
+from export.pictures import STORED, Pictures
+from export.recipe import Limits
+
+LIMITS = Limits(
+    mean_logit_change=0.15, max_logit_change=1.0, flipped_share=0.005, auroc_change=0.001
+)
+SHA = "a" * 64
+
+
+def pictures_of(
+    labels: list[int], forms: list[str] | None = None, per_patient: int = 1
+) -> Pictures:
+    n = len(labels)
+    return Pictures(
+        inputs=np.zeros((n, 1, 1, 1), np.uint8),
+        labels=np.array(labels, np.intp),
+        patients=np.array([f"p{i // per_patient}" for i in range(n)]),
+        forms=np.array(forms or [STORED] * n),
+        files=np.array([f"f{i}" for i in range(n)]),
+    )
+
+
+def scores(n: int, seed: int = 0) -> tuple[Pictures, np.ndarray]:
+    """N pictures, half sick, with scores whose AUROC is about 0.998."""
+    rng = np.random.default_rng(seed)
+    labels = [i % 2 for i in range(n)]
+    return pictures_of(labels), np.array(labels) * 4.0 - 2 + rng.normal(0, 1.0, n)
+
+
+def test_a_comparison_by_hand() -> None:
+    pictures = pictures_of([0, 0, 1, 1, 1], [STORED] * 4 + ["exposed"])
+    reference = np.array([-2.0, -1.0, 0.5, 2.0, 3.0])
+    # The second crosses 0 upwards, the third downwards; the last moves without crossing.
+    logits = np.array([-2.0, 0.25, -0.5, 2.0, 2.0])
+    stored, everything = compare(pictures, reference, logits, {"balanced": 0.0})
+    assert (stored.pictures, stored.n) == (STORED, 4)
+    assert stored.mean_change == pytest.approx((1.25 + 1.0) / 4)
+    assert stored.max_change == 1.25
+    assert stored.bias == pytest.approx((1.25 - 1.0) / 4, abs=1e-5)
+    assert stored.flipped == {"balanced": 2}
+    # Of the four pairs, (-1, 0.5) is the only one that turned round: AUROC 1 became 3/4.
+    assert stored.auroc.value == 0.75
+    assert stored.auroc_change == -0.25
+    assert everything.n == 5
+    assert everything.flipped == {"balanced": 2}
+    assert everything.max_change == 1.25
+
+
+def test_a_score_on_the_threshold_is_positive() -> None:
+    pictures = pictures_of([0, 0, 1, 1])
+    reference = np.array([-1.0, -2.0, 0.0, 1.0])
+    moved = np.array([-1.0, -2.0, -1e-9, 1.0])
+    assert compare(pictures, reference, reference, {"b": 0.0})[0].flipped == {"b": 0}
+    assert compare(pictures, reference, moved, {"b": 0.0})[0].flipped == {"b": 1}
+
+
+def row(pictures: Pictures, reference: np.ndarray, logits: np.ndarray) -> Row:
+    return Row(
+        "tflite_static_int8", "litert", 1, SHA, compare(pictures, reference, logits, {"b": 0})
+    )
+
+
+def test_the_gate_lets_equal_files_through() -> None:
+    pictures, reference = scores(600)
+    check(row(pictures, reference, reference + 0.01), LIMITS, "b")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda k: k + 0.2, r"mean \|change of logit\| is 0\.2000"),
+        (lambda k: k + 1.5 * (np.arange(k.size) == 7), r"largest \|change of logit\| is 1\.5000"),
+        (lambda k: np.where(np.abs(k) < 0.14, -k, k), "share of flipped decisions at 'b'"),
+        (lambda k: np.full_like(k, np.nan), "is nan"),
+    ],
+)
+def test_the_gate_stops_worse_files_and_says_where(spoil, message: str) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    pictures, reference = scores(600)
+    try:
+        spoiled = row(pictures, reference, spoil(reference))
+    except ValueError:
+        # A file whose scores are not numbers has no AUROC to compare.
+        assert "nan" in message
+        return
+    with pytest.raises(GateError, match=message) as raised:
+        check(spoiled, LIMITS, "b")
+    assert "tflite_static_int8 in litert" in str(raised.value)
+    assert "600 pictures (stored)" in str(raised.value)
+    assert GateError.exit_code == 3
+
+
+def test_the_gate_stops_a_lower_auroc() -> None:
+    """Small changes, none across the threshold, can still mix up the order."""
+    pictures, reference = scores(600)
+    narrow = reference * 0.02
+    mixed = np.where(narrow < 0, -0.01, 0.01) * np.random.default_rng(1).uniform(0.5, 1, 600)
+    with pytest.raises(GateError, match=r"\|change of AUROC\|"):
+        check(row(pictures, narrow, mixed), LIMITS, "b")
+
+
+@pytest.mark.parametrize(
+    ("healthy", "sick", "enough"),
+    [(250, 250, True), (249, 250, False), (100, 400, True), (99, 500, False), (500, 99, False)],
+)
+def test_too_few_validation_pictures_are_refused(healthy: int, sick: int, enough: bool) -> None:
+    pictures = pictures_of([0] * healthy + [1] * sick)
+    if enough:
+        require_enough(pictures)
+        return
+    with pytest.raises(ExportError, match="too few validation pictures"):
+        require_enough(pictures)
+
+
+def test_forms_of_the_same_pictures_are_not_more_pictures() -> None:
+    labels = [i % 2 for i in range(800)]
+    with pytest.raises(ExportError, match="too few validation pictures: 400"):
+        require_enough(pictures_of(labels, [STORED] * 400 + ["exposed"] * 400))
+
+
+def test_the_table_names_every_row() -> None:
+    pictures, reference = scores(600)
+    found = row(pictures, reference, reference)
+    report = Report(SHA, {STORED: found.comparisons[0].auroc}, {"b": 0.0}, (found,))
+    text = table(report)
+    assert text.count("tflite_static_int8 | litert") == 2
+    assert "| Keras float32 | TensorFlow |" in text
+
+
+SPLIT_SEED = 3
+
+
+def test_operating_points_keep_what_they_promise() -> None:
+    pictures, logits = scores(900, SPLIT_SEED)
+    split = split_of("drawn", pictures)
+    points = {p.name: p for p in fit_points(load_points().point, pictures, logits, SHA, split)}
+    assert points["screening"].threshold < points["balanced"].threshold
+    assert points["balanced"].threshold < points["rule_in"].threshold
+    assert points["screening"].sensitivity.value >= 0.99
+    assert points["screening"].sensitivity.low >= 0.93
+    assert points["rule_in"].specificity.value >= 0.995
+    for point in points.values():
+        assert point.refer_low <= point.threshold <= point.refer_high
+        assert point.model_sha256 == SHA
+
+
+def test_the_band_bounds_errors_on_new_pictures() -> None:
+    """Fitted on one draw, counted on another: each bound fails in at most 1 of 20 draws."""
+    spec = load_points().point[0]
+    failures = 0
+    for seed in range(20):
+        pictures, logits = scores(900, seed)
+        (point,) = fit_points([spec], pictures, logits, SHA, split_of("drawn", pictures))
+        others, fresh = scores(40_000, 1000 + seed)
+        sick, healthy = fresh[others.labels == 1], fresh[others.labels == 0]
+        missed = float(np.mean(sick < point.refer_low))
+        alarms = float(np.mean(healthy >= point.refer_high))
+        failures += missed > spec.most_missed or alarms > spec.most_false_alarms
+    assert failures <= 3
+
+
+def test_a_wanted_figure_that_cannot_be_shown_stops_the_export() -> None:
+    spec = PointSpec("s", "p", "sensitivity", 0.99, 0.98, 0.05, 0.1, 0.05)
+    pictures, logits = scores(120)
+    with pytest.raises(ExportError, match="operating point 's' cannot be fitted"):
+        fit_points([spec], pictures, logits, SHA, split_of("drawn", pictures))
+    with pytest.raises(ExportError, match="trained network itself"):
+        keras_thresholds([spec], pictures, logits)
+
+
+def test_a_patient_counts_once_however_many_pictures_he_has() -> None:
+    """One sick patient has 9 pictures, all missed; nine others have one each, all found."""
+    pictures = pictures_of([1] * 18 + [0, 0])
+    patients = np.array(["many"] * 9 + [f"p{i}" for i in range(9)] + ["h1", "h2"])
+    pictures = Pictures(pictures.inputs, pictures.labels, patients, pictures.forms, pictures.files)
+    logits = np.array([-1.0] * 9 + [1.0] * 9 + [-2.0, -2.0])
+    sensitivity, specificity = shares_at(0.0, pictures, logits)
+    assert (sensitivity.value, sensitivity.n) == (0.9, 10)
+    assert specificity.value == 1
+    assert patient_weights(patients).sum() == pytest.approx(12)
+
+
+def test_the_calibration_recovers_a_known_one() -> None:
+    """Labels drawn with probability sigmoid(1.5 x - 0.5)."""
+    rng = np.random.default_rng(5)
+    logits = rng.normal(0, 2.5, 8000)
+    labels = (rng.random(8000) < 1 / (1 + np.exp(-(1.5 * logits - 0.5)))).astype(int)
+    pictures = pictures_of(labels.tolist())
+    found = fit_calibration(pictures, logits, SHA, split_of("drawn", pictures))
+    assert found.scale == pytest.approx(1.5, abs=0.1)
+    assert found.offset == pytest.approx(-0.5, abs=0.1)
+    assert found.ece.value < 0.02
+    assert found.ece.low <= found.ece.value <= found.ece.high
+
+
+def test_scores_that_fall_with_the_label_cannot_be_calibrated() -> None:
+    pictures, logits = scores(600)
+    with pytest.raises(ExportError, match="calibration cannot be fitted"):
+        fit_calibration(pictures, -logits, SHA, split_of("drawn", pictures))
