@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from edge_app import Screener, load_bundle
-from edge_app.batch import score_file
 from edge_app.decision import Decision
+from edge_app.file_scoring import score_file
 from edge_app.metrics import auroc
 from edge_app.runtimes import RUNTIMES, open_runtime
 from edge_app.selftest import run_self_test
