@@ -104,12 +104,14 @@ def keras_thresholds(
 def compare(
     pictures: Pictures, reference: Logits, logits: Logits, thresholds: Mapping[str, float]
 ) -> tuple[Comparison, ...]:
-    """Compare on the stored pictures, and on all forms."""
+    """Compare on the stored pictures and, where there are other forms, on all together."""
     stored = pictures.forms == STORED
-    everything = np.ones(len(pictures), np.bool_)
+    sets = [(STORED, stored)]
+    if not stored.all():
+        sets.append(("all forms", np.ones(len(pictures), np.bool_)))
     return tuple(
         _compare(name, pictures.select(members), reference[members], logits[members], thresholds)
-        for name, members in ((STORED, stored), ("all forms", everything))
+        for name, members in sets
     )
 
 

@@ -135,6 +135,7 @@ def test_forms_of_the_same_pictures_are_not_more_pictures() -> None:
 
 def test_the_table_names_every_row() -> None:
     pictures, reference = scores(600)
+    pictures.forms[:300] = "exposed"
     found = row(pictures, reference, reference)
     report = Report(SHA, {STORED: found.comparisons[0].auroc}, {"b": 0.0}, (found,))
     text = table(report)
