@@ -159,7 +159,8 @@ def test_the_card_and_the_readme_hold_the_figures(
     assert f"{point.threshold:.3f}" in section
     assert "onnx_float32 | onnxruntime" in section
     readme = tmp_path / "README.md"
-    readme.write_text("# A\n<!-- export:formats -->\nstale figures\n<!-- /export:formats -->\nend\n")
+    section_start, section_end = "<!-- export:formats -->", "<!-- /export:formats -->"
+    readme.write_text(f"# A\n{section_start}\nstale figures\n{section_end}\nend\n")
     assert main(["readme", str(bundle.folder), str(readme), "--report", str(report)]) == 0
     text = readme.read_text()
     assert section in text
