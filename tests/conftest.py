@@ -10,6 +10,11 @@ from tests.tiny_bundle import write_tiny_bundle
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A runner in the background passes on "ignore Ctrl-C"; the commands under test would inherit
+    # it, and those that are to be interrupted would not notice.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
