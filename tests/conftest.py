@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+import signal
 from pathlib import Path
 
 import pytest
