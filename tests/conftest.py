@@ -1,8 +1,8 @@
 """Fixtures that more than one test module uses."""
 
 import os
-from collections.abc import Iterator
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
