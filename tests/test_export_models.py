@@ -245,7 +245,7 @@ def test_bias_correction_takes_back_the_mean_error(float32: bytes, pictures: np.
         channel_means(tflite_model.quantize_static(float32, pictures, spec), [name], pictures)[name]
         for spec in (STATIC, corrected)
     )
-    assert abs(plain - wanted).max() > 1e-3
+    assert abs(plain - wanted).max() > 1e-4  # there is an error to take back
     assert abs(better - wanted).max() < 0.2 * abs(plain - wanted).max()
 
 

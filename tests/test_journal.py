@@ -269,6 +269,9 @@ def assert_killed_run_is_exact(pictures: Path, bundle: Path, out: Path, times: i
 def test_a_run_killed_at_random_moments_loses_and_repeats_nothing(
     pictures: Path, tiny_bundle_folder: Path, tmp_path: Path
 ) -> None:
+    # Enough that a fast machine is not through before the last kill.
+    for index in range(10_000, 22_000):
+        (pictures / f"{index}.png").hardlink_to(pictures / "0000.png")
     assert_killed_run_is_exact(pictures, tiny_bundle_folder, tmp_path / "out", 5)
 
 
