@@ -16,7 +16,7 @@ PINNED := $(PIP_FLAGS) --constraint constraints.txt
 # TensorFlow has wheels for 64-bit machines only; elsewhere the tests that need it are skipped.
 TEST_EXTRA := $(if $(filter x86_64 aarch64 arm64,$(shell uname -m)),dev,test)
 
-.PHONY: screen test lint typecheck unittest slow-test test-pi wheel clean check-python
+.PHONY: screen test lint typecheck unittest slow-test test-pi guard benchmarks wheel clean check-python
 
 # Exit code 1 of a batch says that some files failed: each is in the results with its reason.
 screen: $(EDGE)/.installed
@@ -28,7 +28,7 @@ else
 	@$(EDGE)/bin/pneumoscope batch "$(XRAYS)" -o "$(OUT)" || [ $$? -eq 1 ]
 endif
 
-test: lint typecheck unittest
+test: lint typecheck unittest guard
 
 lint: $(TEST)/.installed
 	$(TEST)/bin/ruff check .
@@ -40,6 +40,10 @@ typecheck: $(TEST)/.installed
 unittest: $(TEST)/.installed $(TFLITE)/.tried
 	$(TEST)/bin/python -m pytest
 
+# Ratios of speed against the landed state; a busy machine is no fault, so nothing fails on them.
+guard: $(TEST)/.installed
+	$(TEST)/bin/python -m benchmarks check --report-only
+
 # Longer than CI allows: many kills, many files.
 slow-test: $(TEST)/.installed
 	$(TEST)/bin/python -m pytest -m slow
@@ -47,6 +51,26 @@ slow-test: $(TEST)/.installed
 # The edge app on a Raspberry Pi's instruction set: needs root, debootstrap and qemu-user-static.
 test-pi:
 	$(PYTHON) -m tests.emulated_pi
+
+# The tables of README.md and docs/benchmarks.md, measured again (20 minutes, nothing else running).
+DATA ?= ../shared/data
+BENCH := $(TEST)/bin/python -m benchmarks
+SHIPPED = train/checkpoints/$(shell $(TEST)/bin/python -c "from edge_app import load_bundle; \
+	print(load_bundle().manifest.provenance.config)")
+PEER_PYTHON := --python tflite-runtime=$(TFLITE)/bin/python
+benchmarks: $(TEST)/.installed $(EDGE)/.installed $(TFLITE)/.tried
+	$(TEST)/bin/pip install $(PIP_FLAGS) --editable '.[benchmarks]'
+	rm -rf out/benchmarks
+	$(BENCH) compare --data $(SHIPPED)/split.csv --part validation --root $(DATA) \
+		--name 'chest_xray patient-wise validation' $(PEER_PYTHON)
+	$(BENCH) throughput $(DATA)/originals --checkpoint $(SHIPPED)/model.keras $(PEER_PYTHON)
+	$(EDGE)/bin/python -m benchmarks startup
+	$(BENCH) scale $(DATA)/originals --most-files 100000
+	$(BENCH) article
+	cp out/benchmarks/results.json benchmarks/results.json
+	$(BENCH) readme
+	$(BENCH) check --write
+	$(BENCH) check --write $(DATA)/originals --checkpoint $(SHIPPED)/model.keras $(PEER_PYTHON)
 
 wheel: $(TEST)/.installed
 	$(TEST)/bin/pip wheel $(PIP_FLAGS) --no-deps --wheel-dir dist .
