@@ -164,17 +164,19 @@ def check(row: Row, limits: Limits, point: str) -> None:
 
 def table(report: Report) -> str:
     """The parity table in Markdown."""
+    # By name: a report that was written and read again has its mappings in that order.
+    points = sorted(report.keras_thresholds)
     lines = [
-        "| recipe | runtime | MB | pictures | mean / max change of logit | flipped "
-        "(balanced / screening / rule-in) | AUROC (95% CI) | change |",
+        "| recipe | runtime | MB | pictures | mean / max change of logit "
+        f"| flipped: {' / '.join(points)} | AUROC (95% CI) | change |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name, figure in report.keras_auroc.items():
+    for name, figure in sorted(report.keras_auroc.items(), key=lambda item: item[1].n):
         shown = f"{figure.value:.4f} ({figure.low:.4f}-{figure.high:.4f})"
         lines.append(f"| Keras float32 | TensorFlow | | {figure.n} {name} | | | {shown} | |")
     for row in report.rows:
         for found in row.comparisons:
-            flipped = " / ".join(str(found.flipped[name]) for name in report.keras_thresholds)
+            flipped = " / ".join(str(found.flipped[name]) for name in points)
             auroc = f"{found.auroc.value:.4f} ({found.auroc.low:.4f}-{found.auroc.high:.4f})"
             lines.append(
                 f"| {row.recipe} | {row.runtime} | {row.bytes / 1e6:.2f} "

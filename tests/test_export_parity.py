@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from edge_app.codec import canonical_json, decode, parse_json
 from edge_app.metrics import patient_weights
 from export.errors import ExportError, GateError
 from export.figures import split_of
@@ -141,6 +142,22 @@ def test_the_table_names_every_row() -> None:
     text = table(report)
     assert text.count("tflite_static_int8 | litert") == 2
     assert "| Keras float32 | TensorFlow |" in text
+
+
+def test_the_table_is_the_same_after_writing_and_reading() -> None:
+    """Mappings are sorted on writing; no column may change its meaning by that."""
+    pictures, reference = scores(600)
+    logits = reference + 0.3
+    cuts = {"balanced": 0.0, "screening": -1.0, "rule_in": 1.0}
+    found = Row("r", "litert", 1, SHA, compare(pictures, reference, logits, cuts))
+    report = Report(SHA, {STORED: found.comparisons[0].auroc}, cuts, (found,))
+    again = decode(Report, parse_json(canonical_json(report)))
+    assert table(again) == table(report)
+    flipped = found.comparisons[0].flipped
+    expected = f"{flipped['balanced']} / {flipped['rule_in']} / {flipped['screening']}"
+    assert "flipped: balanced / rule_in / screening" in table(report)
+    assert expected in table(report)
+    assert len(set(flipped.values())) == 3
 
 
 SPLIT_SEED = 3
