@@ -32,6 +32,7 @@ ModelFormat = Literal["tflite", "onnx"]
 Recipe = Literal["float32", "float16", "dynamic_int8", "static_int8"]
 
 _HASH_BLOCK_BYTES = 1 << 20
+_LONGEST_NAME_BYTES = 255  # of one part of a path: the limit of ext4, APFS and NTFS
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,8 +282,7 @@ class Manifest:
             BundleIntegrityError: something belongs to a model file that is not here.
         """
         _check_date(self.created)
-        for name in self.files:
-            check_file_name(name)
+        check_file_names(self.files)
         self._check_models()
         self._check_input()
         self._check_model_hashes()
@@ -413,6 +413,22 @@ class Bundle:
         return self.manifest.to_json()
 
 
+def require_known_gate(bundle: Bundle) -> None:
+    """Refuse a bundle that asks for an input gate: this version knows none.
+
+    Scoring without the gate that the bundle was released with would let everything in.
+
+    Raises:
+        BundleFormatError: it asks for one.
+    """
+    gate = bundle.manifest.input_gate
+    if gate is not None:
+        raise BundleFormatError(
+            f"{bundle.folder}: asks for the input gate {gate.kind!r}, which this version of "
+            "pneumoscope does not know"
+        )
+
+
 def default_bundle_folder() -> Path:
     """Where the bundle that ships inside the package lies."""
     return Path(__file__).parent / "bundles" / "default"
@@ -511,12 +527,34 @@ def _check_format_version(document: object) -> None:
         )
 
 
-def check_file_name(name: str) -> None:
-    """Refuse names that leave the folder, or that mean something else on another system."""
+def check_file_names(names: Iterable[str]) -> None:
+    """Check the names of a bundle's files beside `bundle.json` and `SIGNATURE`.
+
+    Raises:
+        BundleFormatError: one leaves the folder, is too long for a disk, means something else on
+            another system, or is the folder of another.
+    """
+    names = list(names)
+    for name in names:
+        _check_file_name(name)
+    # Windows and macOS take names that differ in case for one.
+    files = {name.casefold() for name in (*names, MANIFEST_FILE, SIGNATURE_FILE)}
+    for name in names:
+        parents = {str(parent) for parent in PurePosixPath(name.casefold()).parents}
+        if parents & files:
+            raise BundleFormatError(f"{MANIFEST_FILE}: files: {name!r} lies below another file")
+
+
+def _check_file_name(name: str) -> None:
     path = PurePosixPath(name)
     clean = str(path) == name and not path.is_absolute() and ".." not in path.parts
-    if not clean or re.search(r'[\\:*?"<>|\x00-\x1f]', name):
+    # The folder itself, ".", has no parts; lone surrogates are no text that a disk could hold.
+    if not clean or not path.parts or re.search(r'[\\:*?"<>|\x00-\x1f\ud800-\udfff]', name):
         raise BundleFormatError(f"{MANIFEST_FILE}: files: {name!r} is not a plain relative path")
+    if any(len(part.encode("utf-8")) > _LONGEST_NAME_BYTES for part in path.parts):
+        raise BundleFormatError(
+            f"{MANIFEST_FILE}: files: {name[:40]!r}... has more than {_LONGEST_NAME_BYTES} bytes"
+        )
     if name in (MANIFEST_FILE, SIGNATURE_FILE):
         raise BundleFormatError(f"{MANIFEST_FILE}: files: {name!r} cannot list itself")
 

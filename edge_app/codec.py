@@ -34,7 +34,9 @@ def parse_json(content: bytes) -> object:
             object_pairs_hook=_object_without_repeats,
             parse_constant=_refuse_constant,
         )
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except CodecError:
+        raise
+    except (ValueError, RecursionError) as error:  # ValueError: a number of over 4,300 digits too
         raise CodecError(f"not valid JSON: {error}") from error
 
 

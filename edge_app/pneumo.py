@@ -8,19 +8,20 @@ entry can neither leave its folder nor grow on unpacking. (PKWARE's APPNOTE 6.3.
 """
 
 import io
+import os
 import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge_app.bundle import MANIFEST_FILE, check_file_name
+from edge_app.bundle import MANIFEST_FILE, check_file_names
 from edge_app.errors import BundleFormatError, BundleIntegrityError, StorageError
 from edge_app.signature import SIGNATURE_FILE
 
 SUFFIX = ".pneumo"
-# Ours has 20 megabytes and a dozen files; this is what a Raspberry Pi can hold in memory twice.
-MOST_BYTES = 128 * 1024 * 1024
+# Ours has 4 megabytes and a dozen files; a Raspberry Pi can hold this in memory three times.
+MOST_BYTES = 64 * 1024 * 1024
 MOST_FILES = 256
 
 _NEEDED_VERSION = 20
@@ -42,20 +43,23 @@ def encode_archive(files: Mapping[str, bytes]) -> bytes:
     _check_names(list(files))
     if sum(map(len, files.values())) > MOST_BYTES:
         raise BundleFormatError(f"the bundle has more than {MOST_BYTES} bytes")
-    body, directory = io.BytesIO(), io.BytesIO()
+    body: list[bytes] = []
+    directory: list[bytes] = []
+    place = 0
     for name in sorted(files):
         content, raw_name = files[name], name.encode("utf-8")
         flags = 0 if name.isascii() else _UTF8_NAMES
         sizes = (zlib.crc32(content), len(content), len(content), len(raw_name), 0)
         common = (_NEEDED_VERSION, flags, zipfile.ZIP_STORED, 0, _DATE, *sizes)
-        place = body.tell()
-        body.write(struct.pack("<4s5H3L2H", b"PK\x03\x04", *common) + raw_name + content)
+        local = struct.pack("<4s5H3L2H", b"PK\x03\x04", *common) + raw_name
+        body += [local, content]
         rest = (0, 0, 0, _PLAIN_FILE, place)
         header = struct.pack("<4s6H3L5H2L", b"PK\x01\x02", _MADE_BY_UNIX, *common, *rest)
-        directory.write(header + raw_name)
-    counts = (0, 0, len(files), len(files), len(directory.getvalue()), body.tell(), 0)
+        directory.append(header + raw_name)
+        place += len(local) + len(content)
+    counts = (0, 0, len(files), len(files), sum(map(len, directory)), place, 0)
     end = struct.pack("<4s4H2LH", b"PK\x05\x06", *counts)
-    return body.getvalue() + directory.getvalue() + end
+    return b"".join([*body, *directory, end])
 
 
 def decode_archive(content: bytes) -> dict[str, bytes]:
@@ -66,14 +70,17 @@ def decode_archive(content: bytes) -> dict[str, bytes]:
         BundleIntegrityError: some byte is not the one that `encode_archive` writes.
     """
     if len(content) > MOST_BYTES:
-        raise BundleFormatError(f"{len(content)} bytes; more than {MOST_BYTES} are not read")
+        raise BundleFormatError(f"more than {MOST_BYTES} bytes are not read")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = archive.infolist()
             _check_names([entry.filename for entry in entries])
-            # Stored entries cannot grow: what is read is part of what was given.
             if any(e.compress_type != zipfile.ZIP_STORED or e.flag_bits & 1 for e in entries):
                 raise BundleFormatError("an entry is compressed or encrypted")
+            # A stored entry cannot grow, but entries that lie over each other can: 250 of them
+            # would make 500 MB of 2 MB before any signature is looked at.
+            if sum(max(e.file_size, e.compress_size) for e in entries) > len(content):
+                raise BundleFormatError("the entries hold more bytes than the whole file")
             files = {entry.filename: archive.read(entry) for entry in entries}
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, OSError) as error:
         raise BundleFormatError(f"not a whole bundle file: {error}") from error
@@ -90,14 +97,13 @@ def read_archive(path: Path) -> dict[str, bytes]:
         BundleIntegrityError: it has been changed.
     """
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise BundleFormatError(f"{path}: more than {MOST_BYTES} bytes are not read")
-        return decode_archive(path.read_bytes())
+        with path.open("rb") as stream:
+            # Not by the size that the system tells: a device or a growing file tells another.
+            content = stream.read(MOST_BYTES + 1)
+        return decode_archive(content)
     except OSError as error:
         raise BundleFormatError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (BundleFormatError, BundleIntegrityError) as error:
-        if str(path) in str(error):
-            raise
         raise type(error)(f"{path}: {error}") from error
 
 
@@ -113,7 +119,10 @@ def pack_bundle(folder: Path, target: Path) -> None:
         raise StorageError(f"{target}: exists already; name another file")
     try:
         content = encode_archive({p.relative_to(folder).as_posix(): p.read_bytes() for p in names})
-        partial.write_bytes(content)
+        with partial.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())  # the stick may be pulled out right after
         partial.replace(target)
     except OSError as error:
         raise StorageError(f"{target}: cannot be written: {error.strerror or error}") from error
@@ -124,9 +133,7 @@ def pack_bundle(folder: Path, target: Path) -> None:
 def _check_names(names: list[str]) -> None:
     if len(names) > MOST_FILES:
         raise BundleFormatError(f"{len(names)} files; a bundle has at most {MOST_FILES}")
-    for name in names:
-        if name not in (MANIFEST_FILE, SIGNATURE_FILE):
-            check_file_name(name)
+    check_file_names(name for name in names if name not in (MANIFEST_FILE, SIGNATURE_FILE))
     # Two names that differ in case are one file on Windows and macOS.
     if len({name.casefold() for name in names}) != len(names):
         raise BundleFormatError("a name stands twice")

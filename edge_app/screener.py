@@ -14,9 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_app.assessment import Refusal, find_refusal, quality_flags
-from edge_app.bundle import Bundle, Calibration, OperatingPoint
+from edge_app.bundle import Bundle, Calibration, OperatingPoint, require_known_gate
 from edge_app.decision import Decision, Reason, Status
-from edge_app.errors import BundleFormatError
 from edge_app.image import Radiograph
 from edge_app.preprocess import preprocess
 from edge_app.runtimes import Runtime, open_runtime
@@ -90,13 +89,7 @@ class Screener:
             RuntimeUnavailableError: the runtime is not installed.
             UsageError: no such runtime or operating point.
         """
-        if bundle.manifest.input_gate is not None:
-            # Scoring without the gate that the bundle was released with would let everything in.
-            kind = bundle.manifest.input_gate.kind
-            raise BundleFormatError(
-                f"{bundle.folder}: asks for the input gate {kind!r}, which this version of "
-                "pneumoscope does not know"
-            )
+        require_known_gate(bundle)
         if runtime is None or isinstance(runtime, str):
             runtime = open_runtime(bundle, runtime, threads)
         self.bundle = bundle

@@ -39,10 +39,30 @@ def installed_keys() -> dict[str, bytes]:
     """Public keys that came with the package, by identifier.
 
     Each is a file `trusted_keys/NAME.pub` that holds the raw 32 bytes in base64.
+
+    Raises:
+        BundleIntegrityError: a file holds something else.
     """
     folder = Path(__file__).parent / "trusted_keys"
-    keys = [base64.b64decode(p.read_text().strip()) for p in sorted(folder.glob("*.pub"))]
+    keys = [read_public_key(path) for path in sorted(folder.glob("*.pub"))]
     return {key_id(key): key for key in keys}
+
+
+def read_public_key(path: Path) -> bytes:
+    """The raw 32 bytes of an Ed25519 public key that a file holds in base64.
+
+    Raises:
+        BundleIntegrityError: the file cannot be read or holds something else.
+    """
+    try:
+        raw = base64.b64decode(path.read_bytes().strip(), validate=True)
+    except (OSError, ValueError) as error:
+        raise BundleIntegrityError(
+            f"{path}: no public key, which is 32 bytes in base64 on one line: {error}"
+        ) from error
+    if len(raw) != 32:
+        raise BundleIntegrityError(f"{path}: no Ed25519 public key: {len(raw)} bytes, not 32")
+    return raw
 
 
 def verify_signature(

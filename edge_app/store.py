@@ -34,6 +34,7 @@ from edge_app.errors import (
     StorageError,
     UsageError,
 )
+from edge_app.signature import SIGNATURE_FILE
 
 STATE_VERSION: Literal[1] = 1
 _STATE_FILE = "state.json"
@@ -147,8 +148,9 @@ def install(
         incoming = models / f"{_INCOMING}{os.getpid()}"
         try:
             _unpack(files, incoming)
-            bundle = _checked(incoming, archive, allow_unsigned, trusted_keys)
-            self_test(bundle, say)
+            with _naming(archive, incoming):
+                bundle = _checked(incoming, archive, allow_unsigned, trusted_keys)
+                self_test(bundle, say)
             name = _folder_name(bundle)
             _put_in_place(incoming, models / name, trusted_keys)
             _switch(models, name, trusted_keys)
@@ -188,7 +190,10 @@ def rollback(*, say: Say, trusted_keys: Mapping[str, bytes] | None = None) -> Bu
 
 def list_bundles() -> list[StoredBundle]:
     """The embedded bundle and every installed one; a damaged one is listed with its problem."""
-    models = _models_folder()
+    try:
+        models = _models_folder()
+    except RuntimeError:  # no home folder to be found, so nothing was ever installed
+        return [_describe(Path(), None, State(STATE_VERSION, None, None))]
     state = _read_state(models)
     names: list[str | None] = [None]
     if models.is_dir():
@@ -243,9 +248,11 @@ def check_bundle(path: Path, *, say: Say) -> Bundle:
     files = read_archive(path)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            _unpack(files, Path(folder) / path.stem)
-            bundle = _load_from(Path(folder) / path.stem, path, None)
-            self_test(bundle, say)
+            unpacked = Path(folder) / "bundle"
+            _unpack(files, unpacked)
+            with _naming(path, unpacked):
+                bundle = load_bundle(unpacked)
+                self_test(bundle, say)
             return bundle
     except OSError as error:
         raise StorageError(f"{path}: cannot be unpacked: {error.strerror or error}") from error
@@ -273,7 +280,7 @@ def _checked(
     allow_unsigned: bool,
     trusted_keys: Mapping[str, bytes] | None,
 ) -> Bundle:
-    bundle = _load_from(folder, archive, trusted_keys)
+    bundle = load_bundle(folder, trusted_keys=trusted_keys)
     if bundle.signed_by is None and not allow_unsigned:
         raise BundleIntegrityError(
             f"{archive}: nobody has signed this bundle, so nobody vouches for it; "
@@ -282,11 +289,12 @@ def _checked(
     return bundle
 
 
-def _load_from(folder: Path, archive: Path, trusted_keys: Mapping[str, bytes] | None) -> Bundle:
-    """Load what was unpacked; messages name the file that the user knows."""
+@contextlib.contextmanager
+def _naming(archive: Path, folder: Path) -> Iterator[None]:
+    """Messages name the file that the user knows, not the folder that it was unpacked into."""
     try:
-        return load_bundle(folder, trusted_keys=trusted_keys)
-    except BundleError as error:
+        yield
+    except PneumoscopeError as error:
         raise type(error)(str(error).replace(str(folder), str(archive))) from error
 
 
@@ -314,14 +322,28 @@ def _require_same(folder: Path) -> None:
 
 
 def _put_in_place(incoming: Path, target: Path, trusted_keys: Mapping[str, bytes] | None) -> None:
-    """Rename a checked bundle to its name, unless it stands there already and is whole."""
+    """Rename a checked bundle to its name, unless it stands there already and is whole.
+
+    The name follows from `bundle.json`, which holds the hash of every file but the signature:
+    of a whole one only that may be another, and one rename brings it up to date.
+    """
     if target.exists():
         with contextlib.suppress(BundleError):
             _require_same(target)
             load_bundle(target, trusted_keys=trusted_keys)
+            _renew_signature(incoming / SIGNATURE_FILE, target / SIGNATURE_FILE)
             return
         shutil.rmtree(target)
     incoming.rename(target)
+
+
+def _renew_signature(new: Path, old: Path) -> None:
+    """Put a checked signature in place of another or of none.
+
+    An unsigned copy takes nothing away: the signature that is there holds for these very bytes.
+    """
+    if new.is_file() and not (old.is_file() and old.read_bytes() == new.read_bytes()):
+        new.replace(old)
 
 
 def _switch(models: Path, name: str, trusted_keys: Mapping[str, bytes] | None) -> None:
@@ -347,6 +369,8 @@ def _prune(models: Path) -> None:
         for path in models.iterdir():
             if path.is_dir() and path.name not in (state.current, state.previous):
                 shutil.rmtree(path, ignore_errors=True)
+            elif path.name.startswith((_INCOMING, f".{_STATE_FILE}.")):
+                path.unlink(missing_ok=True)
 
 
 def _read_state(models: Path) -> State:
@@ -410,9 +434,15 @@ def _locked() -> Iterator[Path]:
     """The models' folder, made where it is missing, for one process at a time.
 
     Raises:
-        StorageError: it cannot be made, or another installation is running.
+        StorageError: it cannot be made, there is no home folder that it could lie in, or another
+            installation is running.
     """
-    models = _models_folder()
+    try:
+        models = _models_folder()
+    except RuntimeError as error:
+        raise StorageError(
+            "there is no home folder to store models in; name one: PNEUMOSCOPE_DATA=FOLDER"
+        ) from error
     try:
         models.mkdir(parents=True, exist_ok=True)
         lock = (models / ".lock").open("a+b")

@@ -3,7 +3,9 @@
 import io
 import os
 import struct
+import tracemalloc
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,9 @@ def test_bytes_before_and_behind_are_caught(extra: bytes) -> None:
         "golden//x",
         "./x",
         "new\nline",
+        ".",
+        "bundle.json/x",
+        "n" * 256,
     ],
 )
 def test_a_name_that_leaves_the_folder_is_refused(name: str) -> None:
@@ -118,6 +123,49 @@ def test_a_bomb_is_refused_unread() -> None:
     assert len(bomb) < 100_000
     with pytest.raises(BundleFormatError, match="compressed"):
         decode_archive(bomb)
+
+
+def overlapping(n: int, kernel: bytes) -> bytes:
+    """Stored entries of which each one's content is all the entries behind it, nested like dolls.
+
+    Fifield D. A better zip bomb. USENIX WOOT 2019, with stored entries alone.
+    """
+    names = [b"bundle.json", *(b"f%03d" % i for i in range(n - 1))]
+    tail, found = kernel, []
+    for name in reversed(names):
+        sizes = (zlib.crc32(tail), len(tail), len(tail), len(name), 0)
+        common = (20, 0, 0, 0, 33, *sizes)
+        found.append((name, common))
+        tail = struct.pack("<4s5H3L2H", b"PK\x03\x04", *common) + name + tail
+    directory, place = b"", 0
+    for name, common in reversed(found):
+        rest = (0, 0, 0, 0o100644 << 16, place)
+        directory += struct.pack("<4s6H3L5H2L", b"PK\x01\x02", 3 << 8 | 20, *common, *rest) + name
+        place += 30 + len(name)
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, n, n, len(directory), len(tail), 0)
+    return tail + directory + end
+
+
+def test_entries_over_each_other_are_refused_unread() -> None:
+    """Two megabytes that would be half a gigabyte, before any signature is looked at."""
+    bomb = overlapping(200, bytes(2_000_000))
+    assert len(bomb) < 2_100_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(BundleFormatError, match="more bytes than the whole file"):
+            decode_archive(bomb)
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_no_more_than_the_most_is_read_whatever_the_size_says() -> None:
+    """A file without an end, whose size the system gives as 0."""
+    endless = Path("/dev/zero")
+    if not endless.exists():
+        pytest.skip("no /dev/zero here")
+    with pytest.raises(BundleFormatError, match="more than 67108864 bytes are not read"):
+        read_archive(endless)
 
 
 def test_a_lie_about_the_size_is_refused() -> None:
@@ -184,6 +232,17 @@ def test_packing_never_overwrites(tiny_bundle_folder: Path, tmp_path: Path) -> N
     with pytest.raises(StorageError, match="exists already"):
         pack_bundle(tiny_bundle_folder, target)
     assert target.read_bytes() == b"older"
+
+
+def test_a_packed_bundle_is_on_the_disk_before_it_has_its_name(
+    tiny_bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "tiny.pneumo"
+    synced: list[bool] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(target.exists()))
+    pack_bundle(tiny_bundle_folder, target)
+    assert synced == [False]
+    assert target.exists()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no folder that its owner cannot write")

@@ -174,6 +174,49 @@ def test_a_bundle_whose_self_test_fails_is_not_used(pneumo: Maker) -> None:
     assert stored() == before
 
 
+def _ask_for_a_gate(document: Document) -> None:
+    document["input_gate"] = {"kind": "mahalanobis", "parameters": {"cut": 3.0}}
+
+
+def test_a_bundle_that_asks_for_an_unknown_gate_is_not_used(
+    pneumo: Maker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would load and pass its golden inputs, and then refuse to score."""
+    install(pneumo("first"))
+    path = pneumo("gated", _ask_for_a_gate)
+    assert main(["model", "verify", str(path)]) == 3
+    assert main(["model", "install", "--allow-unsigned", str(path)]) == 3
+    message = f"pneumoscope: {path}: asks for the input gate 'mahalanobis'"
+    assert capsys.readouterr().err.count(message) == 2
+    assert in_use() == "first"
+    assert stored() == [load_bundle().folder.name]
+
+
+def test_a_bundle_without_golden_inputs_is_not_used(pneumo: Maker) -> None:
+    path = pneumo("untold", lambda document: document["golden"].update(cases=[]))
+    with pytest.raises(SelfTestError, match=r"untold\.pneumo: holds no golden input"):
+        install(path)
+    assert in_use() == "embedded"
+
+
+def test_messages_of_the_self_test_name_the_file(pneumo: Maker) -> None:
+    path = pneumo("spoiled", _promise_other_scores)
+    for check in (install, lambda p: store.check_bundle(p, say=quietly)):
+        with pytest.raises(SelfTestError, match=r"spoiled\.pneumo: 1 of 1 golden") as raised:
+            check(path)
+        assert "incoming" not in str(raised.value)
+
+
+def test_what_lies_in_the_way_of_an_installation_is_cleared_away(pneumo: Maker) -> None:
+    """Plain files that an interruption, or a bundle with a file named ".", left behind."""
+    install(pneumo("first"))
+    models = store.data_folder() / "models"
+    for name in (".incoming-1", ".state.json.1"):
+        (models / name).write_bytes(b"x" * 1000)
+    install(pneumo("second"))
+    assert not [name for name in stored() if name.startswith(".")]
+
+
 def test_rollback_to_one_whose_self_test_fails_changes_nothing(
     pneumo: Maker, embedded: Path
 ) -> None:
@@ -254,6 +297,53 @@ def test_a_signed_bundle_installs_and_names_its_key(
     bundle = store.install(tmp_path / "s.pneumo", say=quietly)
     assert bundle.signed_by == next(iter(trusted))
     assert [s.signed_by for s in store.list_bundles()] == [None, next(iter(trusted))]
+
+
+@pytest.fixture
+def both_copies(
+    tmp_path: Path, keys: tuple[Path, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, Path, str]:
+    """The same bundle unsigned and signed, and the key's identifier."""
+    private, trusted = keys
+    monkeypatch.setattr("edge_app.signature.installed_keys", lambda: trusted)
+    folder = write_tiny_bundle(tmp_path / "both", change=_named("both"))
+    pack_bundle(folder, tmp_path / "unsigned.pneumo")
+    sign_bundle(folder, private)
+    pack_bundle(folder, tmp_path / "signed.pneumo")
+    return tmp_path / "unsigned.pneumo", tmp_path / "signed.pneumo", next(iter(trusted))
+
+
+def test_the_signed_copy_of_an_unsigned_bundle_makes_it_signed(
+    both_copies: tuple[Path, Path, str],
+) -> None:
+    unsigned, signed, key = both_copies
+    assert store.install(unsigned, say=quietly, allow_unsigned=True).signed_by is None
+    assert store.install(signed, say=quietly).signed_by == key
+    assert load_bundle().signed_by == key
+    assert len(stored()) == 1
+
+
+def test_an_unsigned_copy_takes_no_signature_away(both_copies: tuple[Path, Path, str]) -> None:
+    unsigned, signed, key = both_copies
+    store.install(signed, say=quietly)
+    assert store.install(unsigned, say=quietly, allow_unsigned=True).signed_by == key
+
+
+def test_a_disk_that_fails_while_signing_leaves_the_bundle_in_use(
+    both_copies: tuple[Path, Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unsigned, signed, _ = both_copies
+    install(unsigned)
+
+    def fail(self: Path, target: Path) -> Path:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", fail)
+        with pytest.raises(StorageError, match="Input/output error"):
+            store.install(signed, say=quietly)
+    assert in_use() == "both"
+    assert len(stored()) == 1
 
 
 def test_an_unsigned_bundle_needs_consent(pneumo: Maker) -> None:
@@ -426,6 +516,30 @@ def test_where_the_data_lies(monkeypatch: pytest.MonkeyPatch) -> None:
     assert store.data_folder() == Path("/home/x/.local/share/pneumoscope")
     monkeypatch.setattr(store.sys, "platform", "darwin")
     assert store.data_folder() == Path("/home/x/Library/Application Support/pneumoscope")
+
+
+@pytest.fixture
+def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user without a home folder, as of a service."""
+
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("PNEUMOSCOPE_DATA", "XDG_DATA_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(store.Path, "home", nowhere)
+
+
+@pytest.mark.usefixtures("homeless")
+def test_without_a_home_folder_the_embedded_bundle_is_all_there_is(
+    pneumo: Maker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["model", "list"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].startswith("* embedded")
+    assert in_use() == "embedded"
+    assert main(["model", "install", "--allow-unsigned", str(pneumo("first"))]) == 5
+    assert main(["model", "rollback"]) == 5
+    assert capsys.readouterr().err.count("PNEUMOSCOPE_DATA=FOLDER") == 2
 
 
 def test_the_command_line(pneumo: Maker, capsys: pytest.CaptureFixture[str]) -> None:
