@@ -9,11 +9,13 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from edge_app.bundle import InputGate
 from edge_app.codec import CodecError, canonical_json, decode, parse_json
 from edge_app.errors import EXIT_INTERRUPTED, EXIT_OK, PneumoscopeError, StorageError, UsageError
+from edge_app.signature import Signature
 
 DEFAULT_SHIPPED = ("tflite_static_int8", "onnx_float32")
 
@@ -43,6 +45,7 @@ def _export(arguments: list[str]) -> int:
     from export.recipe import load_recipe, recipe_names
 
     require_new(options.output)
+    signer = _open_signer(options)
     about, points = load_about(options.about), load_points()
     gate = _read_gate(options.gate)
     shipped = tuple(options.ship or DEFAULT_SHIPPED)
@@ -54,7 +57,6 @@ def _export(arguments: list[str]) -> int:
 
     quiet_tensorflow()
     from export.checkpoint import read_checkpoint
-    from export.keys import sign
     from export.parity import table
     from export.pictures import Sources, find_root, read_split
     from export.pipeline import Order, build
@@ -74,8 +76,7 @@ def _export(arguments: list[str]) -> int:
         tflite_runtime=options.tflite_runtime,
     )
     built = build(checkpoint, entries, sources, order, points, about, gate)
-    manifest = built.manifest.to_json()
-    signature = sign(manifest, options.key, options.public_key) if options.key else None
+    signature = None if signer is None else signer(built.manifest.to_json())
     write_bundle(options.output, built.manifest, built.files, signature)
     print(table(built.report))
     if options.report:
@@ -135,6 +136,17 @@ def _read_gate(path: Path | None) -> InputGate | None:
         raise UsageError(f"{path}: no input gate: {error}") from error
 
 
+def _open_signer(options: argparse.Namespace) -> Callable[[bytes], Signature] | None:
+    """The keys, read before the long work: a wrong one must not cost an hour."""
+    from export.keys import open_signer
+
+    if options.key is None:
+        if options.public_key is not None:
+            raise UsageError("--public-key is the public half of a --key, which is not given")
+        return None
+    return open_signer(options.key, options.public_key)
+
+
 def _write(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -191,10 +203,18 @@ def _readme(arguments: list[str]) -> int:
     parser.add_argument("readme", type=Path, metavar="README.md")
     parser.add_argument("--report", type=Path, required=True, help="from an export's --report")
     options = parser.parse_args(arguments)
+    text = _read_text(options.readme)
     section = formats_section(load_bundle(options.bundle), read_report(options.report))
-    text = replace_section(options.readme.read_text(encoding="utf-8"), section)
+    text = replace_section(text, section)
     _write(options.readme, text.encode("utf-8"))
     return EXIT_OK
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from error
 
 
 _COMMANDS = {"keygen": _keygen, "sign": _sign, "pack": _pack, "readme": _readme}

@@ -5,13 +5,15 @@ bytes in base64, what `edge_app/trusted_keys` holds). `sign` adds `SIGNATURE` to
 """
 
 import base64
+import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_app.bundle import MANIFEST_FILE, load_bundle
 from edge_app.errors import BundleIntegrityError, StorageError, UsageError
-from edge_app.signature import SIGNATURE_FILE, Signature, key_id
+from edge_app.signature import SIGNATURE_FILE, Signature, key_id, read_public_key
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -21,12 +23,14 @@ def generate_keys(target: Path) -> tuple[Path, Path]:
     """Make a pair: `target.key`, mode 0600, and `target.pub`.
 
     Raises:
-        UsageError: one of them exists; keys are never overwritten.
-        StorageError: they cannot be written.
+        UsageError: one of them exists, since keys are never overwritten; or no name was given.
+        StorageError: they cannot be written; then there is none of the two.
     """
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    if target.name in ("", ".."):
+        raise UsageError(f"{target}: names a folder; name the pair, such as {target / 'clinic'}")
     private, public = target.with_name(f"{target.name}.key"), target.with_name(f"{target.name}.pub")
     for path in (private, public):
         if path.exists():
@@ -43,7 +47,13 @@ def generate_keys(target: Path) -> tuple[Path, Path]:
         with os.fdopen(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(pem)
         public.write_bytes(base64.b64encode(_raw_public(key)) + b"\n")
+    except FileExistsError as error:  # made since the look above, so it is somebody's key
+        raise UsageError(f"{error.filename}: exists; a key must not be overwritten") from error
     except OSError as error:
+        # Half a pair is of no use, and would stand in the way of the next try.
+        for path in (private, public):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
         raise StorageError(f"{target}: the keys cannot be written: {error}") from error
     return private, public
 
@@ -59,15 +69,28 @@ def sign(manifest: bytes, private_key: Path, public_key: Path | None = None) -> 
     Raises:
         BundleIntegrityError: no Ed25519 private key, or the public key is not the pair's.
     """
+    return open_signer(private_key, public_key)(manifest)
+
+
+def open_signer(private_key: Path, public_key: Path | None = None) -> Callable[[bytes], Signature]:
+    """Read and check the keys at once, sign later: `sign` as a function of the manifest alone.
+
+    Raises:
+        BundleIntegrityError: no Ed25519 private key, or the public key is not the pair's.
+    """
     key = _load_private(private_key)
     raw = _raw_public(key)
-    if public_key is not None and _load_public(public_key) != raw:
+    if public_key is not None and read_public_key(public_key) != raw:
         raise BundleIntegrityError(
             f"{private_key} and {public_key} are not a pair: bundles signed with this key would "
             "be refused wherever that public key is installed"
         )
-    signature = base64.b64encode(key.sign(manifest)).decode("ascii")
-    return Signature(algorithm="ed25519", key_id=key_id(raw), signature=signature)
+
+    def sign_bytes(manifest: bytes) -> Signature:
+        signature = base64.b64encode(key.sign(manifest)).decode("ascii")
+        return Signature(algorithm="ed25519", key_id=key_id(raw), signature=signature)
+
+    return sign_bytes
 
 
 def sign_bundle(folder: Path, private_key: Path, public_key: Path | None = None) -> str:
@@ -78,6 +101,7 @@ def sign_bundle(folder: Path, private_key: Path, public_key: Path | None = None)
         BundleError: the bundle does not load, or the keys do not fit.
         StorageError: it cannot be written.
     """
+    folder = folder.resolve()  # "." has no name of its own
     target = folder / SIGNATURE_FILE
     if target.exists():
         raise UsageError(f"{target}: the bundle is signed already")
@@ -85,7 +109,10 @@ def sign_bundle(folder: Path, private_key: Path, public_key: Path | None = None)
     signature = sign((folder / MANIFEST_FILE).read_bytes(), private_key, public_key)
     partial = folder.with_name(f".{folder.name}.{SIGNATURE_FILE}.partial")
     try:
-        partial.write_bytes(signature.to_json())
+        with partial.open("wb") as file:
+            file.write(signature.to_json())
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(partial, target)
     except OSError as error:
         partial.unlink(missing_ok=True)
@@ -108,13 +135,3 @@ def _load_private(path: Path) -> "Ed25519PrivateKey":
 
 def _raw_public(key: "Ed25519PrivateKey") -> bytes:
     return bytes(key.public_key().public_bytes_raw())
-
-
-def _load_public(path: Path) -> bytes:
-    try:
-        raw = base64.b64decode(path.read_text(encoding="ascii").strip(), validate=True)
-    except (OSError, ValueError) as error:
-        raise BundleIntegrityError(f"{path}: no public key: {error}") from error
-    if len(raw) != 32:
-        raise BundleIntegrityError(f"{path}: no Ed25519 public key: {len(raw)} bytes, not 32")
-    return raw

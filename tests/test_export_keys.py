@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from edge_app.bundle import load_bundle
-from edge_app.errors import BundleError, BundleIntegrityError, UsageError
+from edge_app.errors import BundleError, BundleIntegrityError, StorageError, UsageError
 from edge_app.signature import SIGNATURE_FILE, installed_keys, key_id
 from export.__main__ import main
 from export.keys import generate_keys, sign, sign_bundle
@@ -44,6 +44,56 @@ def test_keys_are_never_overwritten(tmp_path: Path, suffix: str) -> None:
         generate_keys(tmp_path / "me")
     assert [p.name for p in tmp_path.iterdir()] == [f"me{suffix}"]
     assert (tmp_path / f"me{suffix}").read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", [".", "..", "/"])
+def test_a_folder_is_no_name_of_a_pair(name: str) -> None:
+    assert main(["keygen", name]) == 2
+
+
+def test_half_a_pair_does_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, content: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(StorageError, match="No space left"):
+            generate_keys(tmp_path / "me")
+    assert list(tmp_path.iterdir()) == []
+    generate_keys(tmp_path / "me")
+
+
+def test_a_bundle_is_signed_where_one_stands(
+    tmp_path: Path, tiny_bundle_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private, public = generate_keys(tmp_path / "me")
+    monkeypatch.chdir(tiny_bundle_folder)
+    synced: list[bool] = []
+    signature = tiny_bundle_folder / SIGNATURE_FILE
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(signature.exists()))
+    assert main(["sign", ".", "--key", str(private)]) == 0
+    assert synced == [False]
+    assert load_bundle(tiny_bundle_folder, trusted_keys=trust(public)).signed_by
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [(["--key", "me.key", "--public-key", "other.pub"], 3), (["--public-key", "me.pub"], 2)],
+)
+def test_keys_are_checked_before_the_long_work(
+    tmp_path: Path, options: list[str], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no checkpoint: with the keys looked at last, that would be the error."""
+    monkeypatch.chdir(tmp_path)
+    generate_keys(Path("me"))
+    generate_keys(Path("other"))
+    arguments = ["none.keras", "-o", "bundle", "--data", "none.csv", *options]
+    monkeypatch.setattr("export.about.load_about", _too_late)
+    assert main(arguments) == code
+
+
+def _too_late(*arguments: object) -> None:
+    raise AssertionError("the keys come first")
 
 
 def test_a_key_that_is_not_the_pair_s_is_refused(tmp_path: Path, tiny_bundle_folder: Path) -> None:
@@ -101,6 +151,27 @@ def test_the_same_bytes_get_the_same_signature(tmp_path: Path) -> None:
 def test_the_edge_was_installed_with_the_maintainers_key() -> None:
     assert installed_keys()
     assert all(len(raw) == 32 for raw in installed_keys().values())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n",
+        b"\xff\xfe\x00",
+        base64.b64encode(bytes(31)),
+        b"",
+    ],
+)
+def test_a_trusted_key_of_another_format_is_named(
+    tmp_path: Path, tiny_bundle_folder: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private, _ = generate_keys(tmp_path / "me")
+    sign_bundle(tiny_bundle_folder, private)
+    (tmp_path / "trusted_keys").mkdir()
+    (tmp_path / "trusted_keys" / "clinic.pub").write_bytes(content)
+    monkeypatch.setattr("edge_app.signature.__file__", str(tmp_path / "signature.py"))
+    with pytest.raises(BundleIntegrityError, match=r"clinic\.pub: no .*public key"):
+        load_bundle(tiny_bundle_folder)
 
 
 def test_the_command_line(
