@@ -10,6 +10,7 @@ counts in intervals are then sums of weights.
 
 import math
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -125,6 +126,7 @@ def threshold_balanced(
     scores: npt.ArrayLike,
     criterion: Criterion = "equal",
     weights: npt.ArrayLike | None = None,
+    forms: npt.ArrayLike | None = None,
 ) -> float:
     """Where sensitivity equals specificity, or where their sum is greatest, on smoothed curves.
 
@@ -139,17 +141,24 @@ def threshold_balanced(
         criterion: "equal" (sensitivity = specificity) or "youden" (largest sum; Youden WJ.
             Cancer 1950; 3:32-35).
         weights: (n,) optional.
+        forms: (n,) optional, for "equal" only: in which form each score's picture was. Then the
+            smallest sensitivity of any form equals the smallest specificity of any form, which
+            maximizes the smallest of all of them: whatever form a site sends, no class pays
+            for it more than it must.
 
     Raises:
-        ValueError: one class is missing.
+        ValueError: one class is missing, in all or in a form.
     """
     samples = check_samples(labels, scores, weights)
     check_both_classes(samples, "a threshold")
-    sick = _smooth(samples, samples.positive)
-    healthy = _smooth(samples, ~samples.positive)
     cuts = _cut(samples)
     if criterion == "equal":
-        return float(cuts.thresholds[cuts.gap_of(_crossing(sick, healthy, samples.scores))])
+        crossing = _crossing(_smooth_forms(samples, forms), samples.scores)
+        return float(cuts.thresholds[cuts.gap_of(crossing)])
+    if forms is not None:
+        raise ValueError("forms go with the criterion 'equal'")
+    sick = _smooth(samples, samples.positive)
+    healthy = _smooth(samples, ~samples.positive)
     if criterion == "youden":
         gains = [sick.share_above(cut) - healthy.share_above(cut) for cut in cuts.thresholds]
         return float(cuts.thresholds[np.argmax(gains)])
@@ -333,12 +342,34 @@ def _smooth(samples: Samples, members: BoolArray) -> _SmoothClass:
     return _SmoothClass(scores, weights / total, bandwidth * math.sqrt(3) / math.pi)
 
 
-def _crossing(sick: _SmoothClass, healthy: _SmoothClass, scores: FloatArray) -> float:
-    """The cut at which smoothed sensitivity, falling, meets smoothed specificity, rising."""
+def _smooth_forms(
+    samples: Samples, forms: npt.ArrayLike | None
+) -> list[tuple[_SmoothClass, _SmoothClass]]:
+    """The sick and the healthy of each form."""
+    if forms is None:
+        return [(_smooth(samples, samples.positive), _smooth(samples, ~samples.positive))]
+    of = np.asarray(forms)
+    if of.shape != samples.scores.shape:
+        raise ValueError(f"forms must be {samples.scores.shape}, not {of.shape}")
+    pairs = []
+    for form in np.unique(of):
+        sick, healthy = (of == form) & samples.positive, (of == form) & ~samples.positive
+        if not (sick.any() and healthy.any()):
+            raise ValueError(f"a threshold needs both classes in the form {form!s}")
+        pairs.append((_smooth(samples, sick), _smooth(samples, healthy)))
+    return pairs
+
+
+def _crossing(forms: Sequence[tuple[_SmoothClass, _SmoothClass]], scores: FloatArray) -> float:
+    """The cut at which smoothed sensitivity, falling, meets smoothed specificity, rising.
+
+    Of several forms the smallest of each.
+    """
     low, high = float(scores.min()), float(scores.max())
     for _ in range(100):
         middle = low + (high - low) / 2
-        if sick.share_above(middle) + healthy.share_above(middle) > 1:
+        sensitivity = min(sick.share_above(middle) for sick, _ in forms)
+        if sensitivity + max(healthy.share_above(middle) for _, healthy in forms) > 1:
             low = middle
         else:
             high = middle

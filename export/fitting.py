@@ -47,8 +47,9 @@ class PointSpec:
 
     Attributes:
         name, purpose: as they stand in the bundle.
-        criterion: "balanced" (sensitivity equals specificity), "sensitivity" or "specificity" (at
-            least `at_least`, with `lower_bound` below which its interval must not reach).
+        criterion: "balanced" (the smallest sensitivity of any form equals the smallest specificity
+            of any), "sensitivity" or "specificity" (at least `at_least`, with `lower_bound` below
+            which its interval must not reach, over all forms together).
         at_least, lower_bound: shares; both 0 for "balanced".
         most_missed: largest share of the pneumonias answered `no_pneumonia_seen`.
         most_false_alarms: largest share of the others answered `pneumonia_suspected`.
@@ -153,7 +154,7 @@ def _fit_point(
 ) -> OperatingPoint:
     labels, weights = pictures.labels, patient_weights(pictures.patients)
     try:
-        threshold = round(fit_threshold(spec, labels, logits, weights), _DIGITS)
+        threshold = round(fit_threshold(spec, pictures, logits), _DIGITS)
         band = operating.fit_band(
             labels,
             logits,
@@ -180,17 +181,24 @@ def _fit_point(
     )
 
 
-def fit_threshold(
-    spec: PointSpec, labels: npt.ArrayLike, logits: Logits, weights: npt.ArrayLike
-) -> float:
-    """The threshold that a specification asks for."""
+def fit_threshold(spec: PointSpec, pictures: Pictures, logits: Logits) -> float:
+    """The threshold that a specification asks for.
+
+    Raises:
+        ValueError: these pictures cannot show what it asks for.
+    """
     if spec.criterion == "balanced":
-        return operating.threshold_balanced(labels, logits, "equal", weights)
+        # Larger copies exist of some pictures only: too few to speak for a form of their own.
+        common = pictures.in_common_forms()
+        part, scores = pictures.select(common), logits[common]
+        weights = patient_weights(part.patients)
+        return operating.threshold_balanced(part.labels, scores, "equal", weights, part.forms)
     find = {
         "sensitivity": operating.threshold_for_sensitivity,
         "specificity": operating.threshold_for_specificity,
     }[spec.criterion]
-    return find(labels, logits, spec.at_least, spec.lower_bound, weights=weights)
+    weights = patient_weights(pictures.patients)
+    return find(pictures.labels, logits, spec.at_least, spec.lower_bound, weights=weights)
 
 
 def shares_at(threshold: float, pictures: Pictures, logits: Logits) -> tuple[Figure, Figure]:

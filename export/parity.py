@@ -91,12 +91,8 @@ def keras_thresholds(
     Raises:
         ExportError: a point's aim cannot be shown on these pictures.
     """
-    weights = metrics.patient_weights(pictures.patients)
     try:
-        return {
-            spec.name: round(fit_threshold(spec, pictures.labels, logits, weights), 4)
-            for spec in specs
-        }
+        return {spec.name: round(fit_threshold(spec, pictures, logits), 4) for spec in specs}
     except ValueError as error:
         raise ExportError(f"the trained network itself is not good enough: {error}") from error
 

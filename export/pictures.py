@@ -11,9 +11,10 @@ The forms, and what each stands for:
 * `recompressed`  saved again as JPEG at quality 30 to 75: sent by messenger, exported by a viewer;
 * `resampled`     reduced to 120 to 200 pixels with another filter and up to 12% another aspect
                   ratio: a thumbnail, a screenshot, another digitizer;
-* `exposed`       another gamma, window, blur and noise: another machine or exposure.
+* `exposed`       another gamma, window, blur and noise: another machine or exposure;
+* `handed_on`     exposed, then resampled and recompressed: a print photographed and sent on.
 
-The last three work on the largest copy at hand. They are the ways in which the same patient's
+The last four work on the largest copy at hand. They are the ways in which the same patient's
 picture differs between sites, so that cut-offs fitted on all forms together hold on each.
 """
 
@@ -121,6 +122,11 @@ class Pictures:
         """The pictures of one form."""
         return self.select(self.forms == form)
 
+    def in_common_forms(self) -> npt.NDArray[np.bool_]:
+        """(n,) whether a picture is in a form that at least half of the pictures have."""
+        _, index, counts = np.unique(self.forms, return_inverse=True, return_counts=True)
+        return np.asarray(2 * counts >= len(np.unique(self.files)))[index]
+
     def form_names(self) -> tuple[str, ...]:
         """The forms that occur, in the order of their first picture."""
         return tuple(dict.fromkeys(self.forms.tolist()))
@@ -216,6 +222,8 @@ def representative(
 ) -> npt.NDArray[np.uint8]:
     """Inputs of `n` training pictures, half of each class, each in one form, the forms in turn.
 
+    The classes stand in random order, so that the first ones are a sample of both too.
+
     Returns:
         uint8 (n, height, width, 1).
     """
@@ -231,6 +239,8 @@ def representative(
         most = max(1, min(len(ranked), 2 * count))
         picked = rng.permutation(most)[:count].tolist()
         chosen += [members[ranked[i]] for i in picked]
+    # Who takes only the first ones, as bias correction does, must see both classes, in every form.
+    chosen = [chosen[i] for i in rng.permutation(len(chosen)).tolist()]
     forms = [STORED, *sources.larger, *_CHANGES]
     pictures = []
     for index, entry in enumerate(track(chosen, "representative pictures")):
@@ -301,10 +311,15 @@ def _expose(pixels: Grey, rng: np.random.Generator) -> Grey:
     return np.clip(np.rint(np.asarray(blurred, np.float64) + noise), 0, 255).astype(np.uint8)
 
 
+def _hand_on(pixels: Grey, rng: np.random.Generator) -> Grey:
+    return _resample(_expose(pixels, rng), rng)
+
+
 _CHANGES: dict[str, Callable[[Grey, np.random.Generator], Grey]] = {
     "recompressed": _recompress,
     "resampled": _resample,
     "exposed": _expose,
+    "handed_on": _hand_on,
 }
 
 

@@ -169,8 +169,11 @@ def test_every_picture_has_every_form_that_it_can(
         "recompressed": 40,
         "resampled": 40,
         "exposed": 40,
+        "handed_on": 40,
     }
-    assert found.inputs.shape == (168, 32, 32, 1)
+    common = found.in_common_forms()
+    assert set(found.forms[~common].tolist()) == {"large"}
+    assert found.inputs.shape == (208, 32, 32, 1)
     assert {
         p for p, part in ((e.patient_id, e.part) for e in entries) if part == "train"
     }.isdisjoint(set(found.patients.tolist()))

@@ -148,6 +148,32 @@ def test_balanced_cut_follows_weights() -> None:
     assert threshold_balanced(labels, scores, weights=weights) > threshold_balanced(labels, scores)
 
 
+def test_balanced_cut_over_forms_weighs_the_worst_of_each_class() -> None:
+    """The sick of one form lie low, the healthy of another high: only these two matter."""
+    rng = np.random.default_rng(5)
+    n = 2000
+    means = {"plain": (-3.0, 3.0), "dull": (-3.0, 1.0), "grey": (-2.0, 3.0)}
+    labels = np.tile(np.repeat([0, 1], n), len(means))
+    forms = np.repeat(list(means), 2 * n)
+    scores = rng.normal(np.repeat(np.ravel(list(means.values())), n), 1.0)
+    # Equal errors of N(-2, 1) above the cut and of N(1, 1) below it: halfway.
+    assert threshold_balanced(labels, scores, forms=forms) == pytest.approx(-0.5, abs=0.1)
+    assert threshold_balanced(labels, scores) == pytest.approx(-0.25, abs=0.25)
+    one = forms == "plain"
+    assert threshold_balanced(labels[one], scores[one], forms=forms[one]) == threshold_balanced(
+        labels[one], scores[one]
+    )
+
+
+def test_forms_that_cannot_be_balanced_are_refused() -> None:
+    with pytest.raises(ValueError, match="both classes in the form b"):
+        threshold_balanced([0, 1, 1], [1, 2, 3], forms=["a", "a", "b"])
+    with pytest.raises(ValueError, match="forms must be"):
+        threshold_balanced([0, 1], [1, 2], forms=["a"])
+    with pytest.raises(ValueError, match="'equal'"):
+        threshold_balanced([0, 1], [1, 2], "youden", forms=["a", "a"])
+
+
 def test_balanced_cut_of_tied_scores_is_finite() -> None:
     assert math.isfinite(threshold_balanced([0, 1], [2.0, 2.0]))
     assert threshold_balanced([0, 0, 1, 1], [2.0, 2.0, 3.0, 3.0]) == 2.5
