@@ -170,7 +170,7 @@ def test_search_draws_the_curve(
 
 
 def test_describe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["describe", "lite0"]) == 0
+    assert main(["describe", "teacher"]) == 0
     assert "192x192, 276.8 million multiply-adds, 3.42 million" in capsys.readouterr().out
 
 
