@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.candidates import Candidate
-from benchmarks.cases import Case, age_band, cases_hash
+from benchmarks.cases import Case, age_band, cases_hash, sizes_hash
 from benchmarks.processes import WorkerError, run_worker
 from benchmarks.progress import progress
 from benchmarks.record import (
@@ -113,6 +113,7 @@ def describe(candidate: Candidate, missing: str = "") -> Entrant:
     """A candidate before its runtime was opened."""
     return Entrant(
         name=candidate.name,
+        foreign=candidate.foreign is not None,
         file=candidate.model.file,
         model_sha256=candidate.model.sha256,
         recipe=candidate.model.recipe,
@@ -154,6 +155,7 @@ def _section(
             n_positive=sum(labels),
             n_patients=max(patients) + 1,
             sha256=cases_hash(cases),
+            sizes_sha256=sizes_hash(cases),
             fitted_here=_fitted_here(bundle, cases),
         ),
         reference="" if reference is None else reference.entrant.name,

@@ -63,6 +63,7 @@ class Candidate:
         threads: threads that one inference may use.
         python: interpreter that has the runtime, "" for the one that runs the benchmark.
         foreign: the description of a model that comes without a bundle.
+        alias: what a foreign model is called, where its file name is another one's too.
     """
 
     folder: str
@@ -71,11 +72,12 @@ class Candidate:
     threads: int
     python: str
     foreign: Description | None
+    alias: str = ""
 
     @property
     def name(self) -> str:
         """Such as "static_int8 litert", with the file's name where it is foreign."""
-        of = "" if self.foreign is None else f"{self.model.file} "
+        of = "" if self.foreign is None else f"{self.alias or self.model.file} "
         return f"{of}{self.model.recipe} {self.runtime}"
 
     @property
@@ -147,6 +149,25 @@ def foreign_candidates(
     )
     folder = str(model_path.parent.resolve())
     return _in_all_runtimes([(folder, model, description)], runtimes, pythons)
+
+
+def with_distinct_names(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The same, foreign models of one file name told apart by their hash.
+
+    Raises:
+        UsageError: one model was given twice, so that its rows could not be told apart.
+    """
+    keys = [(c.foreign is not None, c.model.sha256, c.runtime) for c in candidates]
+    twice = [c for c, key in zip(candidates, keys, strict=True) if keys.count(key) > 1]
+    if twice:
+        raise UsageError(f"--model {twice[0].path}: this model was given twice")
+    names = [candidate.name for candidate in candidates]
+    return [
+        replace(c, alias=f"{c.model.file} {c.model.sha256[:8]}")
+        if c.foreign is not None and names.count(c.name) > 1
+        else c
+        for c in candidates
+    ]
 
 
 def read_description(path: Path) -> Description:

@@ -8,10 +8,10 @@ its interval lies wholly on the bad side of the baseline's and the values differ
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
+from benchmarks.compare import blocks
 from benchmarks.processes import REPOSITORY
 from benchmarks.record import Latency, LatencyRow, Results, Startup, Throughput
 from benchmarks.startup import BARE
@@ -22,7 +22,6 @@ from edge_app.errors import UsageError
 
 BASELINE = REPOSITORY / "benchmarks" / "baseline.json"
 DRIFT = 0.10
-_BLOCKS = 8
 
 Better = Literal["higher", "lower"]
 
@@ -153,14 +152,7 @@ def _startup_ratios(section: Startup) -> list[Guarded]:
 
 
 def _blocks(row: LatencyRow) -> list[float]:
-    """Medians of consecutive blocks, since neighbouring runs are not independent."""
-    if row.figures is None:
-        return []
-    samples = row.figures.samples_us
-    count = min(_BLOCKS, len(samples))
-    edges = [index * len(samples) // count for index in range(count + 1)]
-    blocks = (sorted(samples[a:b]) for a, b in pairwise(edges))
-    return [float(block[len(block) // 2]) for block in blocks]
+    return [] if row.figures is None else blocks(row.figures.samples_us)
 
 
 def _inverse(found: Ratio) -> Ratio:

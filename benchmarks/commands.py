@@ -11,27 +11,29 @@ from benchmarks import article as article_module
 from benchmarks import check as check_module
 from benchmarks import readme as readme_module
 from benchmarks import scale as scale_module
-from benchmarks.accuracy import measure_accuracy
+from benchmarks.accuracy import describe, measure_accuracy
 from benchmarks.candidates import (
     Candidate,
     bundle_candidates,
     foreign_candidates,
     parse_pythons,
+    with_distinct_names,
 )
-from benchmarks.cases import Labels, read_cases
+from benchmarks.cases import Case, Labels, cases_hash, read_cases, sizes_hash
 from benchmarks.compare import compare as compare_sections
 from benchmarks.compare import recommend
-from benchmarks.latency import FULL, SHORT, measure_latency, spread_counts
-from benchmarks.machine import usable_cores
+from benchmarks.latency import FULL, SHORT, measure_latency
+from benchmarks.machine import package_versions, usable_cores
 from benchmarks.peers import LOOPS
 from benchmarks.plots import draw_plots
 from benchmarks.record import (
     Accuracy,
     Latency,
+    LatencyRow,
     Results,
-    Section,
     Stopwatch,
     Store,
+    Taken,
     read_results,
     write_file,
 )
@@ -109,16 +111,12 @@ def compare(options: argparse.Namespace) -> int:
     """Accuracy and latency together, and a recommendation."""
     bundle = load_bundle(options.bundle)
     store = Store(options.out)
-    hashes = frozenset(model.sha256 for model in bundle.manifest.models)
-    held = None if options.fresh else store.results
-    of_accuracy = _usable(None if held is None else held.accuracy, hashes)
-    of_latency = _usable(None if held is None else held.latency, hashes)
-    if options.data is not None and not isinstance(of_accuracy, Accuracy):
-        of_accuracy = _accuracy(bundle, store, options)
-    if not isinstance(of_latency, Latency):
-        of_latency = _latency(bundle, store, options)
-    labelled = of_accuracy if isinstance(of_accuracy, Accuracy) else None
-    section = compare_sections(labelled, of_latency, _watch(options, bundle))
+    watch = _watch(options, bundle)
+    labelled = _held_accuracy(bundle, store, options)
+    if labelled is None and options.data is not None:
+        labelled = _accuracy(bundle, store, options)
+    timed = _held_latency(bundle, store, options) or _latency(bundle, store, options)
+    section = compare_sections(labelled, timed, watch)
     store.put("compare", section)
     _show(compare_tables(section, store.results.machine))
     found = recommend(section, bundle, store.results.machine)
@@ -225,8 +223,7 @@ def readme(options: argparse.Namespace) -> int:
 
 
 def _accuracy(bundle: Bundle, store: Store, options: argparse.Namespace) -> Accuracy:
-    labels = Labels(options.positive, options.negative, options.label_column)
-    cases = read_cases(options.data, labels, root=options.root, part=options.part)
+    cases = _cases(options)
     return measure_accuracy(
         bundle,
         _candidates(bundle, options),
@@ -237,18 +234,20 @@ def _accuracy(bundle: Bundle, store: Store, options: argparse.Namespace) -> Accu
     )
 
 
+def _cases(options: argparse.Namespace) -> list[Case]:
+    labels = Labels(options.positive, options.negative, options.label_column)
+    return read_cases(options.data, labels, root=options.root, part=options.part)
+
+
 def _latency(bundle: Bundle, store: Store, options: argparse.Namespace) -> Latency:
     effort = replace(FULL, runs=options.runs, max_s=options.seconds)
-    section = measure_latency(
+    return measure_latency(
         _candidates(bundle, options),
-        options.threads or tuple(sorted({1, usable_cores()})),
+        _thread_counts(options),
         effort,
         _watch(options, bundle),
         lambda section: store.put("latency", section),
     )
-    section = replace(section, rows=spread_counts(section.rows))
-    store.put("latency", section)
-    return section
 
 
 def _candidates(bundle: Bundle, options: argparse.Namespace) -> list[Candidate]:
@@ -260,7 +259,11 @@ def _candidates(bundle: Bundle, options: argparse.Namespace) -> list[Candidate]:
     found = bundle_candidates(bundle, options.runtime, pythons)
     for model, description in options.model:
         found += foreign_candidates(model, description, options.runtime, pythons)
-    return found
+    return with_distinct_names(found)
+
+
+def _thread_counts(options: argparse.Namespace) -> tuple[int, ...]:
+    return options.threads or tuple(sorted({1, usable_cores()}))
 
 
 def _default_candidate(bundle: Bundle) -> Candidate:
@@ -272,17 +275,58 @@ def _default_candidate(bundle: Bundle) -> Candidate:
     raise UsageError("no runtime is installed: pip install 'pneumoscope[litert]'")
 
 
-def _usable(section: Section | None, hashes: frozenset[str]) -> Section | None:
-    """A section that is whole and about these very model files."""
-    if not isinstance(section, Accuracy | Latency) or not section.taken.complete:
+def _held_accuracy(bundle: Bundle, store: Store, options: argparse.Namespace) -> Accuracy | None:
+    """The accuracy in results.json, if it is of these very pictures and candidates."""
+    held = store.results.accuracy
+    if held is None or not _may_reuse(held, bundle, options):
         return None
-    entrants = [row.entrant for row in section.rows if row.entrant.name == _of_bundle(row.entrant)]
-    return section if all(entrant.model_sha256 in hashes for entrant in entrants) else None
+    if options.data is not None:
+        cases = _cases(options)
+        if (held.data.sha256, held.data.sizes_sha256) != (cases_hash(cases), sizes_hash(cases)):
+            return None
+    wanted = {describe(candidate).key for candidate in _candidates(bundle, options)}
+    if {row.entrant.key for row in held.rows} != wanted:
+        return None
+    _say_reused("accuracy", held.taken, f" on {held.data.name}")
+    return held
 
 
-def _of_bundle(entrant: object) -> str:
-    """The name that the entrant would have as one of the bundle's own files."""
-    return f"{entrant.recipe} {entrant.runtime}"  # type: ignore[attr-defined]
+def _held_latency(bundle: Bundle, store: Store, options: argparse.Namespace) -> Latency | None:
+    """The latency in results.json, if it is of these very candidates, threads and effort."""
+    held = store.results.latency
+    if held is None or not _may_reuse(held, bundle, options):
+        return None
+    candidates = [describe(candidate).key for candidate in _candidates(bundle, options)]
+    wanted = {(key, threads) for key in candidates for threads in _thread_counts(options)}
+    if {(row.entrant.key, row.threads) for row in held.rows} != wanted:
+        return None
+    if any(_fewer_runs(row, options) for row in held.rows):
+        return None
+    _say_reused("latency", held.taken)
+    return held
+
+
+def _may_reuse(held: Accuracy | Latency, bundle: Bundle, options: argparse.Namespace) -> bool:
+    """Whole, of this bundle and these packages; not with --model: its description may differ."""
+    found = (held.taken.complete, held.taken.model_id, held.taken.versions)
+    same = found == (True, bundle.manifest.model_id, package_versions())
+    return same and not options.fresh and not options.model
+
+
+def _fewer_runs(row: LatencyRow, options: argparse.Namespace) -> bool:
+    """Whether it was measured with less than is asked for: fewer runs, and in a shorter time."""
+    if row.figures is None:
+        return False
+    # A stream that ends by its bound in time stops a little before it.
+    full_time = sum(row.figures.samples_us) >= 0.9e6 * options.seconds
+    return row.figures.single_stream.n < options.runs and not full_time
+
+
+def _say_reused(what: str, taken: Taken, more: str = "") -> None:
+    print(
+        f"{what}{more}, measured {taken.at}, is taken from results.json (--fresh measures again)",
+        file=sys.stderr,
+    )
 
 
 def _short_results(bundle: Bundle) -> Results:

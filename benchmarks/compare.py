@@ -1,15 +1,18 @@
 """Which format to run on this machine: accuracy and latency of each, and one of them marked.
 
 Measured `Accuracy` (None where there are no labelled pictures) and `Latency` enter, a `Compare`
-and a `Recommendation` leave. The rule: patients come before milliseconds. Out of those that lose
-no more than `AUROC_MARGIN` to the best and flip no more than `FLIP_MARGIN` of float32's decisions,
-the one with the most images a second; within `SAME_SPEED` of it, the one with the least memory.
+and a `Recommendation` leave. The rule: patients come before milliseconds. Out of the bundle's own
+that lose no more AUROC to the best of them, and flip no more of float32's decisions, than `MARGINS`
+allow, the one with the most images a second; of those that are as fast within the noise of the
+measurement, the one with the least memory. A foreign model stands beside them and is never chosen:
+nothing is known of its training.
 """
 
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from benchmarks.machine import Machine
 from benchmarks.record import (
@@ -17,25 +20,38 @@ from benchmarks.record import (
     AccuracyRow,
     Compare,
     CompareRow,
+    Entrant,
     Latency,
+    LatencyFigures,
     LatencyRow,
     Stopwatch,
 )
+from benchmarks.timing import log_mean, noise_between
 from edge_app.bundle import Bundle
 from edge_app.recommend import FORMAT_VERSION, Recommendation
 
+
+@dataclass(frozen=True, slots=True)
+class Margins:
+    """What a format may lose: AUROC against the best, share of float32's decisions flipped."""
+
+    auroc: float
+    flipped: float
+
+
 RECOMMENDED = "recommended"
-# What the export's parity gate lets through (docs/decisions, export/recipes).
-AUROC_MARGIN = 0.003
-FLIP_MARGIN = 0.005
-SAME_SPEED = 0.05
+FOREIGN = "foreign: not the bundle's own"
+# The loosest limits that the export lets a file pass with (export/recipes/*.toml, [limits]:
+# auroc_change and flipped_share), so that what may ship may be chosen; a test compares them.
+MARGINS = Margins(auroc=0.001, flipped=0.005)
+_BLOCKS = 8
 
 
 def compare(accuracy: Accuracy | None, latency: Latency, watch: Stopwatch) -> Compare:
     """Put both together and choose."""
     rows = [_row(row, accuracy) for row in latency.rows]
-    best = max((row.auroc.value for row in rows if row.auroc is not None), default=None)
-    rows = [replace(row, choice=_objection(row, best)) for row in rows]
+    own = [row.auroc.value for row in rows if row.auroc is not None and not row.entrant.foreign]
+    rows = [replace(row, choice=_objection(row, max(own, default=None))) for row in rows]
     chosen = _choose([row for row in rows if not row.choice])
     why = "nothing here can run the bundle"
     if chosen is not None:
@@ -82,9 +98,17 @@ def images_per_s(row: CompareRow) -> float | None:
     return 1000 / row.p50_ms
 
 
+def blocks(samples: Sequence[float]) -> list[float]:
+    """Medians of consecutive blocks, since neighbouring runs are not independent."""
+    count = min(_BLOCKS, len(samples))
+    edges = [index * len(samples) // count for index in range(count + 1)] if count else []
+    ordered = (sorted(samples[a:b]) for a, b in pairwise(edges))
+    return [float(block[len(block) // 2]) for block in ordered]
+
+
 def _row(row: LatencyRow, accuracy: Accuracy | None) -> CompareRow:
     figures = row.figures
-    of = None if accuracy is None else _accuracy_of(row.entrant.name, accuracy)
+    of = None if accuracy is None else _accuracy_of(row.entrant, accuracy)
     return CompareRow(
         entrant=row.entrant,
         threads=row.threads,
@@ -94,35 +118,53 @@ def _row(row: LatencyRow, accuracy: Accuracy | None) -> CompareRow:
         p50_ms=None if figures is None else figures.single_stream.p50,
         p90_ms=None if figures is None else figures.single_stream.p90,
         offline_per_s=None if figures is None else figures.offline_per_s,
+        rates=() if figures is None else _rates(figures),
         peak_memory_mb=None if figures is None else figures.peak_memory_mb,
         choice="",
     )
 
 
-def _accuracy_of(name: str, accuracy: Accuracy) -> AccuracyRow | None:
-    return next((row for row in accuracy.rows if row.entrant.name == name), None)
+def _rates(figures: LatencyFigures) -> tuple[float, ...]:
+    if figures.offline_rates:
+        return figures.offline_rates
+    return tuple(1e6 / max(1.0, block) for block in blocks(figures.samples_us))
+
+
+def _accuracy_of(entrant: Entrant, accuracy: Accuracy) -> AccuracyRow | None:
+    return next((row for row in accuracy.rows if row.entrant.key == entrant.key), None)
 
 
 def _objection(row: CompareRow, best: float | None) -> str:
     """Why a candidate is out of the question, "" where it is not."""
     if row.p50_ms is None:
         return row.entrant.missing or "not measured"
+    if row.entrant.foreign:
+        return FOREIGN
     if best is not None and row.auroc is None:
         return "accuracy not measured"
-    if best is not None and row.auroc is not None and best - row.auroc.value > AUROC_MARGIN:
+    if best is not None and row.auroc is not None and best - row.auroc.value > MARGINS.auroc:
         return f"AUROC {best - row.auroc.value:.4f} below the best"
-    if row.flipped is not None and row.flipped.value > FLIP_MARGIN:
+    if row.flipped is not None and row.flipped.value > MARGINS.flipped:
         return f"flips {100 * row.flipped.value:.2f}% of float32's decisions"
     return ""
 
 
 def _choose(rows: Sequence[CompareRow]) -> CompareRow | None:
-    rates = [(images_per_s(row) or 0.0, row) for row in rows]
-    if not rates:
+    if not rows:
         return None
-    fastest = max(rate for rate, _ in rates)
-    close = [row for rate, row in rates if rate >= (1 - SAME_SPEED) * fastest]
+    fastest = max(rows, key=lambda row: images_per_s(row) or 0.0)
+    close = [row for row in rows if _as_fast(row, fastest)]
     return min(close, key=lambda row: (row.peak_memory_mb or float("inf"), row.file_bytes))
+
+
+def _as_fast(row: CompareRow, fastest: CompareRow) -> bool:
+    """Whether the rates differ by no more than the noise of both, 95%."""
+    if row is fastest:
+        return True
+    if not row.rates or not fastest.rates:
+        return False
+    ours, best = log_mean(row.rates), log_mean(fastest.rates)
+    return best.value - ours.value <= noise_between(ours, best)
 
 
 def _against(row: CompareRow, chosen: CompareRow) -> CompareRow:
@@ -131,17 +173,37 @@ def _against(row: CompareRow, chosen: CompareRow) -> CompareRow:
     if row.choice:
         return row
     rate, best = images_per_s(row), images_per_s(chosen)
-    if rate is None or best is None or rate >= best:
-        return replace(row, choice="as fast, more memory")
+    if rate is None or best is None or rate >= best or _as_fast(row, chosen):
+        return replace(row, choice="as fast within the noise, more memory")
     return replace(row, choice=f"{best / rate:.1f} times slower")
 
 
 def _why(chosen: CompareRow, accuracy: Accuracy | None) -> str:
-    held = (
-        "no labelled pictures were given, so accuracy rests on the export's parity gate"
-        if accuracy is None
-        else f"AUROC within {AUROC_MARGIN:g} of the best and at most {100 * FLIP_MARGIN:g}% of "
-        f"float32's decisions flipped on {accuracy.data.name}"
-    )
+    """What speaks for the chosen row: only what was measured for it."""
     name = f"{chosen.entrant.name}, {chosen.threads} thread{'s' if chosen.threads > 1 else ''}"
-    return f"{name}: the most images a second among those that hold their accuracy ({held})"
+    if accuracy is None:
+        held = "no labelled pictures were given: accuracy rests on the export's parity gate"
+    else:
+        of = _accuracy_of(chosen.entrant, accuracy)
+        held = f"{_auroc_held(chosen, of)}; {_flips_held(chosen, of, accuracy)}"
+        held += f"; on {accuracy.data.name}"
+    return f"{name}: the most images a second of those that passed what could be checked ({held})"
+
+
+def _auroc_held(chosen: CompareRow, of: AccuracyRow | None) -> str:
+    if of is None:
+        return "accuracy not measured"
+    if chosen.auroc is None:
+        return f"AUROC undefined: {of.undefined.get('auroc', 'no reason was recorded')}"
+    return f"AUROC {chosen.auroc.value:.4f}, within {MARGINS.auroc:g} of the best"
+
+
+def _flips_held(chosen: CompareRow, of: AccuracyRow | None, accuracy: Accuracy) -> str:
+    if chosen.flipped is not None:
+        share, most = 100 * chosen.flipped.value, 100 * MARGINS.flipped
+        return f"{share:.2f}% of float32's decisions flipped, at most {most:g}% allowed"
+    if not accuracy.reference:
+        return "flips not measured: no float32 ran here"
+    if of is not None and of.entrant.name == accuracy.reference:
+        return "flips are counted against this very file"
+    return "flips not measured"

@@ -60,6 +60,7 @@ class Entrant:
 
     Attributes:
         name: such as "static_int8 litert".
+        foreign: whether it came with --model instead of being one of the bundle's own files.
         model_sha256, recipe, runtime: as in the bundle.
         version: of the runtime, "" where it is missing.
         notes: what the runtime warns of, such as a slower fallback.
@@ -67,6 +68,7 @@ class Entrant:
     """
 
     name: str
+    foreign: bool
     file: str
     model_sha256: str
     recipe: str
@@ -75,16 +77,30 @@ class Entrant:
     notes: tuple[str, ...]
     missing: str
 
+    @property
+    def key(self) -> tuple[bool, str, str]:
+        """What it is, whatever it is called: two files may bear one name."""
+        return (self.foreign, self.model_sha256, self.runtime)
+
 
 @dataclass(frozen=True, slots=True)
 class DataFacts:
-    """The pictures that were scored; `fitted_here` names what was fitted on these very ones."""
+    """The pictures that were scored.
+
+    Attributes:
+        name: what tables call them.
+        n, n_positive, n_patients: counts.
+        sha256: of names, labels and patients, as the bundle names its splits.
+        sizes_sha256: of names and bytes a file: other copies of the same pictures differ in it.
+        fitted_here: what was fitted on these very pictures.
+    """
 
     name: str
     n: int
     n_positive: int
     n_patients: int
     sha256: str
+    sizes_sha256: str
     fitted_here: tuple[str, ...]
 
 
@@ -204,7 +220,8 @@ class LatencyFigures:
         single_stream: MLPerf's single-stream scenario.
         offline_per_s: its offline scenario: pictures a second, all cores, one process a core
             with one thread each; null with more threads.
-        offline_samples: inferences behind it.
+        offline_rates: of each of its rounds, which ran interleaved with the other candidates'.
+        offline_samples: inferences behind it, over all rounds.
         peak_memory_mb: of the process, Python and numpy included.
         joules_per_run: energy of the whole sensor domain, idle part included.
         energy_source: "RAPL" or "INA".
@@ -217,6 +234,7 @@ class LatencyFigures:
     warmup_runs: int
     single_stream: Percentiles
     offline_per_s: float | None
+    offline_rates: tuple[float, ...]
     offline_samples: int
     peak_memory_mb: float | None
     joules_per_run: float | None
@@ -372,6 +390,8 @@ class CompareRow:
         auroc: on the data of `accuracy`.
         flipped: share of decisions flipped against float32 at the default operating point.
         p50_ms, p90_ms, offline_per_s, peak_memory_mb, file_bytes: from `latency`.
+        rates: images a second, of each round of the offline scenario, or of consecutive blocks of
+            the single stream where that is all there is.
         choice: "recommended", "" or why it is not.
     """
 
@@ -383,6 +403,7 @@ class CompareRow:
     p50_ms: float | None
     p90_ms: float | None
     offline_per_s: float | None
+    rates: tuple[float, ...]
     peak_memory_mb: float | None
     choice: str
 

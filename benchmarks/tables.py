@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.compare import AUROC_MARGIN, FLIP_MARGIN, images_per_s
+from benchmarks.compare import MARGINS, images_per_s
 from benchmarks.machine import Machine, describe_sensors
 from benchmarks.record import (
     Accuracy,
@@ -217,8 +217,8 @@ def compare_tables(section: Compare, machine: Machine) -> list[Table]:
     notes = (
         f"Recommended on this machine: {section.why}.",
         f"AUROC and flips (against float32) on {section.data or 'nothing'}; a format may lose "
-        f"{AUROC_MARGIN:g} AUROC and flip {100 * FLIP_MARGIN:g}%. Images/s: inference alone on "
-        "all cores.",
+        f"{MARGINS.auroc:g} AUROC and flip {100 * MARGINS.flipped:g}%, as the export allows. "
+        "Images/s: inference alone on all cores.",
         _origin(section.taken, machine, _runtime_versions([row.entrant for row in section.rows])),
     )
     return [Table("compare", "Which format here?", headers, rows, notes)]

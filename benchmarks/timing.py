@@ -63,6 +63,21 @@ class Ratio:
         return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
 
 
+@dataclass(frozen=True, slots=True)
+class LogMean:
+    """Mean of logarithms with its standard error; the error is 0 where one value was all.
+
+    Attributes:
+        value: mean of the natural logarithms.
+        error: standard error of that mean.
+        degrees: of freedom behind the error.
+    """
+
+    value: float
+    error: float
+    degrees: int
+
+
 def percentiles(latencies_us: Sequence[float]) -> Percentiles:
     """Summarize latencies in microseconds.
 
@@ -111,7 +126,7 @@ def ratio(a: Sequence[float], b: Sequence[float]) -> Ratio:
     half = 0.0
     if len(logs) > 1:
         error = statistics.stdev(logs) / math.sqrt(len(logs))
-        half = _t95(len(logs) - 1) * error
+        half = t95(len(logs) - 1) * error
     return Ratio(
         value=math.exp(center),
         low=math.exp(center - half),
@@ -122,7 +137,41 @@ def ratio(a: Sequence[float], b: Sequence[float]) -> Ratio:
     )
 
 
-def _t95(degrees: int) -> float:
+def log_mean(values: Sequence[float]) -> LogMean:
+    """Of independent positive values.
+
+    Raises:
+        ValueError: there are none, or one is not positive.
+    """
+    logs = [math.log(value) for value in values]
+    if not logs:
+        raise ValueError("a mean needs at least one value")
+    spread = statistics.stdev(logs) if len(logs) > 1 else 0.0
+    return LogMean(statistics.fmean(logs), spread / math.sqrt(len(logs)), len(logs) - 1)
+
+
+def log_mean_of(found: Ratio) -> LogMean:
+    """What a `Ratio`'s interval was made from."""
+    degrees = max(0, found.rounds - 1)
+    half = math.log(found.high / found.low) / 2
+    return LogMean(math.log(found.value), half / t95(max(1, degrees)), degrees)
+
+
+def noise_between(a: LogMean, b: LogMean) -> float:
+    """How far two such means may lie apart by chance, 95%: t * sqrt(se1^2 + se2^2).
+
+    Degrees of freedom by Welch BL (Biometrika 1947; 34:28-35) and Satterthwaite, rounded down.
+    """
+    parts = [(mean.error**2, mean.degrees) for mean in (a, b) if mean.error > 0]
+    variance = sum(part for part, _ in parts)
+    if not variance:
+        return 0.0
+    degrees = variance**2 / sum(part**2 / max(1, n) for part, n in parts)
+    return t95(max(1, int(degrees + 1e-9))) * math.sqrt(variance)
+
+
+def t95(degrees: int) -> float:
+    """Two-sided 95% quantile of Student's t."""
     return _T95[degrees - 1] if degrees <= len(_T95) else _T95_BEYOND
 
 

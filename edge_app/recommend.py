@@ -129,7 +129,10 @@ def describe_recommendation(found: Recommendation, bundle: Bundle) -> Iterator[s
         yield f"  decisions that float32 makes otherwise: {100 * found.flipped.value:.2f}%"
     version = f"{found.runtime} {found.runtime_version}"
     yield f"  measured {found.measured_at} with {version}, {found.threads} thread(s)"
-    yield f"  use it: pneumoscope batch FOLDER -o OUT --runtime {found.runtime}"
+    yield (
+        f"  use it: pneumoscope batch FOLDER -o OUT --runtime {found.runtime} "
+        f"--threads {found.threads}"
+    )
 
 
 def _objections(found: Recommendation, bundle: Bundle) -> Iterator[str]:

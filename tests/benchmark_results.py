@@ -32,10 +32,14 @@ def figure(value: float) -> Figure:
     return Figure(value, value - 0.01, min(1.0, value + 0.01), 0.95, "wilson", 100)
 
 
-def entrant(recipe: str, runtime: str = "litert", missing: str = "") -> Entrant:
+def entrant(
+    recipe: str, runtime: str = "litert", missing: str = "", *, foreign: bool = False
+) -> Entrant:
     name = f"{recipe} {runtime}"
     version = "" if missing else "1.0"
-    return Entrant(name, f"{recipe}.bin", recipe * 4, recipe, runtime, version, (), missing)
+    sha256 = recipe * 4
+    file = f"{recipe}.bin"
+    return Entrant(name, foreign, file, sha256, recipe, runtime, version, (), missing)
 
 
 def latency_row(
@@ -46,6 +50,8 @@ def latency_row(
     memory: float = 50.0,
     threads: int = 1,
     missing: str = "",
+    rates: tuple[float, ...] = (),
+    foreign: bool = False,
 ) -> LatencyRow:
     samples = tuple(round(1000 * ms) + step for step in range(64))
     figures = LatencyFigures(
@@ -54,6 +60,7 @@ def latency_row(
         warmup_runs=3,
         single_stream=percentiles(samples),
         offline_per_s=per_s,
+        offline_rates=rates or (() if per_s is None else (per_s,) * 3),
         offline_samples=100,
         peak_memory_mb=memory,
         joules_per_run=None,
@@ -62,16 +69,18 @@ def latency_row(
         after=STILL,
         samples_us=samples,
     )
-    of = entrant(recipe, missing=missing)
+    of = entrant(recipe, missing=missing, foreign=foreign)
     return LatencyRow(of, threads, 1_000_000, 277_000_000, None if missing else figures)
 
 
-def accuracy_row(recipe: str, auroc: float, flipped: float | None = 0.0) -> AccuracyRow:
+def accuracy_row(
+    recipe: str, auroc: float, flipped: float | None = 0.0, *, foreign: bool = False
+) -> AccuracyRow:
     share = None if flipped is None else Figure(flipped, 0.0, 1.0, 0.95, "wilson", 100)
     half = figure(0.5)
     point = PointRow("balanced", 0.1, 40, 10, 40, 10, half, half, half, half, half, share, 1.0)
     return AccuracyRow(
-        entrant=entrant(recipe),
+        entrant=entrant(recipe, foreign=foreign),
         n_scored=100,
         n_refused=0,
         n_failed=0,
@@ -90,9 +99,9 @@ def accuracy_row(recipe: str, auroc: float, flipped: float | None = 0.0) -> Accu
     )
 
 
-def accuracy(*rows: AccuracyRow) -> Accuracy:
-    data = DataFacts("pictures", 2, 1, 2, "0" * 64, ())
-    return Accuracy(TAKEN, data, "float32 litert", (1, 0), (0, 1), rows)
+def accuracy(*rows: AccuracyRow, reference: str = "float32 litert") -> Accuracy:
+    data = DataFacts("pictures", 2, 1, 2, "0" * 64, "0" * 64, ())
+    return Accuracy(TAKEN, data, reference, (1, 0), (0, 1), rows)
 
 
 def latency(*rows: LatencyRow) -> Latency:

@@ -9,7 +9,12 @@ import pytest
 from PIL import Image
 
 from benchmarks.accuracy import measure_accuracy
-from benchmarks.candidates import bundle_candidates, foreign_candidates, parse_pythons
+from benchmarks.candidates import (
+    bundle_candidates,
+    foreign_candidates,
+    parse_pythons,
+    with_distinct_names,
+)
 from benchmarks.cases import Case, cases_hash, read_cases
 from benchmarks.machine import this_machine
 from benchmarks.record import Accuracy, AccuracyRow, Stopwatch
@@ -177,6 +182,20 @@ def test_foreign_model_is_scored_by_its_description(
     assert "calibration" in row.undefined["ece"]
     # A foreign model has no input checks of its own; the picture too small is scored.
     assert (row.n_scored, row.n_refused, row.n_failed) == (SICK + HEALTHY + 1, 0, 1)
+
+
+def test_two_foreign_models_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    description = describe(tmp_path / "d.json")
+    files = [tmp_path / "a" / "m.onnx", tmp_path / "b" / "m.onnx"]
+    for file in files:
+        file.parent.mkdir()
+        file.write_bytes(file.parent.name.encode())
+    found = [c for file in files for c in foreign_candidates(file, description)]
+    names = [candidate.name for candidate in with_distinct_names(found)]
+    assert len(set(names)) == 2
+    assert all(name.startswith("m.onnx ") for name in names)
+    with pytest.raises(UsageError, match="given twice"):
+        with_distinct_names([found[0], found[0]])
 
 
 def test_model_whose_input_does_not_fit_has_a_row_that_says_so(

@@ -1,6 +1,7 @@
 """The commands from the outside: bad input, exit codes, interruption, and small real runs."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from PIL import Image
 
 from benchmarks.__main__ import main
 from benchmarks.article import read_article
+from benchmarks.cases import cases_hash, read_cases, sizes_hash
 from benchmarks.record import FILE, Stopwatch, read_results
 from benchmarks.throughput import choose_pictures, link_pictures
 from edge_app.bundle import load_bundle
@@ -100,6 +102,33 @@ def test_compare_measures_chooses_and_reports(
     assert main(arguments) == 0
     assert read_results(tmp_path / "out" / FILE).latency == held.latency
     assert time.monotonic() - began < 30
+    # Other pictures, and candidates that were not there: what is held is not about them.
+    other = tmp_path / "other"
+    shutil.copytree(pictures, other)
+    shutil.copy(pictures / "NORMAL" / "0.jpg", other / "NORMAL" / "more.jpg")
+    assert main([*arguments, "--data", str(other)]) == 0
+    again = read_results(tmp_path / "out" / FILE)
+    assert again.accuracy is not None
+    assert (again.accuracy.data.n, again.accuracy.data.name) == (5, "other")
+    assert again.latency == held.latency
+    assert main([*arguments, "--data", str(other), "--threads", "1,2"]) == 0
+    third = read_results(tmp_path / "out" / FILE)
+    assert third.accuracy == again.accuracy
+    assert third.latency is not None
+    assert {row.threads for row in third.latency.rows} == {1, 2}
+    assert main([*arguments, "--data", str(other), "--runtime", "onnxruntime"]) == 0
+    fourth = read_results(tmp_path / "out" / FILE)
+    assert fourth.accuracy is not None
+    assert len(fourth.accuracy.rows) == 2
+
+
+def test_other_copies_of_the_same_names_are_scored_again(pictures: Path) -> None:
+    before = read_cases(pictures)
+    names, sizes = cases_hash(before), sizes_hash(before)
+    Image.fromarray(draw_phantom(Phantom(9), 200, 200)).save(pictures / "NORMAL" / "0.jpg")
+    after = read_cases(pictures)
+    assert cases_hash(after) == names
+    assert sizes_hash(after) != sizes
 
 
 def test_throughput_of_real_commands_in_one_run(

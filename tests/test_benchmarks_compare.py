@@ -2,12 +2,13 @@
 
 import os
 import platform
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.compare import compare, recommend
+from benchmarks.compare import MARGINS, compare, recommend
 from benchmarks.machine import this_machine
 from benchmarks.plots import pareto_front
 from benchmarks.record import Compare, Stopwatch
@@ -27,7 +28,7 @@ def test_fastest_that_holds_its_accuracy_is_recommended() -> None:
     section = compare(
         accuracy(
             accuracy_row("float32", 0.98, None),
-            accuracy_row("float16", 0.979),
+            accuracy_row("float16", 0.9795),
             accuracy_row("static_int8", 0.974),
             accuracy_row("dynamic_int8", 0.98, 0.02),
         ),
@@ -49,12 +50,67 @@ def test_fastest_that_holds_its_accuracy_is_recommended() -> None:
 
 def test_as_fast_means_the_one_with_less_memory() -> None:
     rows = (
-        latency_row("float32", 1, per_s=1000, memory=90),
-        latency_row("static_int8", 1, per_s=980, memory=50),
+        latency_row("float32", 1, per_s=1000, memory=90, rates=(950.0, 1000.0, 1050.0)),
+        latency_row("static_int8", 1, per_s=940, memory=50, rates=(900.0, 940.0, 980.0)),
     )
     section = compare(None, latency(*rows), WATCH)
-    assert choices(section) == {"float32": "as fast, more memory", "static_int8": "recommended"}
+    assert choices(section) == {
+        "float32": "as fast within the noise, more memory",
+        "static_int8": "recommended",
+    }
     assert "parity gate" in section.why
+
+
+def test_difference_beyond_the_noise_is_none_too_small() -> None:
+    rows = (
+        latency_row("float32", 1, per_s=1000, memory=90, rates=(999.0, 1000.0, 1001.0)),
+        latency_row("static_int8", 1, per_s=980, memory=50, rates=(979.0, 980.0, 981.0)),
+    )
+    section = compare(None, latency(*rows), WATCH)
+    assert choices(section) == {"float32": "recommended", "static_int8": "1.0 times slower"}
+
+
+def test_foreign_model_is_shown_and_never_recommended(tiny_bundle_folder: Path) -> None:
+    section = compare(
+        accuracy(
+            accuracy_row("static_int8", 0.95),
+            accuracy_row("static_int8", 0.99, None, foreign=True),
+        ),
+        latency(
+            latency_row("static_int8", 2, per_s=500),
+            latency_row("static_int8", 1, per_s=1000, foreign=True),
+        ),
+        WATCH,
+    )
+    own, foreign = section.rows
+    # Neither does its better AUROC put the bundle's own out of the question.
+    assert own.choice == "recommended"
+    assert "foreign" in foreign.choice
+    # Same file, same name: each has its own figures.
+    assert own.auroc is not None
+    assert own.auroc.value == 0.95
+
+
+def test_why_claims_only_what_was_measured() -> None:
+    timed = latency(latency_row("static_int8", 2, per_s=500))
+    row = replace(
+        accuracy_row("static_int8", 0.9), auroc=None, undefined={"auroc": "only one class"}
+    )
+    unflipped = replace(row, points=(replace(row.points[0], flipped=None),))
+    why = compare(accuracy(unflipped, reference=""), timed, WATCH).why
+    assert "AUROC undefined: only one class" in why
+    assert "flips not measured: no float32 ran here" in why
+    assert "within" not in why
+    measured = compare(accuracy(accuracy_row("static_int8", 0.98, 0.001)), timed, WATCH).why
+    assert "AUROC 0.9800, within 0.001 of the best" in measured
+    assert "0.10% of float32's decisions flipped" in measured
+
+
+def test_margins_are_the_loosest_limits_of_the_exports_recipes() -> None:
+    recipes = (Path(__file__).parents[1] / "export" / "recipes").glob("*.toml")
+    limits = [tomllib.loads(recipe.read_text(encoding="utf-8"))["limits"] for recipe in recipes]
+    assert MARGINS.auroc == max(limit["auroc_change"] for limit in limits)
+    assert MARGINS.flipped == max(limit["flipped_share"] for limit in limits)
 
 
 def test_what_cannot_run_or_was_not_scored_is_not_recommended() -> None:
@@ -113,6 +169,7 @@ def test_info_shows_the_recommendation(
     assert "static_int8.bin with litert" in shown
     assert "500 images/s" in shown
     assert "Out of date" not in shown
+    assert "--runtime litert --threads 1" in shown
     assert (read_recommendation().architecture, read_recommendation().cores) == (
         platform.machine(),
         os.cpu_count(),

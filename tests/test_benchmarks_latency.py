@@ -15,7 +15,9 @@ from edge_app.bundle import load_bundle
 from tests.tiny_bundle import write_tiny_bundle
 from tests.tiny_network import CHANNELS, FOLDER, PATCH, SIDE
 
-EFFORT = Effort(warmup_runs=3, warmup_s=0.0, runs=60, max_s=10.0, offline_samples=40)
+EFFORT = Effort(
+    warmup_runs=3, warmup_s=0.0, runs=60, max_s=10.0, offline_samples=40, offline_rounds=2
+)
 CELLS = (SIDE // PATCH) ** 2
 # Stem, activation map, sub-type.
 TINY_MULTIPLY_ADDS = CELLS * CHANNELS * PATCH**2 + CELLS * CHANNELS + CHANNELS
@@ -40,6 +42,9 @@ def test_every_run_is_kept_and_summarized(measured: Latency) -> None:
         assert row.figures.warmup_runs >= 3
         assert row.figures.load_ms > 0
         assert row.figures.offline_per_s is not None
+        assert len(row.figures.offline_rates) == EFFORT.offline_rounds
+        low, high = min(row.figures.offline_rates), max(row.figures.offline_rates)
+        assert low <= row.figures.offline_per_s <= high
         assert row.entrant.version
 
 
@@ -75,5 +80,5 @@ def test_count_of_one_format_serves_the_same_network_in_another(measured: Latenc
         replace(measured.rows[1], multiply_adds=None),
     ]
     assert [row.multiply_adds for row in spread_counts(rows)] == [7, 7]
-    foreign = replace(rows[1], entrant=replace(rows[1].entrant, name=f"{rows[1].entrant.file} x"))
+    foreign = replace(rows[1], entrant=replace(rows[1].entrant, foreign=True))
     assert spread_counts([rows[0], foreign])[1].multiply_adds is None
