@@ -5,7 +5,8 @@ is imported: the files are the contract.
 
 A network is exported in full when its outputs are named as Pneumoscope's are (`logit` and any of
 `activation_map`, `embedding`, `subtype_logit`). Any other Keras model with one (batch, 1) output
-is exported with its logit alone: a final sigmoid is taken off, since a raw score is a logit.
+is exported with its logit alone: a final sigmoid is taken off, since a raw score is a logit; an
+end of which that is not known is refused (`export.logit_end`).
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from typing import Any, Literal
 from edge_app.codec import CodecError, decode, parse_json
 from edge_app.preprocess import PreprocessSpec
 from export.errors import CheckpointError
+from export.logit_end import require_linear, without_sigmoid
 
 Role = Literal["logit", "activation_map", "embedding", "subtype_logit"]
 ROLES: tuple[Role, ...] = ("logit", "activation_map", "embedding", "subtype_logit")
@@ -134,11 +136,15 @@ def load_network(path: Path, preprocess: PreprocessSpec) -> Network:
     except Exception as error:  # Keras raises what the damaged part happens to raise
         text = " ".join(str(error).split())[:300]
         raise CheckpointError(f"{path}: Keras cannot load this checkpoint: {text}") from error
+    if isinstance(model, keras.Sequential) and model.built and len(model.inputs or ()) == 1:
+        # It knows neither its input nor its output as one tensor.
+        model = keras.Model(model.inputs[0], model.outputs[0])
     channels = _check_input(path, model, preprocess)
     if isinstance(model.output, dict) and "logit" in model.output:
         roles = _named_roles(path, model)
         return Network(roles, _call_with_dict(model, roles), model)
-    return Network(("logit",), _call_with_single_output(path, model, channels), model)
+    size = (preprocess.height, preprocess.width, channels)
+    return Network(("logit",), _call_with_single_output(path, model, size), model)
 
 
 def _check_input(path: Path, model: Any, preprocess: PreprocessSpec) -> int:
@@ -164,6 +170,8 @@ def _named_roles(path: Path, model: Any) -> tuple[Role, ...]:
         shape = tuple(tensor.shape)
         if len(shape) != _RANKS[role] or (role != "embedding" and shape[-1] != 1):
             raise CheckpointError(f"{path}: unknown layout: output {role} is {list(shape)}")
+        if role in ("logit", "subtype_logit"):
+            require_linear(path, tensor, role)
     return tuple(role for role in ROLES if role in model.output)
 
 
@@ -176,7 +184,7 @@ def _call_with_dict(model: Any, roles: tuple[Role, ...]) -> Callable[[Any], dict
 
 
 def _call_with_single_output(
-    path: Path, model: Any, channels: int
+    path: Path, model: Any, size: tuple[int, int, int]
 ) -> Callable[[Any], dict[str, Any]]:
     import keras
 
@@ -186,29 +194,12 @@ def _call_with_single_output(
             f"{path}: unknown layout: outputs named {list(ROLES)}, or one output (batch, 1), "
             "can be exported"
         )
-    model = _without_sigmoid(path, model)
+    model = without_sigmoid(path, model, size)
 
     def call(image: Any) -> dict[str, Any]:
         picture = keras.ops.cast(image, "float32")
-        if channels == 3:
+        if size[2] == 3:
             picture = keras.ops.repeat(picture, 3, axis=-1)
         return {"logit": keras.ops.cast(model(picture, training=False), "float32")}
 
     return call
-
-
-def _without_sigmoid(path: Path, model: Any) -> Any:
-    """The model with a linear end; raises CheckpointError for an end that is no logit."""
-    import keras
-
-    last = model.output._keras_history.operation
-    activation = getattr(last, "activation", keras.activations.linear)
-    if activation is keras.activations.linear:
-        return model
-    if activation is not keras.activations.sigmoid:
-        name = getattr(activation, "__name__", str(activation))
-        raise CheckpointError(f"{path}: unknown layout: the output ends in {name}, not a sigmoid")
-    if isinstance(last, keras.layers.Activation):
-        return keras.Model(model.input, last.input)
-    last.activation = keras.activations.linear
-    return keras.Model(model.input, model.output)

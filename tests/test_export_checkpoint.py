@@ -1,6 +1,7 @@
 """What may be exported: our networks in full, any other with one output, nothing else."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,78 @@ def test_a_sigmoid_of_its_own_layer_is_taken_off(tmp_path: Path, pictures: np.nd
     assert np.allclose(call(network, pictures), expected, atol=1e-6)
 
 
+def nested_functional() -> Any:
+    image, x = small()
+    inner = keras.Model(image, layers.Dense(1, activation="sigmoid")(x))
+    outer = keras.Input((SIDE, SIDE, 1))
+    return keras.Model(outer, inner(outer))
+
+
+def nested_sequential() -> Any:
+    image, x = small()
+    inner = keras.Model(image, layers.Dense(1, activation="sigmoid")(x))
+    return keras.Sequential([keras.Input((SIDE, SIDE, 1)), inner])
+
+
+def plain_sequential() -> Any:
+    return keras.Sequential(
+        [
+            keras.Input((SIDE, SIDE, 1)),
+            layers.Rescaling(1 / 255),
+            layers.Flatten(),
+            layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+
+
+def dropped_out() -> Any:
+    image, x = small()
+    return keras.Model(image, layers.Dropout(0.1)(layers.Dense(1, activation="sigmoid")(x)))
+
+
+def reshaped() -> Any:
+    image, x = small()
+    x = layers.Dense(1, activation="sigmoid")(x)
+    return keras.Model(image, layers.Flatten()(layers.Reshape((1, 1))(x)))
+
+
+def behind_an_identity() -> Any:
+    """As mixed precision asks for: the last activation in float32, by itself."""
+    image, x = small()
+    x = layers.Activation("sigmoid")(layers.Dense(1)(x))
+    return keras.Model(image, layers.Activation("linear", dtype="float32")(x))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        nested_functional,
+        nested_sequential,
+        plain_sequential,
+        dropped_out,
+        reshaped,
+        behind_an_identity,
+    ],
+)
+def test_a_sigmoid_further_back_is_taken_off(
+    tmp_path: Path, pictures: np.ndarray, make: Callable[[], Any]
+) -> None:
+    """What stands behind it changes nothing, and hid it: probabilities were taken for logits."""
+    model = make()
+    probability = np.asarray(model(pictures.astype(np.float32), training=False), np.float64)
+    assert np.ptp(probability) > 0
+    found = call(load_network(save(model, tmp_path), SPEC), pictures)
+    assert np.allclose(found, np.log(probability / (1 - probability)), atol=1e-4)
+
+
+def test_the_average_of_a_linear_map_is_a_logit(tmp_path: Path, pictures: np.ndarray) -> None:
+    image = keras.Input((SIDE, SIDE, 1))
+    found = layers.Conv2D(1, 3, strides=8)(layers.Rescaling(1 / 255)(image))
+    model = keras.Model(image, layers.GlobalAveragePooling2D()(layers.Dropout(0.1)(found)))
+    expected = model.predict_on_batch(pictures.astype(np.float32))
+    assert np.allclose(call(load_network(save(model, tmp_path), SPEC), pictures), expected)
+
+
 def test_a_logit_stays_as_it_is(tmp_path: Path, pictures: np.ndarray) -> None:
     model = dense_network("linear")
     expected = model.predict_on_batch(pictures.astype(np.float32))
@@ -107,6 +180,48 @@ def tanh_end() -> Any:
     return dense_network("tanh")
 
 
+def small() -> tuple[Any, Any]:
+    """Input and features (batch, 8)."""
+    image = keras.Input((SIDE, SIDE, 1))
+    x = layers.Conv2D(8, 3, strides=8)(layers.Rescaling(1 / 255)(image))
+    return image, layers.GlobalAveragePooling2D()(x)
+
+
+def sigmoid_operation() -> Any:
+    image, x = small()
+    return keras.Model(image, keras.ops.sigmoid(layers.Dense(1)(x)))
+
+
+def softmax_layer() -> Any:
+    image, x = small()
+    return keras.Model(image, layers.Softmax()(layers.Dense(1)(x)))
+
+
+def normalized() -> Any:
+    image, x = small()
+    return keras.Model(image, layers.BatchNormalization()(layers.Dense(1)(x)))
+
+
+def pooled_probabilities() -> Any:
+    """The mean of probabilities is not the probability of any logit that the network has."""
+    image = keras.Input((SIDE, SIDE, 1))
+    found = layers.Conv2D(1, 3, strides=8, activation="sigmoid")(layers.Rescaling(1 / 255)(image))
+    return keras.Model(image, layers.GlobalAveragePooling2D()(found))
+
+
+def named_probability() -> Any:
+    image, x = small()
+    return keras.Model(image, {"logit": layers.Dense(1, activation="sigmoid")(x)})
+
+
+def shared_sigmoid() -> Any:
+    """The same layer inside of the network and at its end."""
+    image = keras.Input((SIDE, SIDE, 1))
+    squash = layers.Activation("sigmoid")
+    x = squash(layers.Dense(4, kernel_initializer="ones")(layers.Flatten()(image)))
+    return keras.Model(image, squash(layers.Dense(1, kernel_initializer="ones")(x)))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -115,7 +230,13 @@ def tanh_end() -> Any:
         (unknown_output, "unknown layout: outputs .'age'."),
         (flat_map, "unknown layout: output activation_map"),
         (larger_input, "is not .batch, 32, 32, 1 or 3."),
-        (tanh_end, "ends in tanh"),
+        (tanh_end, r"ends in the layer '.*' \(Dense, tanh\)"),
+        (sigmoid_operation, r"ends in the layer '.*' \(Sigmoid\)"),
+        (softmax_layer, r"ends in the layer '.*' \(Softmax"),
+        (normalized, r"\(BatchNormalization\)"),
+        (pooled_probabilities, r"\(Conv2D, sigmoid\), pooled"),
+        (named_probability, r"output logit ends in the layer '.*' \(Dense, sigmoid\)"),
+        (shared_sigmoid, "computes something else"),
     ],
 )
 def test_an_unknown_layout_is_refused(tmp_path: Path, make: Any, message: str) -> None:
