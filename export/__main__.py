@@ -196,6 +196,7 @@ def _pack(arguments: list[str]) -> int:
 
 def _readme(arguments: list[str]) -> int:
     from edge_app.bundle import load_bundle
+    from export.fitting import load_points
     from export.readme import formats_section, read_report, replace_section
 
     parser = argparse.ArgumentParser(prog="python -m export readme")
@@ -204,7 +205,8 @@ def _readme(arguments: list[str]) -> int:
     parser.add_argument("--report", type=Path, required=True, help="from an export's --report")
     options = parser.parse_args(arguments)
     text = _read_text(options.readme)
-    section = formats_section(load_bundle(options.bundle), read_report(options.report))
+    report = read_report(options.report)
+    section = formats_section(load_bundle(options.bundle), report, load_points())
     text = replace_section(text, section)
     _write(options.readme, text.encode("utf-8"))
     return EXIT_OK

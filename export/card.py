@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from edge_app.bundle import Figure, Manifest, Metric, ModelFile, OperatingPoint
 from export.about import About
+from export.fitting import PointSpecs
 from export.parity import Report, table
 
 
-def model_card(manifest: Manifest, about: About, report: Report) -> str:
-    """The text of `model_card.md`."""
+def model_card(manifest: Manifest, about: About, report: Report, points: PointSpecs) -> str:
+    """The text of `model_card.md`; `points` are what the operating points were fitted to."""
     default = manifest.models[0]
     parts = [
         f"# {manifest.model_id}\n",
@@ -22,6 +23,7 @@ def model_card(manifest: Manifest, about: About, report: Report) -> str:
         f"## Limits\n{about.limits.strip()}\n",
         f"## Model files\n{_files(manifest)}\n",
         f"## Operating points of `{default.file}`\n{_points(manifest, default)}\n",
+        f"## What `indeterminate` promises\n{promises(points)}\n",
         f"## Figures of `{default.file}`\n{_figures(manifest, default)}\n",
         f"## Calibration\n{_calibration(manifest)}\n",
         f"## Parity with the trained network\n{_PARITY}\n\n{table(report)}",
@@ -85,6 +87,35 @@ def _point(point: OperatingPoint, default: str) -> str:
         f"| {name} | {point.refer_low:.3f}, {point.threshold:.3f}, {point.refer_high:.3f} "
         f"| {show(point.sensitivity)} | {show(point.specificity)} | {point.purpose} |"
     )
+
+
+def promises(points: PointSpecs) -> str:
+    """What the band between the cut-offs bounds, and how surely: a table and its reading."""
+    rows = [
+        f"| {p.name} | {_percent(p.most_missed)} | {_percent(p.most_false_alarms)} "
+        f"| {_percent(1 - p.delta)} |"
+        for p in points.point
+    ]
+    note = (
+        "Scores between the cut-offs are answered `indeterminate`, so that with this confidence "
+        "both bounds hold, at any prevalence, for patients like those that the cut-offs were "
+        "fitted on, each counting once over all forms of his pictures. Nothing is promised for "
+        "another site, machine or age."
+    )
+    return "\n".join(
+        [
+            "| operating point | of those with pneumonia at most `no_pneumonia_seen` "
+            "| of the others at most `pneumonia_suspected` | confidence |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            note,
+        ]
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:g}%"
 
 
 def _figures(manifest: Manifest, model: ModelFile) -> str:

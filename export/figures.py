@@ -15,9 +15,9 @@ from edge_app.intervals import wilson
 from edge_app.preprocess import PreprocessSpec, preprocess
 from edge_app.samples import patient_weights
 from export.errors import ExportError
-from export.fitting import rounded, shares_at
+from export.fitting import rounded, share_at
 from export.pictures import Pictures
-from export.progress import track
+from export.progress import step, track
 from export.scores import Logits
 
 # RSNA's re-reading of NIH pictures: an opacity may be pneumonia; the rest is not.
@@ -52,16 +52,22 @@ def measure(
     points: Sequence[OperatingPoint],
     model_sha256: str,
 ) -> list[Metric]:
-    """AUROC, and at each operating point sensitivity, specificity and the share left open."""
-    area = metrics.auroc_delong(pictures.labels, logits, groups=pictures.patients)
-    found = [Metric("auroc", split, model_sha256, rounded(area), None)]
+    """AUROC, and at each operating point sensitivity, specificity and the share left open.
+
+    What pictures of one class, or of one patient, cannot show is left out, and that is said: a
+    view or another site may well hold nobody who is healthy.
+    """
+    found = []
+    try:
+        area = metrics.auroc_delong(pictures.labels, logits, groups=pictures.patients)
+        found.append(Metric("auroc", split, model_sha256, rounded(area), None))
+    except ValueError as error:
+        step(f"{split.name}: no AUROC: {error}")
+    classes = (("sensitivity", 1), ("specificity", 0))
+    there = [(name, label) for name, label in classes if (pictures.labels == label).any()]
     for point in points:
-        sensitivity, specificity = shares_at(point.threshold, pictures, logits)
-        figures = {
-            "sensitivity": sensitivity,
-            "specificity": specificity,
-            "indeterminate": _open_share(point, pictures, logits),
-        }
+        figures = {n: share_at(point.threshold, pictures, logits, label) for n, label in there}
+        figures["indeterminate"] = _open_share(point, pictures, logits)
         found += [Metric(n, split, model_sha256, f, point.name) for n, f in figures.items()]
     return found
 
@@ -95,7 +101,7 @@ def read_external(name: str, path: Path, spec: PreprocessSpec) -> Pictures:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
-    except OSError as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ExportError(f"{path}: cannot be read: {error}") from error
     if not rows or not {"file", "patient_id"} <= set(rows[0]):
         raise ExportError(f"{path}: has no rows, or lacks the columns file and patient_id")

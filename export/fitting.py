@@ -205,15 +205,24 @@ def shares_at(threshold: float, pictures: Pictures, logits: Logits) -> tuple[Fig
     """Sensitivity and specificity where a raw score >= threshold is called positive.
 
     Shares of patients: each counts once in all; n is the number of patients.
+
+    Raises:
+        ValueError: one class is missing.
+    """
+    return share_at(threshold, pictures, logits, 1), share_at(threshold, pictures, logits, 0)
+
+
+def share_at(threshold: float, pictures: Pictures, logits: Logits, label: int) -> Figure:
+    """Share of the class `label` that is called right: sensitivity for 1, specificity for 0.
+
+    Raises:
+        ValueError: the class is missing.
     """
     weights = patient_weights(pictures.patients)
-    called = logits >= threshold
-    figures = []
-    for members, right in ((pictures.labels == 1, called), (pictures.labels == 0, ~called)):
-        total = float(weights[members].sum())
-        hits = min(float(weights[members & right].sum()), total)
-        figures.append(rounded(wilson(hits, total)))
-    return figures[0], figures[1]
+    members = pictures.labels == label
+    right = members & ((logits >= threshold) == (label == 1))
+    total = float(weights[members].sum())
+    return rounded(wilson(min(float(weights[right].sum()), total), total))
 
 
 def rounded(figure: Figure) -> Figure:

@@ -3,8 +3,9 @@
 Raw scores of Keras float32 and of an exported file on the same validation pictures enter; a row
 of figures leaves, and `check` raises where a recipe's limit is passed. Figures are taken on the
 stored pictures alone and on all forms together; both have to hold. A decision counts as flipped
-when the file's raw score lies on the other side of Keras's own balanced threshold: the file's
-refitted threshold, which would hide a common shift, does not enter.
+when the file's raw score lies on the other side of Keras's own threshold of an operating point,
+and each point's share has to hold, since a clinic may choose any: the file's refitted threshold,
+which would hide a common shift, does not enter.
 """
 
 from collections.abc import Mapping, Sequence
@@ -83,6 +84,26 @@ def require_enough(pictures: Pictures) -> None:
         )
 
 
+def require_logits(logits: Logits) -> None:
+    """Refuse a trained network whose raw scores cannot be logits.
+
+    Raises:
+        GateError: one is no finite number, or all lie in 0..1 as probabilities do.
+    """
+    if not np.isfinite(logits).all():
+        raise GateError(f"the trained network: {_not_finite(logits)}")
+    if ((logits >= 0) & (logits <= 1)).all():
+        raise GateError(
+            f"the trained network: all {len(logits)} raw scores lie in 0..1, as probabilities do; "
+            "a bundle's raw score is a logit"
+        )
+
+
+def _not_finite(logits: Logits) -> str:
+    count = int(np.sum(~np.isfinite(logits)))
+    return f"{count} of {len(logits)} raw scores are no finite numbers"
+
+
 def keras_thresholds(
     specs: Sequence[PointSpec], pictures: Pictures, logits: Logits
 ) -> dict[str, float]:
@@ -100,7 +121,13 @@ def keras_thresholds(
 def compare(
     pictures: Pictures, reference: Logits, logits: Logits, thresholds: Mapping[str, float]
 ) -> tuple[Comparison, ...]:
-    """Compare on the stored pictures and, where there are other forms, on all together."""
+    """Compare on the stored pictures and, where there are other forms, on all together.
+
+    Raises:
+        GateError: a raw score is no finite number.
+    """
+    if not np.isfinite(logits).all():
+        raise GateError(f"{_not_finite(logits)}. No bundle was written")
     stored = pictures.forms == STORED
     sets = [(STORED, stored)]
     if not stored.all():
@@ -135,18 +162,21 @@ def _compare(
     )
 
 
-def check(row: Row, limits: Limits, point: str) -> None:
-    """Hold a row against its recipe's limits; flips count at the operating point `point`.
+def check(row: Row, limits: Limits) -> None:
+    """Hold a row against its recipe's limits; flips at every operating point.
 
     Raises:
         GateError: names the recipe, the runtime, the pictures, the figure and its limit.
     """
     for found in row.comparisons:
-        share = found.flipped[point] / found.n
+        flips = (
+            (f"share of flipped decisions at {name!r}", count / found.n, limits.flipped_share)
+            for name, count in found.flipped.items()
+        )
         figures = (
             ("mean |change of logit|", found.mean_change, limits.mean_logit_change),
             ("largest |change of logit|", found.max_change, limits.max_logit_change),
-            (f"share of flipped decisions at {point!r}", share, limits.flipped_share),
+            *flips,
             ("|change of AUROC|", abs(found.auroc_change), limits.auroc_change),
         )
         for name, value, limit in figures:

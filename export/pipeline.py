@@ -42,7 +42,15 @@ from export.errors import GateError
 from export.figures import area_under_precision, measure, read_external, split_of
 from export.fitting import MOST_ECE, PointSpecs, fit_calibration, fit_points, rounded
 from export.golden import TOLERANCE, golden_arrays, golden_inputs, to_npy
-from export.parity import Report, Row, check, compare, keras_thresholds, require_enough
+from export.parity import (
+    Report,
+    Row,
+    check,
+    compare,
+    keras_thresholds,
+    require_enough,
+    require_logits,
+)
 from export.pictures import STORED, Entry, Pictures, Sources, all_forms, representative
 from export.progress import step
 from export.recipe import Recipe
@@ -116,13 +124,14 @@ def build(
 
     Raises:
         ExportError: too few pictures, or an operating point that cannot be shown.
-        GateError: a file is not as good as the trained network.
+        GateError: a file is not as good as the trained network, or that one gives no logits.
     """
     spec, seed = checkpoint.record.preprocess, checkpoint.record.seed
     held_out = [entry for entry in entries if entry.part == "validation"]
     pictures = all_forms(held_out, sources, spec, seed)
     require_enough(pictures)
     validation = Validation(pictures, keras_logits(checkpoint.network, pictures.inputs))
+    require_logits(validation.reference)
     thresholds = keras_thresholds(points.point, pictures, validation.reference)
     n = max((r.static.representative_images for r in order.recipes if r.static), default=0)
     samples = representative(entries, sources, spec, n, seed) if n else None
@@ -134,7 +143,7 @@ def build(
         found = Exported(recipe, content, file_logits(content, recipe.format, pictures.inputs))
         runtime = "litert" if recipe.format == "tflite" else "onnxruntime"
         rows.append(_row(found, runtime, validation, found.logits, thresholds))
-        check(rows[-1], recipe.limits, points.default)
+        check(rows[-1], recipe.limits)
         exported.append(found)
         if recipe.format == "tflite" and order.tflite_runtime is not None:
             step(f"{recipe.name}: tflite-runtime")
@@ -142,7 +151,7 @@ def build(
             stored = _of_stored(validation)
             logits = tflite_runtime_logits(content, stored.pictures.inputs, order.tflite_runtime)
             foreign.append(_row(found, "tflite-runtime", stored, logits, thresholds))
-            check(foreign[-1], recipe.limits, points.default)
+            check(foreign[-1], recipe.limits)
     keras = _keras_figures(validation)
     # The bundle's own report holds the runtimes that every export has, so that a rebuild without
     # tflite-runtime gives the same bytes.
@@ -193,12 +202,16 @@ def _row(
     logits: Logits,
     thresholds: Mapping[str, float],
 ) -> Row:
+    try:
+        comparisons = compare(validation.pictures, validation.reference, logits, thresholds)
+    except GateError as error:
+        raise GateError(f"{exported.recipe.name} in {runtime}: {error}") from error
     return Row(
         recipe=exported.recipe.name,
         runtime=runtime,
         bytes=len(exported.content),
         sha256=exported.sha256,
-        comparisons=compare(validation.pictures, validation.reference, logits, thresholds),
+        comparisons=comparisons,
     )
 
 
@@ -262,7 +275,7 @@ def _assemble(
     manifest = _manifest(
         checkpoint, order, points, about, gate, chosen, files, calibrations, fitted, figures, golden
     )
-    card = model_card(manifest, about, report).encode("utf-8")
+    card = model_card(manifest, about, report, points).encode("utf-8")
     files[CARD_FILE] = card
     manifest = _manifest(
         checkpoint, order, points, about, gate, chosen, files, calibrations, fitted, figures, golden

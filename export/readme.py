@@ -5,8 +5,9 @@ from pathlib import Path
 
 from edge_app.bundle import Bundle
 from edge_app.codec import CodecError, decode, parse_json
-from export.card import show
+from export.card import promises, show
 from export.errors import ExportError
+from export.fitting import PointSpecs
 from export.parity import Report, Row, table
 
 BEGIN, END = "<!-- export:formats -->", "<!-- /export:formats -->"
@@ -24,11 +25,12 @@ def read_report(path: Path) -> Report:
         raise ExportError(f"{path}: no parity report: {error}") from error
 
 
-def formats_section(bundle: Bundle, report: Report) -> str:
+def formats_section(bundle: Bundle, report: Report, points: PointSpecs) -> str:
     """What stands between the markers: sizes, calibration, cut-offs, the parity table.
 
     Raises:
-        ExportError: the report is of another checkpoint or of other files.
+        ExportError: the report is of another checkpoint or of other files, or the bundle has
+            other operating points than `points`.
     """
     manifest = bundle.manifest
     made = {row.sha256 for row in report.rows}
@@ -36,6 +38,8 @@ def formats_section(bundle: Bundle, report: Report) -> str:
         model.sha256 not in made for model in manifest.models
     ):
         raise ExportError("the report is not of the export that wrote this bundle")
+    if {point.name for point in points.point} != set(manifest.operating_point_names()):
+        raise ExportError("the bundle has other operating points than export/operating_points.toml")
     runtimes = ", ".join(dict.fromkeys(row.runtime for row in report.rows))
     parts = [
         f"Figures of `{manifest.model_id}`, written by `python -m export readme`. Shipped: "
@@ -59,6 +63,10 @@ def formats_section(bundle: Bundle, report: Report) -> str:
         "| sensitivity | specificity |",
         "|---|---|---|---|---|---|",
         *_point_rows(bundle),
+        "",
+        "What the band between the cut-offs promises:",
+        "",
+        promises(points),
         "",
         "Each patient counts once; intervals are 95%. The full figures, other sites included, "
         "stand in the bundle's `model_card.md`.",

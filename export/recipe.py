@@ -39,7 +39,8 @@ class Limits:
 
     Attributes:
         mean_logit_change, max_logit_change: of |logit - Keras's logit|.
-        flipped_share: largest share of decisions that may differ at Keras's own threshold.
+        flipped_share: largest share of decisions that may differ at Keras's own threshold, at
+            each operating point.
         auroc_change: largest |AUROC - Keras's AUROC|.
     """
 

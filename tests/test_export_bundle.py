@@ -21,6 +21,7 @@ from edge_app.screener import Screener
 from edge_app.selftest import run_self_test
 from export.__main__ import main
 from export.bundle_writer import write_bundle
+from export.fitting import load_points
 from export.readme import formats_section, read_report, replace_section
 from tests.conftest import REPOSITORY
 from tests.export_inputs import Run, build_network, dense_network, write_run
@@ -156,7 +157,7 @@ def test_the_card_and_the_readme_hold_the_figures(
         assert f"## {heading}" in card
     point = bundle.operating_point(bundle.manifest.models[0])
     assert f"{point.threshold:.3f}" in card
-    section = formats_section(bundle, read_report(report))
+    section = formats_section(bundle, read_report(report), load_points())
     assert f"{point.threshold:.3f}" in section
     assert "onnx_float32 | onnxruntime" in section
     readme = tmp_path / "README.md"

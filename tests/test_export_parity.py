@@ -6,7 +6,7 @@ import pytest
 from edge_app.codec import canonical_json, decode, parse_json
 from edge_app.metrics import patient_weights
 from export.errors import ExportError, GateError
-from export.figures import split_of
+from export.figures import measure, split_of
 from export.fitting import (
     PointSpec,
     fit_calibration,
@@ -14,7 +14,16 @@ from export.fitting import (
     load_points,
     shares_at,
 )
-from export.parity import Report, Row, check, compare, keras_thresholds, require_enough, table
+from export.parity import (
+    Report,
+    Row,
+    check,
+    compare,
+    keras_thresholds,
+    require_enough,
+    require_logits,
+    table,
+)
 from export.pictures import STORED, Pictures
 from export.recipe import Limits
 
@@ -79,7 +88,7 @@ def row(pictures: Pictures, reference: np.ndarray, logits: np.ndarray) -> Row:
 
 def test_the_gate_lets_equal_files_through() -> None:
     pictures, reference = scores(600)
-    check(row(pictures, reference, reference + 0.01), LIMITS, "b")
+    check(row(pictures, reference, reference + 0.01), LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -88,19 +97,13 @@ def test_the_gate_lets_equal_files_through() -> None:
         (lambda k: k + 0.2, r"mean \|change of logit\| is 0\.2000"),
         (lambda k: k + 1.5 * (np.arange(k.size) == 7), r"largest \|change of logit\| is 1\.5000"),
         (lambda k: np.where(np.abs(k) < 0.14, -k, k), "share of flipped decisions at 'b'"),
-        (lambda k: np.full_like(k, np.nan), "is nan"),
     ],
 )
 def test_the_gate_stops_worse_files_and_says_where(spoil, message: str) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
     pictures, reference = scores(600)
-    try:
-        spoiled = row(pictures, reference, spoil(reference))
-    except ValueError:
-        # A file whose scores are not numbers has no AUROC to compare.
-        assert "nan" in message
-        return
+    spoiled = row(pictures, reference, spoil(reference))
     with pytest.raises(GateError, match=message) as raised:
-        check(spoiled, LIMITS, "b")
+        check(spoiled, LIMITS)
     assert "tflite_static_int8 in litert" in str(raised.value)
     assert "600 pictures (stored)" in str(raised.value)
     assert GateError.exit_code == 3
@@ -112,7 +115,60 @@ def test_the_gate_stops_a_lower_auroc() -> None:
     narrow = reference * 0.02
     mixed = np.where(narrow < 0, -0.01, 0.01) * np.random.default_rng(1).uniform(0.5, 1, 600)
     with pytest.raises(GateError, match=r"\|change of AUROC\|"):
-        check(row(pictures, narrow, mixed), LIMITS, "b")
+        check(row(pictures, narrow, mixed), LIMITS)
+
+
+def test_the_gate_holds_at_every_operating_point() -> None:
+    """Small moves round the cut-off of `screening` alone; nothing crosses the default's."""
+    pictures, reference = scores(600)
+    logits = np.where(np.abs(reference + 1) < 0.2, -2 - reference, reference)
+    cuts = {"balanced": 0.0, "rule_in": 1.0, "screening": -1.0}
+    found = compare(pictures, reference, logits, cuts)
+    assert found[0].flipped["balanced"] == found[0].flipped["rule_in"] == 0
+    assert found[0].flipped["screening"] > 3
+    with pytest.raises(GateError, match="share of flipped decisions at 'screening'"):
+        check(Row("tflite_static_int8", "litert", 1, SHA, found), LIMITS)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_no_numbers_are_stopped(value: float) -> None:
+    pictures, reference = scores(600)
+    spoiled = np.where(np.arange(600) == 3, value, reference)
+    with pytest.raises(GateError, match="1 of 600 raw scores are no finite numbers"):
+        compare(pictures, reference, spoiled, {"b": 0.0})
+    with pytest.raises(GateError, match="trained network: 1 of 600 raw scores"):
+        require_logits(spoiled)
+
+
+def test_probabilities_are_no_logits() -> None:
+    """Whatever the network looks like, its validation scores tell."""
+    _, logits = scores(600)
+    require_logits(logits)
+    with pytest.raises(GateError, match=r"all 600 raw scores lie in 0\.\.1"):
+        require_logits(1 / (1 + np.exp(-logits)))
+    require_logits(np.array([0.2, 1.01]))
+
+
+@pytest.mark.parametrize(
+    ("labels", "missing"),
+    [([1] * 6, {"auroc", "specificity"}), ([0] * 6, {"auroc", "sensitivity"}), ([0, 1], {"auroc"})],
+)
+def test_figures_that_one_class_cannot_show_are_left_out(
+    labels: list[int], missing: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One view of another site may hold the sick alone: they lie in bed."""
+    pictures, logits = scores(600)
+    (point,) = fit_points(
+        load_points().point[:1], pictures, logits, SHA, split_of("drawn", pictures)
+    )
+    others = pictures_of(labels)
+    found = measure(
+        split_of("view AP", others), others, np.linspace(-3, 3, len(labels)), [point], SHA
+    )
+    assert {"auroc", "sensitivity", "specificity", "indeterminate"} - {
+        metric.name for metric in found
+    } == missing
+    assert "view AP: no AUROC" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
