@@ -72,8 +72,8 @@ benchmarks: $(TEST)/.installed $(EDGE)/.installed $(TFLITE)/.tried
 	$(BENCH) check --write
 	$(BENCH) check --write $(DATA)/originals --checkpoint $(SHIPPED)/model.keras $(PEER_PYTHON)
 
-# The shipped bundle again from its checkpoint (half an hour): every byte but the signature's. Files
-# that differ are named. Recipes as in the shipped one: parity.json has a row for each.
+# The shipped bundle again from its checkpoint, every byte but the signature's; files that differ are
+# named. Options as they were for the shipped one: tests/test_export_rebuild.py holds them together.
 .PHONY: bundle
 bundle: $(TEST)/.installed
 	rm -rf out/bundle

@@ -1,0 +1,29 @@
+"""`make bundle` rebuilds what ships: its options are those that the shipped bundle was made with."""
+
+import json
+import re
+
+from edge_app.bundle import default_bundle_folder, load_bundle
+from tests.conftest import REPOSITORY
+
+
+def options_of_the_target(name: str) -> list[str]:
+    """What follows each `--name` in the target `bundle` of the Makefile."""
+    text = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    target = text.partition("\nbundle:")[2].partition("\n\n")[0]
+    return re.findall(rf"--{name} (\S+)", target)
+
+
+def test_the_recipes_are_the_shipped_ones() -> None:
+    report = json.loads((default_bundle_folder() / "parity.json").read_bytes())
+    made = dict.fromkeys(row["recipe"] for row in report["rows"])
+    assert options_of_the_target("recipe") == list(made)
+
+
+def test_larger_copies_and_other_sites_are_the_shipped_ones() -> None:
+    splits = {metric.split.name for metric in load_bundle(default_bundle_folder()).manifest.metrics}
+    sites = {name.partition(" (another site")[0] for name in splits if "another site" in name}
+    assert {o.partition("=")[0] for o in options_of_the_target("external")} == sites
+    for option in options_of_the_target("larger"):
+        form = option.partition("=")[0]
+        assert any(name.endswith(f"patient-wise validation, {form}") for name in splits)
