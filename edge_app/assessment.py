@@ -1,8 +1,9 @@
 """May this picture be screened? What speaks against it, before any network has seen it.
 
-A `Radiograph` and the population that the model was validated on enter; a `Refusal` or the
-quality flags leave. What a DICOM header says is believed; whether a picture without a header
-shows a chest at all is the input gate's question, not this module's.
+A `Radiograph` and the population that the model was validated on enter, and then the grey range
+that preprocessing found; a `Refusal` or the quality flags leave. What a DICOM header says is
+believed; whether a picture without a header shows a chest at all is the input gate's question,
+not this module's.
 """
 
 import re
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from edge_app.bundle import Population
 from edge_app.decision import Reason
 from edge_app.image import DicomFacts, Radiograph
-from edge_app.preprocess import PreprocessSpec, two_percentiles
+from edge_app.preprocess import PreprocessSpec
 
 # The network looks at about 200 pixels a side; below two thirds of that most of what it would
 # see is made up by interpolation. Thumbnails of worklists and web pages lie below.
@@ -34,7 +35,6 @@ _OTHER_BODY_PARTS = frozenset(
     NECK ORBIT PATELLA PELVIS SCAPULA SHOULDER SINUS SKULL SPINE SSPINE TEETH THIGH THUMB TIBIA
     TIBIAFIBULA TOE TSPINE UPPERARM WRIST ZYGOMA""".split()
 )
-_CONTRAST_SAMPLE_SIDE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +45,29 @@ class Refusal:
     message: str
 
 
-def find_refusal(
-    radiograph: Radiograph, spec: PreprocessSpec, population: Population
-) -> Refusal | None:
-    """The first reason for which a picture must not be scored, None where there is none."""
+def find_refusal(radiograph: Radiograph, population: Population) -> Refusal | None:
+    """The first reason in header or size not to score a picture, None where there is none."""
     facts = radiograph.dicom
     if facts is not None:
         refusal = _wrong_object(facts) or _wrong_patient(facts, population)
         if refusal is not None:
             return refusal
-    return _wrong_pixels(radiograph, spec)
+    return _too_small(radiograph)
+
+
+def find_contrast_refusal(low: float, high: float) -> Refusal | None:
+    """A reason not to score a picture whose `grey_range` is this, None where there is none.
+
+    The range is that of the reduced picture, in source units: noise, which the reduction averages
+    away, makes no picture of a blank film.
+    """
+    if high - low >= MIN_GREY_LEVELS:
+        return None
+    return Refusal(
+        Reason.NO_CONTRAST,
+        f"{high - low:.3g} grey levels between dark and bright; "
+        f"at least {MIN_GREY_LEVELS} are needed",
+    )
 
 
 def quality_flags(
@@ -111,40 +124,15 @@ def _wrong_patient(facts: DicomFacts, population: Population) -> Refusal | None:
     )
 
 
-def _wrong_pixels(radiograph: Radiograph, spec: PreprocessSpec) -> Refusal | None:
+def _too_small(radiograph: Radiograph) -> Refusal | None:
     # The stored size, since a JPEG may have been decoded at a reduced scale.
     width, height = radiograph.original_size
-    if min(width, height) < MIN_SIDE_PIXELS:
-        return Refusal(
-            Reason.TOO_SMALL,
-            f"{width} x {height} pixels; at least {MIN_SIDE_PIXELS} a side are needed",
-        )
-    levels = grey_levels(radiograph, spec)
-    if levels < MIN_GREY_LEVELS:
-        return Refusal(
-            Reason.NO_CONTRAST,
-            f"{levels:g} grey levels between dark and bright; "
-            f"at least {MIN_GREY_LEVELS} are needed",
-        )
-    return None
-
-
-def grey_levels(radiograph: Radiograph, spec: PreprocessSpec) -> float:
-    """Distance between the low and high grey percentile of the central region, in source units.
-
-    Taken from every n-th pixel, at most 256 a side: it decides blank or not, nothing finer.
-    """
-    pixels = radiograph.pixels
-    steps = [max(1, side // _CONTRAST_SAMPLE_SIDE) for side in pixels.shape]
-    margins = [round(side * (1 - spec.range_region) / 2) for side in pixels.shape]
-    rows, columns = (
-        slice(margin, max(side - margin, margin + 1), step)
-        for margin, side, step in zip(margins, pixels.shape, steps, strict=True)
+    if min(width, height) >= MIN_SIDE_PIXELS:
+        return None
+    return Refusal(
+        Reason.TOO_SMALL,
+        f"{width} x {height} pixels; at least {MIN_SIDE_PIXELS} a side are needed",
     )
-    low, high = two_percentiles(
-        pixels[rows, columns], spec.range_low_percentile, spec.range_high_percentile
-    )
-    return high - low
 
 
 def _letters(text: str) -> str:

@@ -13,11 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edge_app.assessment import Refusal, find_refusal, quality_flags
+from edge_app.assessment import (
+    Refusal,
+    find_contrast_refusal,
+    find_refusal,
+    quality_flags,
+)
 from edge_app.bundle import Bundle, Calibration, OperatingPoint, require_known_gate
 from edge_app.decision import Decision, Reason, Status
 from edge_app.image import Radiograph
-from edge_app.preprocess import preprocess
+from edge_app.preprocess import grey_range, resize, stretch
 from edge_app.runtimes import Runtime, open_runtime
 
 __all__ = ["Decision", "Reason", "Screener", "ScreeningResult", "Status"]
@@ -103,10 +108,16 @@ class Screener:
         """Screen one radiograph; refuses rather than scores what it was not made for."""
         manifest = self.bundle.manifest
         quality = quality_flags(radiograph, manifest.preprocess, manifest.population)
-        refusal = find_refusal(radiograph, manifest.preprocess, manifest.population)
+        refusal = find_refusal(radiograph, manifest.population)
         if refusal is not None:
             return self._refused(refusal, quality)
-        batch = preprocess(radiograph.pixels, manifest.preprocess)
+        # `preprocess`, step by step: the contrast is judged by the range that it finds anyway.
+        resized = resize(radiograph.pixels, manifest.preprocess)
+        low, high = grey_range(resized, manifest.preprocess)
+        refusal = find_contrast_refusal(low, high)
+        if refusal is not None:
+            return self._refused(refusal, quality)
+        batch = stretch(resized, low, high)
         started = time.perf_counter()
         outputs = self.runtime.run(batch)
         infer_ms = (time.perf_counter() - started) * 1000

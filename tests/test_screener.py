@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_app import Decision, Screener, load_bundle
-from edge_app.assessment import MIN_SIDE_PIXELS, find_refusal, grey_levels, quality_flags
+from edge_app.assessment import (
+    MIN_GREY_LEVELS,
+    MIN_SIDE_PIXELS,
+    find_contrast_refusal,
+    find_refusal,
+    quality_flags,
+)
 from edge_app.bundle import Bundle, Calibration, OperatingPoint, Population
 from edge_app.decision import Reason, Status
 from edge_app.errors import BundleFormatError, UsageError
@@ -151,45 +157,54 @@ def test_an_unknown_input_gate_stops(tmp_path: Path) -> None:
 )
 def test_what_the_header_says_decides(change: dict[str, Any], reason: Reason | None) -> None:
     facts = dataclasses.replace(FACTS, **change)
-    refusal = find_refusal(radiograph(facts=facts), SPEC, CHILDREN)
+    refusal = find_refusal(radiograph(facts=facts), CHILDREN)
     assert (refusal.reason if refusal else None) == reason
 
 
 def test_without_a_validated_age_no_age_is_refused() -> None:
     everyone = dataclasses.replace(CHILDREN, age_years=None)
     facts = dataclasses.replace(FACTS, patient_age_years=90.0)
-    assert find_refusal(radiograph(facts=facts), SPEC, everyone) is None
+    assert find_refusal(radiograph(facts=facts), everyone) is None
 
 
 def test_a_small_picture_is_refused_by_its_stored_size() -> None:
     small = draw_phantom(Phantom(1), MIN_SIDE_PIXELS - 1, 400)
-    refusal = find_refusal(radiograph(small), SPEC, CHILDREN)
+    refusal = find_refusal(radiograph(small), CHILDREN)
     assert refusal is not None
     assert refusal.reason is Reason.TOO_SMALL
-    assert find_refusal(radiograph(draw_phantom(Phantom(1), 128, 128)), SPEC, CHILDREN) is None
+    assert find_refusal(radiograph(draw_phantom(Phantom(1), 128, 128)), CHILDREN) is None
     # A JPEG that was decoded at a reduced scale is as large as its file.
     reduced = dataclasses.replace(radiograph(small), original_size=(1600, 508))
-    assert find_refusal(reduced, SPEC, CHILDREN) is None
+    assert find_refusal(reduced, CHILDREN) is None
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_a_picture_without_contrast_is_refused(dtype: type) -> None:
+def test_a_picture_without_contrast_is_refused(bundle: Bundle, dtype: type) -> None:
     flat = np.full((300, 300), 90, dtype)
     noisy = flat + np.random.default_rng(0).integers(0, 7, flat.shape).astype(dtype)
     framed = flat.copy()
     framed[:20] = 255
+    screener = Screener(bundle)
     for blank in (flat, noisy, framed):
-        refusal = find_refusal(radiograph(blank), SPEC, CHILDREN)
-        assert refusal is not None
-        assert refusal.reason is Reason.NO_CONTRAST
+        result = screener.score(radiograph(blank))
+        assert result.status is Status.REFUSED
+        assert result.reason is Reason.NO_CONTRAST
+        assert result.raw_score is None
     faint = flat + np.linspace(0, 30, 300).astype(dtype)
-    assert find_refusal(radiograph(faint), SPEC, CHILDREN) is None
+    assert screener.score(radiograph(faint)).status is Status.SCORED
 
 
-def test_grey_levels_are_those_between_the_percentiles() -> None:
-    ramp = np.tile(np.arange(200, dtype=np.uint8), (200, 1))
-    # The central 80% hold 20 to 179; the 1st and 99th percentile lie 1.59 inside of these.
-    assert grey_levels(radiograph(ramp), SPEC) == pytest.approx(156, abs=1.5)
+def test_noise_makes_no_picture_of_a_blank_film(bundle: Bundle) -> None:
+    noise = np.random.default_rng(1).normal(90, 6, (1200, 1200)).astype(np.uint8)
+    assert np.ptp(np.percentile(noise, (1, 99))) > 2 * MIN_GREY_LEVELS
+    assert Screener(bundle).score(radiograph(noise)).reason is Reason.NO_CONTRAST
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "refused"), [(0, 7.9, True), (90, 98, False), (5, 5, True), (0, 40_000, False)]
+)
+def test_how_many_grey_levels_are_needed(low: float, high: float, refused: bool) -> None:
+    assert (find_contrast_refusal(low, high) is not None) == refused
 
 
 def test_a_refusal_is_an_answer_without_a_score(bundle: Bundle) -> None:
