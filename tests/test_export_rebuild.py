@@ -1,4 +1,4 @@
-"""`make bundle` rebuilds what ships: its options are those that the shipped bundle was made with."""
+"""`make bundle` rebuilds what ships: its options are those that made the shipped bundle."""
 
 import json
 import re
