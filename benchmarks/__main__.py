@@ -12,7 +12,7 @@ python -m benchmarks check                          what became worse than the l
 python -m benchmarks readme [--check]               the documents' tables from results.json
 
 Figures go to results.json in the output folder (-o), with machine, versions and raw samples; plots
-and report.html lie beside it. Ctrl-C keeps what is done.
+and report.html lie beside it. Ctrl-C keeps what is done, and says what that is.
 """
 
 import argparse
@@ -42,8 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except WorkerError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return EXIT_BUNDLE
-    except KeyboardInterrupt:
-        print("benchmarks: interrupted; what was done is in results.json", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        # A command that records says what it leaves; the others write nothing before their end.
+        left = str(error) or "nothing was written"
+        print(f"benchmarks: interrupted; {left}", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 

@@ -3,7 +3,8 @@
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,109 +69,109 @@ _SHORT_PEERS = ("onnxruntime", "litert")
 def accuracy(options: argparse.Namespace) -> int:
     """Every format on labelled pictures."""
     bundle = load_bundle(options.bundle)
-    store = Store(options.out)
-    section = _accuracy(bundle, store, options)
-    _show(accuracy_tables(section, store.results.machine))
-    return _finish(store)
+    with _recorded(options.out) as store:
+        section = _accuracy(bundle, store, options)
+        _show(accuracy_tables(section, store.results.machine))
+    return EXIT_OK
 
 
 def latency(options: argparse.Namespace) -> int:
     """One inference."""
     bundle = load_bundle(options.bundle)
-    store = Store(options.out)
-    section = _latency(bundle, store, options)
-    _show(latency_tables(section, store.results.machine))
-    return _finish(store)
+    with _recorded(options.out) as store:
+        section = _latency(bundle, store, options)
+        _show(latency_tables(section, store.results.machine))
+    return EXIT_OK
 
 
 def throughput(options: argparse.Namespace) -> int:
     """Files to results."""
     bundle = load_bundle(options.bundle)
     _check_peers(options.peers)
-    store = Store(options.out)
-    section = measure_throughput(
-        bundle,
-        options.folder,
-        Options(
-            pictures=options.pictures,
-            files=options.files,
-            rounds=options.rounds,
-            workers=options.workers or _worker_counts(),
-            peers=options.peers,
-            pythons=parse_pythons(options.python),
-            checkpoint=options.checkpoint,
-        ),
-        _watch(options, bundle),
-        lambda section: store.put("throughput", section),
-    )
-    _show(throughput_tables(section, store.results.machine))
-    return _finish(store)
+    with _recorded(options.out) as store:
+        section = measure_throughput(
+            bundle,
+            options.folder,
+            Options(
+                pictures=options.pictures,
+                files=options.files,
+                rounds=options.rounds,
+                workers=options.workers or _worker_counts(),
+                peers=options.peers,
+                pythons=parse_pythons(options.python),
+                checkpoint=options.checkpoint,
+            ),
+            _watch(options, bundle),
+            lambda section: store.put("throughput", section),
+        )
+        _show(throughput_tables(section, store.results.machine))
+    return EXIT_OK
 
 
 def compare(options: argparse.Namespace) -> int:
     """Accuracy and latency together, and a recommendation."""
     bundle = load_bundle(options.bundle)
-    store = Store(options.out)
-    watch = _watch(options, bundle)
-    labelled = _held_accuracy(bundle, store, options)
-    if labelled is None and options.data is not None:
-        labelled = _accuracy(bundle, store, options)
-    timed = _held_latency(bundle, store, options) or _latency(bundle, store, options)
-    section = compare_sections(labelled, timed, watch)
-    store.put("compare", section)
-    _show(compare_tables(section, store.results.machine))
-    found = recommend(section, bundle, store.results.machine)
-    if found is not None and not options.no_recommendation:
-        print(f"pneumoscope info --recommend reads {write_recommendation(found)}")
-    return _finish(store)
+    with _recorded(options.out) as store:
+        watch = _watch(options, bundle)
+        labelled = _held_accuracy(bundle, store, options)
+        if labelled is None and options.data is not None:
+            labelled = _accuracy(bundle, store, options)
+        timed = _held_latency(bundle, store, options) or _latency(bundle, store, options)
+        section = compare_sections(labelled, timed, watch)
+        store.put("compare", section)
+        _show(compare_tables(section, store.results.machine))
+        found = recommend(section, bundle, store.results.machine)
+        if found is not None and not options.no_recommendation:
+            print(f"pneumoscope info --recommend reads {write_recommendation(found)}")
+    return EXIT_OK
 
 
 def scale(options: argparse.Namespace) -> int:
     """How cost grows."""
     bundle = load_bundle(options.bundle)
-    store = Store(options.out)
-    section = scale_module.measure_scale(
-        bundle,
-        _default_candidate(bundle),
-        options.folder,
-        [count for count in scale_module.FILES if count <= options.most_files],
-        [size for size in scale_module.MEGAPIXELS if size <= options.most_megapixels],
-        options.workers or _worker_counts(),
-        _watch(options, bundle),
-        lambda section: store.put("scale", section),
-    )
-    _show(scale_tables(section, store.results.machine))
-    return _finish(store)
+    with _recorded(options.out) as store:
+        section = scale_module.measure_scale(
+            bundle,
+            _default_candidate(bundle),
+            options.folder,
+            [count for count in scale_module.FILES if count <= options.most_files],
+            [size for size in scale_module.MEGAPIXELS if size <= options.most_megapixels],
+            options.workers or _worker_counts(),
+            _watch(options, bundle),
+            lambda section: store.put("scale", section),
+        )
+        _show(scale_tables(section, store.results.machine))
+    return EXIT_OK
 
 
 def startup(options: argparse.Namespace) -> int:
     """Commands from cold."""
     bundle = load_bundle(options.bundle)
-    store = Store(options.out)
-    section = measure_startup(
-        bundle.folder,
-        options.file,
-        options.runs,
-        _watch(options, bundle),
-        lambda section: store.put("startup", section),
-    )
-    _show(startup_tables(section, store.results.machine))
-    return _finish(store)
+    with _recorded(options.out) as store:
+        section = measure_startup(
+            bundle.folder,
+            options.file,
+            options.runs,
+            _watch(options, bundle),
+            lambda section: store.put("startup", section),
+        )
+        _show(startup_tables(section, store.results.machine))
+    return EXIT_OK
 
 
 def article(options: argparse.Namespace) -> int:
     """The article's network beside ours."""
     bundle = load_bundle(options.bundle)
-    store = Store(options.out)
-    records: list[Path] = list(options.records)
-    if options.train is not None:
-        records += article_module.train_records(options.train, options.runs)
-    if not records or options.train is not None:
-        records += article_module.known_records([bundle.manifest.provenance.config])
-    section = article_module.read_article(records, bundle, _watch(options, bundle))
-    store.put("article", section)
-    _show(article_tables(section, store.results.machine))
-    return _finish(store)
+    with _recorded(options.out) as store:
+        records: list[Path] = list(options.records)
+        if options.train is not None:
+            records += article_module.train_records(options.train, options.runs)
+        if not records or options.train is not None:
+            records += article_module.known_records([bundle.manifest.provenance.config])
+        section = article_module.read_article(records, bundle, _watch(options, bundle))
+        store.put("article", section)
+        _show(article_tables(section, store.results.machine))
+    return EXIT_OK
 
 
 def report(options: argparse.Namespace) -> int:
@@ -427,9 +428,22 @@ def _show(tables: Sequence[Table]) -> None:
         print(f"\n## {table.title}\n\n{markdown(table)}")
 
 
-def _finish(store: Store) -> int:
+@contextmanager
+def _recorded(folder: Path) -> Iterator[Store]:
+    """The folder's results; plots and the report follow them, however the command ends."""
+    store = Store(folder)
+    try:
+        try:
+            yield store
+        finally:
+            if store.changed:
+                _refresh(store)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(store.kept()) from None
+    print(f"Results: {store.path}")
+
+
+def _refresh(store: Store) -> None:
     """Plots and the report beside results.json."""
     plots = draw_plots(store.results, store.folder)
     write_file(store.folder / "report.html", html_report(store.results, plots).encode())
-    print(f"Results: {store.path}")
-    return EXIT_OK

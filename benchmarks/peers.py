@@ -47,13 +47,11 @@ def main() -> int:
     request = json.loads(sys.stdin.readline())
     try:
         loop = LOOPS[request["loop"]](request)
-        ready = next(loop)
+        say({"ready": next(loop)})
+        while sys.stdin.readline():
+            say({"pass": next(loop)})
     except (PeerUnavailableError, ImportError, OSError, RuntimeError, ValueError) as error:
         say({"failed": {"kind": type(error).__name__, "message": " ".join(str(error).split())}})
-        return 0
-    say({"ready": ready})
-    while sys.stdin.readline():
-        say({"pass": next(loop)})
     return 0
 
 

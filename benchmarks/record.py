@@ -28,6 +28,7 @@ from edge_app.intervals import Figure
 
 FORMAT_VERSION = 1
 FILE = "results.json"
+PARTIAL_FILE = "interrupted.json"
 _NUMBERS = re.compile(r"\[\s+(?:(?:-?[0-9][0-9.eE+-]*|null),?\s+)+\]")
 
 
@@ -308,6 +309,7 @@ class Throughput:
     Attributes:
         data: name of the folder.
         pictures: different pictures in it.
+        left_out: files of it that no loop can read, in words, "" where there is none.
         megapixels: median size of a picture.
         ours: name of the row that the ratios compare with.
         floor: name of the row of entropy decoding and inference on one core; divided by `cores`.
@@ -319,6 +321,7 @@ class Throughput:
     taken: Taken
     data: str
     pictures: int
+    left_out: str
     megapixels: float
     ours: str
     floor: str
@@ -471,7 +474,11 @@ Section = Accuracy | Latency | Throughput | Compare | Scale | Startup | Article
 
 
 class Store:
-    """The output folder's `results.json`: opened once, written after every step."""
+    """The output folder's `results.json`: opened once, written after every step.
+
+    A section that is whole is replaced by a whole one only: what a run has done of another waits
+    in `interrupted.json` until it is finished.
+    """
 
     def __init__(self, folder: Path, machine: Machine | None = None) -> None:
         """Open what is there, or begin.
@@ -487,6 +494,7 @@ class Store:
         except OSError as error:
             raise StorageError(f"{folder}: cannot be made: {error.strerror}") from error
         self.path = folder / FILE
+        self.changed: dict[str, bool] = {}
         if not self.path.exists():
             self.results = Results(FORMAT_VERSION, machine, *([None] * len(SECTIONS)))
             return
@@ -504,8 +512,34 @@ class Store:
             StorageError: the disk is full or the folder cannot be written.
         """
         sections: dict[str, Any] = {name: section}
+        self.changed[name] = section.taken.complete
+        held: Section | None = getattr(self.results, name)
+        if held is not None and held.taken.complete and not section.taken.complete:
+            write_file(self.partial_path, to_json(replace(self.results, **sections)))
+            return
         self.results = replace(self.results, **sections)
         write_file(self.path, to_json(self.results))
+        if section.taken.complete:
+            self.partial_path.unlink(missing_ok=True)
+
+    @property
+    def partial_path(self) -> Path:
+        """Where a section waits that would replace a whole one."""
+        return self.folder / PARTIAL_FILE
+
+    def kept(self) -> str:
+        """What an interruption leaves of this run, in words."""
+        parts = [f"{name} is finished" for name, complete in self.changed.items() if complete]
+        for name in (name for name, complete in self.changed.items() if not complete):
+            held: Section | None = getattr(self.results, name)
+            if held is not None and held.taken.complete:
+                parts.append(
+                    f"what was done of {name} is in {PARTIAL_FILE}, the earlier, whole {name} "
+                    f"stays in {FILE}"
+                )
+            else:
+                parts.append(f"what was done of {name} is in {FILE}")
+        return "; ".join(parts) or f"nothing was finished, nothing was written to {FILE}"
 
 
 class Stopwatch:

@@ -52,7 +52,8 @@ def measure_scale(
         NoInputError: the folder holds no picture.
         WorkerError: a run failed.
     """
-    pictures = choose_pictures(folder, _DIFFERENT_PICTURES)
+    chosen = choose_pictures(folder, _DIFFERENT_PICTURES)
+    pictures = chosen.pictures
     most = max(workers)
     curves: list[ScaleCurve] = []
 
@@ -65,7 +66,10 @@ def measure_scale(
                 save(Scale(watch.taken(complete=False), tuple(curves)))
                 bar.at(count)
 
-    note = f"{len(pictures)} pictures of {folder.name} under several names, {most} workers"
+    left_out = f" ({chosen})" if str(chosen) else ""
+    note = (
+        f"{len(pictures)} pictures of {folder.name}{left_out} under several names, {most} workers"
+    )
     grown(
         ScaleCurve("files", "files", (), note), _by_files(bundle, pictures, files, most), len(files)
     )

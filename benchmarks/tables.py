@@ -168,10 +168,11 @@ def throughput_tables(section: Throughput, machine: Machine) -> list[Table]:
     cells = [_throughput_cells(row, ours, section) for row in section.rows if not row.missing]
     parts = " + ".join(f"{name} {ms:.2f}" for name, ms in section.floor_parts_ms.items())
     rounds = len(ours.seconds) if ours is not None else 0
+    left_out = f", {section.left_out}" if section.left_out else ""
     notes = (
-        f"{section.pictures} pictures of {section.data} (median {section.megapixels:.1f} MP), "
-        f"{rounds} interleaved rounds; milliseconds a picture are medians, ratios geometric "
-        "means of the rounds with 95% intervals. Ours is charged its start, its loading and "
+        f"{section.pictures} pictures of {section.data}{left_out} (median "
+        f"{section.megapixels:.1f} MP), {rounds} interleaved rounds; milliseconds a picture are "
+        "medians, ratios geometric means of the rounds with 95% intervals. Ours is charged its start, its loading and "
         f"{0 if ours is None else ours.images} files' rows in results.jsonl and results.csv "
         "(report.html is left out: no loop makes one); the loops run warm. "
         "AUROC on these pictures only shows that a loop computes the same thing.",

@@ -38,6 +38,7 @@ from edge_app.results import read_results
 
 Save = Callable[[Throughput], None]
 FLOOR = "floor"
+_DICOM_SUFFIXES = (".dcm", ".dicom")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class Contender:
 
     row: ContenderRow
     run: Callable[[], "Pass"]
+    ours: bool = False
     seconds: list[float] = field(default_factory=list)
 
     def finished_row(self) -> ContenderRow:
@@ -103,31 +105,68 @@ def measure_throughput(
 
     Raises:
         NoInputError: the folder holds no picture.
+        WorkerError: our own command failed; a peer that does has a row that says so.
     """
-    pictures = choose_pictures(folder, options.pictures)
+    chosen = choose_pictures(folder, options.pictures)
+    pictures = chosen.pictures
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pneumoscope-")))
         links = link_pictures(pictures, scratch / "in", options.files)
-        run = _Run(bundle, folder, pictures, options, watch, read_sensors())
+        run = Run(bundle, folder, chosen, options, watch, read_sensors())
         contenders = [
             *_our_contenders(bundle, links, scratch, options, pictures),
             *(_peer(name, stack, bundle, pictures, options) for name in (*options.peers, FLOOR)),
         ]
-        return _rounds(run, contenders, save)
+        return run_rounds(run, contenders, save)
 
 
-def choose_pictures(folder: Path, most: int) -> list[Path]:
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Pictures that every loop can read.
+
+    Attributes:
+        pictures: at most as many as were asked for.
+        dicom: DICOM files in the folder, left out since the loops read none.
+        unreadable: files that were chosen first and are no whole picture.
+    """
+
+    pictures: tuple[Path, ...]
+    dicom: int
+    unreadable: int
+
+    def __str__(self) -> str:
+        """What was left out, "" where nothing was."""
+        parts = [f"{self.dicom} DICOM"] if self.dicom else []
+        parts += [f"{self.unreadable} unreadable"] if self.unreadable else []
+        return f"left out: {' and '.join(parts)} files" if parts else ""
+
+
+def choose_pictures(folder: Path, most: int) -> Chosen:
     """At most `most` pictures of a folder, evenly spread over the order of their names.
 
     Raises:
-        NoInputError: there are none.
+        NoInputError: there are none that a loop with Pillow can read.
     """
     found = list_pictures(folder)
-    if not found:
-        raise NoInputError(f"{folder}: no PNG, JPEG, TIFF, BMP, WebP or DICOM file in it")
-    if len(found) <= most:
-        return found
-    return [found[index * len(found) // most] for index in range(most)]
+    plain = [path for path in found if path.suffix.lower() not in _DICOM_SUFFIXES]
+    taken = min(most, len(plain))
+    spread = [plain[index * len(plain) // taken] for index in range(taken)]
+    pictures = tuple(path for path in spread if _is_whole(path))
+    chosen = Chosen(pictures, len(found) - len(plain), len(spread) - len(pictures))
+    if not pictures:
+        why = f"; {chosen}" if str(chosen) else ""
+        raise NoInputError(f"{folder}: no PNG, JPEG, TIFF, BMP or WebP file to read in it{why}")
+    return chosen
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether Pillow decodes it to the end: other people's loops die of a file that is torn."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
+        return False
+    return True
 
 
 def link_pictures(pictures: Sequence[Path], folder: Path, files: int) -> Path:
@@ -161,12 +200,12 @@ def median_megapixels(pictures: Sequence[Path]) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class Run:
     """What all rows of a section share."""
 
     bundle: Bundle
     folder: Path
-    pictures: Sequence[Path]
+    chosen: Chosen
     options: Options
     watch: Stopwatch
     before: Sensors
@@ -182,8 +221,9 @@ class _Run:
         return Throughput(
             taken=self.watch.taken(complete=complete),
             data=self.folder.name,
-            pictures=len(self.pictures),
-            megapixels=round(median_megapixels(self.pictures), 3),
+            pictures=len(self.chosen.pictures),
+            left_out=str(self.chosen),
+            megapixels=round(median_megapixels(self.chosen.pictures), 3),
             ours=our_name(max(self.options.workers)),
             floor=FLOOR,
             floor_parts_ms={n: statistics.median(part[n] for part in parts) for n in names},
@@ -194,7 +234,7 @@ class _Run:
         )
 
 
-def _rounds(run: _Run, contenders: Sequence[Contender], save: Save) -> Throughput:
+def run_rounds(run: Run, contenders: Sequence[Contender], save: Save) -> Throughput:
     """Interleaved passes: in round r the r-th contender begins."""
     runners = [contender for contender in contenders if not contender.row.missing]
     rounds = run.options.rounds
@@ -204,10 +244,13 @@ def _rounds(run: _Run, contenders: Sequence[Contender], save: Save) -> Throughpu
         for number in range(rounds + 1):
             start = number % max(1, len(runners))
             for position, contender in enumerate([*runners[start:], *runners[:start]]):
-                done = contender.run()
+                done = _pass_of(contender)
                 bar.at(number * len(runners) + position + 1)
+                if done is None:
+                    continue
                 if number == 0:
-                    contender.row = _with_first_pass(contender.row, done, run.pictures)
+                    pictures = run.chosen.pictures
+                    contender.row = _with_first_pass(contender.row, done, pictures)
                     continue
                 contender.seconds.append(done.seconds)
                 if done.parts_ms is not None:
@@ -216,6 +259,20 @@ def _rounds(run: _Run, contenders: Sequence[Contender], save: Save) -> Throughpu
                 section = run.section(contenders, parts, complete=number == rounds)
                 save(section)
     return section
+
+
+def _pass_of(contender: Contender) -> Pass | None:
+    """Its next pass; a peer that dies in it is missing from then on, and its times with it."""
+    if contender.row.missing:
+        return None
+    try:
+        return contender.run()
+    except WorkerError as error:
+        if contender.ours:
+            raise
+        contender.row = replace(contender.row, missing=str(error))
+        contender.seconds.clear()
+        return None
 
 
 def _with_first_pass(row: ContenderRow, first: Pass, pictures: Sequence[Path]) -> ContenderRow:
@@ -254,7 +311,9 @@ def _our_contenders(
             peak_memory_mb=None,
             seconds=(),
         )
-        yield Contender(row, _OurPass(bundle.folder, links, scratch, workers, len(pictures)))
+        yield Contender(
+            row, _OurPass(bundle.folder, links, scratch, workers, len(pictures)), ours=True
+        )
 
 
 class _OurPass:

@@ -121,7 +121,9 @@ def throughput() -> Throughput:
         contender("floor", 100, 0.3, 0.3, 0.3),
     )
     parts = {"entropy decoding": 1.0, "inference": 2.0}
-    return Throughput(TAKEN, "pictures", 100, 1.2, "ours", "floor", parts, 2, STILL, STILL, rows)
+    return Throughput(
+        TAKEN, "pictures", 100, "", 1.2, "ours", "floor", parts, 2, STILL, STILL, rows
+    )
 
 
 def startup() -> Startup:

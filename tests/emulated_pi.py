@@ -33,6 +33,8 @@ HOST_TOOLS = {
 # ship their imports tell.
 NOT_EDGE = ("test_layering", "test_emulated_pi", "test_train_")
 _IMPORTS_OTHERS = re.compile(r"^\s*(?:from|import) (?:train|export|benchmarks)\b", re.MULTILINE)
+# Written before anything else: only a folder that carries it, or an empty one, is ever deleted.
+_MARKER = ".pneumoscope-test-pi"
 _DONE = ".debootstrap-done"
 _HOME = "/opt/pneumoscope"
 # The host's way to the package registry: only these variables are handed on.
@@ -86,7 +88,12 @@ def enable_emulation() -> None:
 
 
 def build_debian(root: Path, *, fresh: bool) -> None:
-    """Debootstrap into `root`, unless an earlier run has."""
+    """Debootstrap into `root`, unless an earlier run has.
+
+    Raises:
+        PiError: `root` holds something that is not ours.
+    """
+    check_folder(root)
     if fresh and root.exists():
         shutil.rmtree(root)
     if (root / _DONE).exists():
@@ -96,11 +103,25 @@ def build_debian(root: Path, *, fresh: bool) -> None:
     step(f"making an arm64 Debian {release} in {root} (some minutes)")
     if root.exists():
         shutil.rmtree(root)
-    root.parent.mkdir(parents=True, exist_ok=True)
+    root.mkdir(parents=True)
+    (root / _MARKER).touch()
     command = ["debootstrap", "--arch=arm64", "--variant=minbase"]
     command += [f"--include={DEBIAN_PACKAGES}", release, str(root), mirror]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     (root / _DONE).touch()
+
+
+def check_folder(root: Path) -> None:
+    """What is in the folder may be deleted: it is absent, empty, or this program made it.
+
+    Raises:
+        PiError: it holds anything else.
+    """
+    if not os.path.lexists(root):
+        return
+    if root.is_dir() and (not any(root.iterdir()) or (root / _MARKER).is_file()):
+        return
+    raise PiError(f"{root}: holds what test-pi did not put there; name an absent or empty folder")
 
 
 def debian_release() -> str:

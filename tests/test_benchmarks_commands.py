@@ -15,8 +15,18 @@ from PIL import Image
 from benchmarks.__main__ import main
 from benchmarks.article import read_article
 from benchmarks.cases import cases_hash, read_cases, sizes_hash
-from benchmarks.record import FILE, Stopwatch, read_results
-from benchmarks.throughput import choose_pictures, link_pictures
+from benchmarks.machine import read_sensors
+from benchmarks.processes import WorkerError
+from benchmarks.record import FILE, ContenderRow, Stopwatch, read_results
+from benchmarks.throughput import (
+    Contender,
+    Options,
+    Pass,
+    Run,
+    choose_pictures,
+    link_pictures,
+    run_rounds,
+)
 from edge_app.bundle import load_bundle
 from edge_app.errors import NoInputError
 from edge_app.phantom import Phantom, draw_phantom
@@ -151,6 +161,50 @@ def test_throughput_of_real_commands_in_one_run(
     assert bool(missing.missing) != bool(missing.seconds)
 
 
+def test_files_that_no_loop_can_read_are_left_out_and_counted(
+    tiny_bundle_folder: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (pictures / "NORMAL" / "0.jpg").read_bytes()
+    (pictures / "NORMAL" / "torn.jpg").write_bytes(whole[: len(whole) // 2])
+    (pictures / "NORMAL" / "a.dcm").write_bytes(b"DICM")
+    arguments = ["throughput", str(pictures), *options(tiny_bundle_folder, tmp_path / "out")]
+    arguments += ["--rounds", "1", "--files", "4", "--workers", "1", "--peers", "litert"]
+    assert main(arguments) == 0
+    assert "4 pictures of pictures, left out: 1 DICOM and 1 unreadable files" in (
+        capsys.readouterr().out
+    )
+    section = read_results(tmp_path / "out" / FILE).throughput
+    assert section is not None
+    assert all(row.seconds for row in section.rows)
+
+
+def test_peer_that_dies_in_a_pass_is_missing_and_the_rest_goes_on(
+    pictures: Path, tiny_bundle_folder: Path
+) -> None:
+    def contender(name: str, fails: int | None, *, ours: bool = False) -> Contender:
+        passes = iter(range(10))
+
+        def run() -> Pass:
+            if next(passes) == fails:
+                raise WorkerError("the worker died with status -9")
+            return Pass(1.0)
+
+        row = ContenderRow(name, "", 1, 4, {}, "", None, None, ())
+        return Contender(row, run, ours=ours)
+
+    wanted = Options(4, 4, 3, (1,), (), {}, None)
+    chosen = choose_pictures(pictures, 4)
+    bundle = load_bundle(tiny_bundle_folder)
+    run = Run(bundle, pictures, chosen, wanted, Stopwatch("t", "m"), read_sensors())
+    contenders = [contender("ours", None, ours=True), contender("a", 2), contender("b", None)]
+    section = run_rounds(run, contenders, lambda _: None)
+    ours, dead, alive = section.rows
+    assert (dead.missing, dead.seconds) == ("the worker died with status -9", ())
+    assert len(ours.seconds) == len(alive.seconds) == 3
+    with pytest.raises(WorkerError):
+        run_rounds(run, [contender("ours", 1, ours=True)], lambda _: None)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs wait4")
 def test_startup_measures_fresh_processes(tiny_bundle_folder: Path, tmp_path: Path) -> None:
     arguments = ["startup", *options(tiny_bundle_folder, tmp_path / "out"), "--runs", "2"]
@@ -176,15 +230,49 @@ def test_interrupted_keeps_what_is_done(tiny_bundle_folder: Path, tmp_path: Path
         os.kill(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "what was done is in results.json" in errors
+    assert "what was done of latency is in results.json" in errors
+    assert "Interrupted" in (out / "report.html").read_text(encoding="utf-8")
     section = read_results(out / FILE).latency
     assert section is not None
     assert not section.taken.complete
     assert [row.threads for row in section.rows] == [1]
 
 
+def interrupt_scoring(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("benchmarks.accuracy.run_worker", interrupted)
+
+
+def test_interrupted_before_anything_is_done_says_so(
+    tiny_bundle_folder: Path,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    interrupt_scoring(monkeypatch)
+    out = tmp_path / "out"
+    arguments = ["accuracy", "--data", str(pictures), *options(tiny_bundle_folder, out)]
+    assert main(arguments) == 130
+    assert "nothing was finished" in capsys.readouterr().err
+    assert not (out / FILE).exists()
+
+
+def test_interrupted_check_does_not_claim_to_keep_anything(
+    tiny_bundle_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("benchmarks.commands.measure_throughput", interrupted)
+    assert main(["check", "--bundle", str(tiny_bundle_folder)]) == 130
+    assert capsys.readouterr().err.strip().endswith("interrupted; nothing was written")
+
+
 def test_same_pictures_under_several_names(pictures: Path, tmp_path: Path) -> None:
-    chosen = choose_pictures(pictures, 2)
+    chosen = choose_pictures(pictures, 2).pictures
     assert len(chosen) == 2
     links = link_pictures(chosen, tmp_path / "links", 6)
     found = sorted(path for path in links.rglob("*") if path.is_file())

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from benchmarks.machine import this_machine
-from benchmarks.record import FILE, Startup, StartupRow, Stopwatch, Store, read_results
+from benchmarks.record import (
+    FILE,
+    PARTIAL_FILE,
+    Startup,
+    StartupRow,
+    Stopwatch,
+    Store,
+    read_results,
+)
 from edge_app.errors import StorageError, UsageError
 
 
@@ -26,6 +34,20 @@ def test_sections_of_earlier_commands_are_kept(tmp_path: Path) -> None:
     Store(tmp_path).put("startup", startup())
     second = Store(tmp_path)
     assert second.results.startup is not None
+
+
+def test_interrupted_rerun_leaves_the_whole_section_in_place(tmp_path: Path) -> None:
+    whole = startup()
+    Store(tmp_path).put("startup", whole)
+    partial = replace(whole, taken=replace(whole.taken, complete=False), rows=())
+    second = Store(tmp_path)
+    second.put("startup", partial)
+    assert read_results(tmp_path / FILE).startup == whole
+    assert read_results(tmp_path / PARTIAL_FILE).startup == partial
+    assert "the earlier, whole startup stays in results.json" in second.kept()
+    second.put("startup", whole)
+    assert not (tmp_path / PARTIAL_FILE).exists()
+    assert second.kept() == "startup is finished"
 
 
 def test_raw_samples_stand_on_one_line(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 """What `make test-pi` decides before it touches anything; the run itself needs root and minutes."""
 
+from pathlib import Path
+
 import pytest
 
-from tests.emulated_pi import PiError, choose_mirror, edge_tests, environment
+from tests import emulated_pi
+from tests.emulated_pi import PiError, build_debian, choose_mirror, edge_tests, environment
 
 TARGETS = """https://mirror.example/debian-security/ trixie-security main
 https://mirror.example/debian/ trixie contrib
@@ -41,3 +44,48 @@ def test_tests_of_what_does_not_ship_stay_on_the_host() -> None:
     names = edge_tests()
     assert "tests/test_screener.py" in names
     assert not any("train" in name or "benchmarks" in name for name in names)
+
+
+@pytest.fixture
+def debootstraps(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Commands that would have been run, in place of running them."""
+    commands: list[list[str]] = []
+    monkeypatch.setattr(emulated_pi, "debian_release", lambda: "trixie")
+    monkeypatch.setattr(emulated_pi, "debian_mirror", lambda: "https://mirror.example/debian/")
+    monkeypatch.setattr(
+        emulated_pi.subprocess, "run", lambda command, **_: commands.append(command)
+    )
+    return commands
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_folder_of_somebody_else_is_never_deleted(
+    tmp_path: Path, debootstraps: list[list[str]], *, fresh: bool
+) -> None:
+    precious = tmp_path / "home"
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("x")
+    with pytest.raises(PiError, match="did not put there"):
+        build_debian(precious, fresh=fresh)
+    assert (precious / "thesis.txt").exists()
+    with pytest.raises(PiError):
+        build_debian(precious / "thesis.txt", fresh=fresh)
+    assert debootstraps == []
+
+
+@pytest.mark.parametrize("name", ["absent/deep", "."])
+def test_absent_or_empty_folder_is_built_and_may_be_made_again(
+    tmp_path: Path, debootstraps: list[list[str]], name: str
+) -> None:
+    folder = tmp_path / "pi" / name
+    (tmp_path / "pi").mkdir()
+    build_debian(folder, fresh=False)
+    # Where debootstrap failed half-way, the next run begins again.
+    (folder / ".debootstrap-done").unlink()
+    (folder / "etc").mkdir()
+    build_debian(folder, fresh=False)
+    assert not (folder / "etc").exists()
+    build_debian(folder, fresh=False)
+    assert len(debootstraps) == 2
+    build_debian(folder, fresh=True)
+    assert len(debootstraps) == 3
