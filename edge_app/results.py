@@ -9,7 +9,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -163,8 +163,8 @@ def read_results(path: Path) -> tuple[RunHeader, Iterator[ResultRow]]:
         raise CodecError(
             f"{path.name}: empty: the line that describes the run is missing"
         ) from None
-    header = _decode_line(RunHeader, number, first)
-    return header, (_decode_line(ResultRow, number, line) for number, line in lines)
+    header = _decode_line(decode_header, number, first)
+    return header, (_decode_line(decode_row, number, line) for number, line in lines)
 
 
 def decode_header(line: bytes) -> RunHeader:
@@ -241,9 +241,9 @@ def validate_results(path: Path) -> Validation:
     for number, line in _numbered_lines(path):
         try:
             if number == 1:
-                header = _decode_line(RunHeader, number, line)
+                header = _decode_line(decode_header, number, line)
                 continue
-            row = _decode_line(ResultRow, number, line)
+            row = _decode_line(decode_row, number, line)
         except CodecError as error:
             problems.append(str(error))
             continue
@@ -287,11 +287,11 @@ def _numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise NoInputError(f"{path}: {error.strerror or error}") from error
 
 
-def _decode_line(kind: type[T], number: int, line: bytes) -> T:
+def _decode_line(decode_one: Callable[[bytes], T], number: int, line: bytes) -> T:
     if not line.endswith(b"\n"):
         raise CodecError(f"line {number}: torn: it does not end with a newline")
     try:
-        return decode(kind, parse_json(line))
+        return decode_one(line)
     except CodecError as error:
         raise CodecError(f"line {number}: {error}") from error
 
