@@ -204,8 +204,8 @@ def _row(
     kept = [index for index, score in enumerate(scores) if score is not None]
     subset = _Subset(cases, patients, scores, kept)
     undefined: dict[str, str] = {}
-    auroc = _or_reason("auroc", undefined, subset.auroc)
-    auprc = _or_reason("auprc", undefined, subset.auprc)
+    auroc = _or_reason("auroc", undefined, _of_both_classes(subset, subset.auroc))
+    auprc = _or_reason("auprc", undefined, _of_both_classes(subset, subset.auprc))
     ece = _or_reason("ece", undefined, lambda: subset.ece(answer.values("probability")))
     versus, versus_p = _versus(answer, reference, cases, patients)
     cuts = _cuts_of(bundle, answer.candidate)
@@ -297,6 +297,18 @@ def _or_reason(
         return None
 
 
+def _of_both_classes(subset: _Subset, statistic: Callable[[], Figure]) -> Callable[[], Figure]:
+    """The statistic, behind the plain words for what alone makes it meaningless."""
+
+    def checked() -> Figure:
+        classes = len(set(subset.labels.tolist()))
+        if classes < 2:
+            raise ValueError("only one class" if classes else "no picture was scored")
+        return statistic()
+
+    return checked
+
+
 def _cuts_of(bundle: Bundle, candidate: Candidate) -> list[Cut]:
     """The candidate's own operating points, the default first; a foreign model has at most one."""
     if candidate.foreign is not None:
@@ -352,7 +364,10 @@ def _flips(
     """Decisions that differ from the float32 network's, each at its own file's threshold."""
     if reference is None or reference is answer:
         return None, None
-    others = [c for c in _cuts_of(bundle, reference.candidate) if c.name == cut.name]
+    # A foreign model's one threshold has no name: it stands against the default point.
+    known = _cuts_of(bundle, reference.candidate)
+    foreign = answer.candidate.foreign is not None
+    others = known[:1] if foreign else [c for c in known if c.name == cut.name]
     if not others:
         return None, None
     both = _scored_by_both(answer, reference)
@@ -435,8 +450,9 @@ def _all_groups(case: Case, row: Mapping[str, Any]) -> dict[str, str]:
     """What the labels know; where they are silent, what the DICOM header says."""
     groups = dict(case.groups)
     header = row.get("groups", {})
-    if header.get("view"):
-        groups.setdefault("view", header["view"])
+    for kind in ("view", "sex"):
+        if header.get(kind):
+            groups.setdefault(kind, header[kind])
     if header.get("age") is not None:
         groups.setdefault("age", age_band(header["age"]))
     return groups

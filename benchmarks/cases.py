@@ -133,32 +133,48 @@ def _from_folder(root: Path, labels: Labels) -> list[Case]:
         label = labels.number(path.parent.name)
         if label is not None:
             name = path.relative_to(root).as_posix()
-            cases.append(Case(path, name, label, _patient_of(path), _groups_of(path, {})))
+            cases.append(Case(path, name, label, _patient_of(name), _groups_of(path, {})))
     return cases
 
 
 def _from_csv(
     source: Path, labels: Labels, bases: tuple[Path, ...], part: str | None
 ) -> list[Case]:
-    with source.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        for column in ("file", labels.column, *(["part"] if part is not None else [])):
-            if column not in (reader.fieldnames or ()):
-                known = ", ".join(reader.fieldnames or ())
-                raise UsageError(f"{source}: no column {column!r}; there are {known}")
-        rows = [row for row in reader if part is None or row["part"] == part]
+    wanted = ("file", labels.column, *(["part"] if part is not None else []))
+    rows = [row for row in _read_rows(source, wanted) if part is None or row["part"] == part]
     numbered = [(row, labels.number(row[labels.column] or "")) for row in rows]
     return [_case_of_row(source, bases, row, label) for row, label in numbered if label is not None]
 
 
+def _read_rows(source: Path, wanted: Sequence[str]) -> list[dict[str, str]]:
+    """Rows of a CSV that has the wanted columns.
+
+    Raises:
+        UsageError: it lacks a column, is no UTF-8 or no CSV.
+    """
+    try:
+        with source.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            for column in wanted:
+                if column not in (reader.fieldnames or ()):
+                    known = ", ".join(reader.fieldnames or ())
+                    raise UsageError(f"{source}: no column {column!r}; there are {known}")
+            return list(reader)
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{source}: not a CSV in UTF-8 ({error.reason})") from error
+    except csv.Error as error:
+        raise UsageError(f"{source}: not a CSV: {error}") from error
+
+
 def _case_of_row(source: Path, bases: tuple[Path, ...], row: Mapping[str, str], label: int) -> Case:
     name = row["file"]
+    if not name:
+        raise UsageError(f"{source}: a row names no file: {','.join(map(str, row.values()))}")
     path = next((base / name for base in bases if (base / name).is_file()), None)
     if path is None:
         raise UsageError(f"{source}: {name}: no such file below {' or '.join(map(str, bases))}")
-    return Case(
-        path, name, label, row.get("patient_id") or _patient_of(path), _groups_of(path, row)
-    )
+    patient = row.get("patient_id") or _patient_of(name)
+    return Case(path, name, label, patient, _groups_of(path, row))
 
 
 def _groups_of(path: Path, row: Mapping[str, str]) -> dict[str, str]:
@@ -180,7 +196,10 @@ def _age(text: str) -> float | None:
         return None
 
 
-def _patient_of(path: Path) -> str:
-    """Patient that a file name of the Kermany set names; elsewhere each file is a patient."""
-    match = _PATIENT.match(path.name)
-    return match[1] if match else path.stem
+def _patient_of(name: str) -> str:
+    """Patient that a file name of the Kermany set names; elsewhere each file is a patient.
+
+    The whole relative path then: "001.png" of two folders are two patients.
+    """
+    match = _PATIENT.match(name.rpartition("/")[2])
+    return match[1] if match else name

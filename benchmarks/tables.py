@@ -31,6 +31,7 @@ from benchmarks.timing import Ratio, ratio
 from edge_app.intervals import Figure
 
 NONE = "–"
+_FIGURES = {"auroc": "AUROC", "auprc": "AUPRC", "ece": "ECE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +84,12 @@ def accuracy_tables(section: Accuracy, machine: Machine) -> list[Table]:
         Table(
             "accuracy",
             "Accuracy by format",
-            ("format", "AUROC", "AUPRC", "ECE", "refused", "AUROC − float32 (p)", "flipped"),
+            (
+                *("format", "n scored", "AUROC", "AUPRC", "ECE"),
+                *("refused", "failed", "AUROC − float32 (p)", "flipped"),
+            ),
             tuple(_accuracy_cells(row) for row in measured),
-            (*notes, *_undefined_notes(measured), origin),
+            (*notes, *_undefined_notes(measured), *_refusal_notes(measured), origin),
         ),
         Table(
             "operating_points",
@@ -100,20 +104,23 @@ def accuracy_tables(section: Accuracy, machine: Machine) -> list[Table]:
                 "NPV",
                 "indeterminate",
                 "TP FP TN FN",
+                "flipped",
                 "McNemar p",
             ),
             tuple(cells for row in measured for cells in _point_cells(row)),
             (
                 *notes,
-                "PPV and NPV hold for the prevalence of these pictures.",
+                "PPV and NPV hold for the prevalence of these pictures. Flipped: decided otherwise "
+                "than float32 at its own threshold of the same name (a foreign model: at the "
+                "default one).",
                 origin,
             ),
         ),
     ]
-    groups = [cells for row in measured[:1] for cells in _group_cells(row)]
+    groups = [cells for row in measured for cells in _group_cells(row)]
     if groups:
-        title = f"Subgroups, {measured[0].entrant.name}, default operating point"
-        headers = ("group", "n", "with pneumonia", "AUROC", "sensitivity", "specificity")
+        title = "Subgroups, default operating point"
+        headers = ("format", "group", "n", "with pneumonia", "AUROC", "sensitivity", "specificity")
         about = "Sub-types of the sick are set against all the healthy."
         tables.append(Table("subgroups", title, headers, tuple(groups), (about, origin)))
     return tables
@@ -172,7 +179,8 @@ def throughput_tables(section: Throughput, machine: Machine) -> list[Table]:
     notes = (
         f"{section.pictures} pictures of {section.data}{left_out} (median "
         f"{section.megapixels:.1f} MP), {rounds} interleaved rounds; milliseconds a picture are "
-        "medians, ratios geometric means of the rounds with 95% intervals. Ours is charged its start, its loading and "
+        "medians, ratios geometric means of the rounds with 95% intervals. Ours is charged its "
+        "start, its loading and "
         f"{0 if ours is None else ours.images} files' rows in results.jsonl and results.csv "
         "(report.html is left out: no loop makes one); the loops run warm. "
         "AUROC on these pictures only shows that a loop computes the same thing.",
@@ -370,10 +378,12 @@ def _accuracy_cells(row: AccuracyRow) -> tuple[str, ...]:
     p = "" if row.versus_p is None else f" (p {row.versus_p:.2g})"
     return (
         row.entrant.name,
+        str(row.n_scored),
         _figure(row.auroc, 4),
         _figure(row.auprc, 4),
         _figure(row.ece),
         _percent(row.refused),
+        str(row.n_failed),
         NONE if row.versus is None else f"{_signed(row.versus)}{p}",
         _percent(flipped),
     )
@@ -391,6 +401,7 @@ def _point_cells(row: AccuracyRow) -> list[tuple[str, ...]]:
             _figure(point.npv),
             _percent(point.indeterminate),
             f"{point.tp} {point.fp} {point.tn} {point.fn}",
+            _percent(point.flipped),
             _number(point.mcnemar_p, 2),
         )
         for point in row.points
@@ -400,6 +411,7 @@ def _point_cells(row: AccuracyRow) -> list[tuple[str, ...]]:
 def _group_cells(row: AccuracyRow) -> list[tuple[str, ...]]:
     return [
         (
+            row.entrant.name,
             f"{group.kind}: {group.value}",
             str(group.n),
             str(group.n_positive),
@@ -457,8 +469,27 @@ def _sensor_notes(text: str) -> list[str]:
 
 
 def _undefined_notes(rows: Sequence[AccuracyRow]) -> list[str]:
-    notes = {f"{name}: {why}." for row in rows for name, why in row.undefined.items()}
-    return sorted(notes)
+    """Why a figure is missing; of which rows, where not of all."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for name, why in row.undefined.items():
+            text = f"{_FIGURES.get(name, name)} is undefined: {why}."
+            found.setdefault(text, []).append(row.entrant.name)
+    return [_of_rows(text, names, len(rows)) for text, names in sorted(found.items())]
+
+
+def _refusal_notes(rows: Sequence[AccuracyRow]) -> list[str]:
+    """Pictures without a score by reason, rows that agree in one line."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        reasons = ", ".join(f"{count} {name}" for name, count in sorted(row.refusals.items()))
+        if reasons:
+            found.setdefault(f"Not scored: {reasons}.", []).append(row.entrant.name)
+    return [_of_rows(text, names, len(rows)) for text, names in found.items()]
+
+
+def _of_rows(text: str, names: Sequence[str], all_rows: int) -> str:
+    return text if len(names) == all_rows else f"{', '.join(names)}: {text}"
 
 
 def _runtime_versions(entrants: Sequence[Entrant]) -> dict[str, str]:

@@ -8,6 +8,7 @@ dependencies, such as the old Python that `tflite-runtime` needs.
 """
 
 import json
+import math
 import os
 import signal
 import sys
@@ -23,7 +24,7 @@ from benchmarks.candidates import Candidate
 from benchmarks.machine import EnergyMeter
 from benchmarks.memory import peak_memory_mb
 from edge_app.codec import decode
-from edge_app.errors import InputError, PneumoscopeError
+from edge_app.errors import BundleError, InputError, PneumoscopeError
 from edge_app.image import Radiograph, read_image
 from edge_app.phantom import Phantom, draw_phantom
 from edge_app.preprocess import PreprocessSpec, preprocess
@@ -123,22 +124,29 @@ def _score_file(
     try:
         radiograph = read_image(path, spec=spec)
         read = time.perf_counter()
-        row = _score_pixels(radiograph, runtime, screener, spec)
+        row = score_pixels(radiograph, runtime, screener, spec)
     except InputError as error:
         return {"status": "failed", "reason": error.reason, "message": str(error)}
     ended = time.perf_counter()
     return row | {
         "read_ms": (read - started) * 1e3,
         "total_ms": (ended - started) * 1e3,
-        "groups": _groups(radiograph),
+        "groups": header_groups(path, radiograph),
     }
 
 
-def _score_pixels(
+def score_pixels(
     radiograph: Radiograph, runtime: Runtime, screener: Screener | None, spec: PreprocessSpec
 ) -> dict[str, Any]:
+    """A row of `score`; without a screener, of a foreign model.
+
+    Raises:
+        BundleError: a foreign model's score is no finite number.
+    """
     if screener is None:
         outputs = runtime.run(preprocess(radiograph.pixels, spec))
+        if not math.isfinite(outputs.logit):
+            raise BundleError(f"the model gave {outputs.logit} in place of a score")
         return {"status": "scored", "raw_score": outputs.logit, "probability": None}
     result = screener.score(radiograph)
     if result.reason is not None:
@@ -150,12 +158,28 @@ def _score_pixels(
     }
 
 
-def _groups(radiograph: Radiograph) -> dict[str, Any]:
+def header_groups(path: Path, radiograph: Radiograph) -> dict[str, Any]:
     """What a DICOM header adds to what the labels know."""
     facts = radiograph.dicom
     if facts is None:
         return {}
-    return {"view": facts.view_position, "age": facts.patient_age_years}
+    return {
+        "view": facts.view_position,
+        "age": facts.patient_age_years,
+        "sex": _sex(path),
+    }
+
+
+def _sex(path: Path) -> str:
+    """(0010,0040) Patient's Sex: "M", "F", "O", or "" where it is not given.
+
+    The edge app does not read it: no answer depends on it.
+    """
+    from pydicom import dcmread
+
+    wanted = ["PatientSex"]
+    dataset = dcmread(path, stop_before_pixels=True, specific_tags=wanted, force=True)
+    return str(dataset.get("PatientSex") or "").strip()
 
 
 def _identity(runtime: Runtime) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -21,9 +23,11 @@ from benchmarks.record import Accuracy, AccuracyRow, Stopwatch
 from benchmarks.tables import accuracy_tables, markdown
 from edge_app.bundle import Bundle, load_bundle
 from edge_app.codec import encode
-from edge_app.errors import UsageError
+from edge_app.errors import BundleError, UsageError
+from edge_app.image import read_image
 from edge_app.phantom import Phantom, draw_phantom
 from edge_app.preprocess import preprocess
+from tests.pictures import dicom_bytes
 from tests.tiny_bundle import SPEC, write_tiny_bundle
 from tests.tiny_network import FOLDER, forward
 
@@ -136,12 +140,12 @@ def test_auroc_of_one_class_is_said_to_be_undefined(bundle: Bundle, data: Path) 
     section = measure(bundle, [case for case in read_cases(data) if case.label == 1])
     row = row_of(section, "float32 onnxruntime")
     assert row.auroc is None
-    assert "negative" in row.undefined["auroc"]
+    assert row.undefined["auroc"] == "only one class"
     assert row.points[0].specificity is None
     assert row.points[0].sensitivity is not None
     shown = "\n".join(markdown(table) for table in accuracy_tables(section, this_machine()))
     assert "nan" not in shown.lower()
-    assert "negative" in shown
+    assert "AUROC is undefined: only one class." in shown
 
 
 def test_pictures_that_the_threshold_was_fitted_on_are_named(bundle: Bundle, data: Path) -> None:
@@ -155,6 +159,33 @@ def test_pictures_that_the_threshold_was_fitted_on_are_named(bundle: Bundle, dat
         replace(bundle, manifest=manifest), [], cases, "x", Stopwatch("t", "m"), lambda _: None
     )
     assert "operating point balanced" in section.data.fitted_here
+
+
+def test_tables_show_every_flip_failure_refusal_and_subgroup(measured: Accuracy) -> None:
+    tables = {table.name: table for table in accuracy_tables(measured, this_machine())}
+    about = tables["accuracy"]
+    cells = dict(zip(about.headers, about.rows[0], strict=True))
+    assert (cells["n scored"], cells["failed"]) == (str(SICK + HEALTHY), "1")
+    assert "Not scored: 1 too_small, 1 unreadable." in about.notes
+    points = tables["operating_points"]
+    shown = {(row[0], row[1]): row[points.headers.index("flipped")] for row in points.rows}
+    assert shown[("float32 onnxruntime", "screening")] == "–"
+    assert "%" in shown[("static_int8 litert", "screening")]
+    formats = {row[0] for row in tables["subgroups"].rows}
+    assert {"static_int8 litert", "float32 onnxruntime"} <= formats
+
+
+def test_sex_comes_from_the_dicom_header(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom", reason="needs the extra dicom")
+    from benchmarks.worker import header_groups
+
+    file = tmp_path / "x.dcm"
+    stored = np.arange(16, dtype=np.uint16).reshape(4, 4)
+    file.write_bytes(dicom_bytes(stored, ViewPosition="PA", PatientSex="F"))
+    groups = header_groups(file, read_image(file))
+    assert (groups["view"], groups["sex"]) == ("PA", "F")
+    file.write_bytes(dicom_bytes(stored))
+    assert header_groups(file, read_image(file))["sex"] == ""
 
 
 def describe(path: Path, **changes: object) -> Path:
@@ -182,6 +213,38 @@ def test_foreign_model_is_scored_by_its_description(
     assert "calibration" in row.undefined["ece"]
     # A foreign model has no input checks of its own; the picture too small is scored.
     assert (row.n_scored, row.n_refused, row.n_failed) == (SICK + HEALTHY + 1, 0, 1)
+
+
+def test_foreign_model_s_flips_are_against_float32_at_the_default_point(
+    bundle: Bundle, data: Path, tmp_path: Path
+) -> None:
+    own = bundle_candidates(bundle, ["onnxruntime"])
+    threshold = bundle.operating_point(own[0].model).threshold
+    # The very network that it stands against, called sick only far above that one's threshold.
+    description = describe(tmp_path / "d.json", threshold=threshold + 1000)
+    candidates = own + foreign_candidates(FOLDER / "tiny.onnx", description)
+    section = measure_accuracy(
+        bundle, candidates, read_cases(data), "x", Stopwatch("t", "m"), lambda _: None
+    )
+    reference, foreign = section.rows
+    sick = sum(score is not None and score >= threshold for score in reference.scores)
+    assert sick
+    assert foreign.points[0].flipped is not None
+    assert foreign.points[0].flipped.value == pytest.approx(sick / (SICK + HEALTHY))
+
+
+def test_model_that_gives_no_number_has_a_row_that_says_so(
+    data: Path,
+) -> None:
+    from benchmarks.worker import score_pixels
+
+    class Broken:
+        def run(self, _: object) -> SimpleNamespace:
+            return SimpleNamespace(logit=float("nan"))
+
+    radiograph = read_image(read_cases(data)[0].path)
+    with pytest.raises(BundleError, match="gave nan in place of a score"):
+        score_pixels(radiograph, cast(Any, Broken()), None, SPEC)
 
 
 def test_two_foreign_models_of_one_name_are_told_apart(tmp_path: Path) -> None:

@@ -86,6 +86,25 @@ def test_csv_that_does_not_fit(tmp_path: Path, lines: tuple[str, ...], message: 
         read_cases(write_csv(tmp_path / "labels.csv", *lines))
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("file,label\né.png,1\n".encode("latin-1"), "not a CSV in UTF-8"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00", "not a CSV"),
+        (b"label,file\n1\n", "names no file"),
+    ],
+)
+def test_file_that_is_no_such_csv(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "labels.csv").write_bytes(content)
+    with pytest.raises(UsageError, match=message):
+        read_cases(tmp_path / "labels.csv")
+
+
+def test_equal_names_in_two_folders_are_two_patients(tmp_path: Path) -> None:
+    touch(tmp_path, "NORMAL/001.png", "PNEUMONIA/001.png", "PNEUMONIA/002.png")
+    assert len({case.patient_id for case in read_cases(tmp_path)}) == 3
+
+
 def test_hash_depends_on_labels_not_on_place(tmp_path: Path) -> None:
     first = read_cases(touch(tmp_path / "x", "NORMAL/a.png", "PNEUMONIA/b.png"))
     second = read_cases(touch(tmp_path / "y", "NORMAL/a.png", "PNEUMONIA/b.png"))
