@@ -1,9 +1,10 @@
 """The article's network and its way of splitting, beside ours, on the same pictures.
 
-Training records (`run.json` and `validation.csv`, the held-out pictures' logits) enter, an
-`Article` leaves. What the table shows: the same network gets a better figure when a patient's
-pictures stand on both sides of the split, and every network a better one while the files' own
-traces (compression, sharpness) may be read.
+Training records (`run.json` and `validation.csv`, the held-out pictures' logits; beside them
+`evaluation.json` of `python -m train evaluate`, where there is one) enter, an `Article` leaves.
+What the table shows: what the network reads of the files' own traces (compression, sharpness) is
+gone once all pictures are degraded alike. Splitting by image or by patient changes little beside
+that, and the two runs were not even validated on the same pictures.
 """
 
 import csv
@@ -18,10 +19,13 @@ from benchmarks.processes import REPOSITORY, WorkerError
 from benchmarks.record import Article, ArticleRow, Stopwatch
 from edge_app import metrics
 from edge_app.bundle import Bundle
-from edge_app.errors import NoInputError
-from edge_app.intervals import wilson
+from edge_app.codec import CodecError, decode
+from edge_app.errors import NoInputError, UsageError
+from edge_app.intervals import Figure, wilson
 
 RECORDS = REPOSITORY / "train" / "records"
+EVALUATION = "evaluation.json"
+_DEGRADED = "validation, degraded"
 SEED = ("seed_cnn", "seed_cnn_patient")
 # The article calls a sigmoid of one half or more pneumonia: a logit of 0.
 _THRESHOLD = 0.0
@@ -37,6 +41,7 @@ def read_article(records: Sequence[Path], bundle: Bundle, watch: Stopwatch) -> A
 
     Raises:
         NoInputError: none of the folders holds a finished record.
+        UsageError: an evaluation is of other pictures than its record, or none of ours.
     """
     rows = [row for folder in records if (row := _record_row(folder)) is not None]
     if not rows:
@@ -79,24 +84,56 @@ def _record_row(folder: Path) -> ArticleRow | None:
     unit = record["config"]["split"]["unit"]
     groups = [row["patient_id"] for row in rows] if unit == "patient" else None
     confusion = metrics.confusion_at(labels, logits, _THRESHOLD)
-    # Without a degradation in the configuration the record repeats the clean logits.
-    has_degraded = record["config"].get("degrade") is not None
-    degraded = [float(row["logit_degraded"]) for row in rows if row.get("logit_degraded")]
     return ArticleRow(
         name=record["config"]["name"],
         split=f"by {unit}",
         n=len(rows),
         auroc=metrics.auroc_delong(labels, logits, groups=groups),
-        auroc_degraded=(
-            metrics.auroc_delong(labels, degraded, groups=groups)
-            if has_degraded and len(degraded) == len(labels)
-            else None
-        ),
+        auroc_degraded=_evaluated(folder, labels) or _recorded(record, rows, labels, groups),
         sensitivity=confusion.sensitivity,
         specificity=confusion.specificity,
         accuracy=confusion.accuracy,
         source=f"train/records/{folder.name}" if folder.parent == RECORDS else folder.name,
     )
+
+
+def _recorded(
+    record: dict[str, Any],
+    rows: Sequence[dict[str, str]],
+    labels: Sequence[int],
+    groups: Sequence[str] | None,
+) -> Figure | None:
+    """The degraded AUROC of the run itself; without a degradation it repeats the clean logits."""
+    degraded = [float(row["logit_degraded"]) for row in rows if row.get("logit_degraded")]
+    if record["config"].get("degrade") is None or len(degraded) != len(labels):
+        return None
+    return metrics.auroc_delong(labels, degraded, groups=groups)
+
+
+def _evaluated(folder: Path, labels: Sequence[int]) -> Figure | None:
+    """The degraded AUROC of `python -m train evaluate --degrade CONFIG`; None without its file.
+
+    Raises:
+        UsageError: the file is another one's.
+    """
+    path = folder / EVALUATION
+    if not path.exists():
+        return None
+    found = _read_json(path) or {}
+    performances = {p.get("pictures"): p for p in found.get("performances", ())}
+    degraded = performances.get(_DEGRADED)
+    if degraded is None:
+        raise UsageError(f"{path}: no performance {_DEGRADED!r}, as train evaluate writes it")
+    counts = (degraded.get("n_images"), degraded.get("n_positive"))
+    if counts != (len(labels), sum(labels)):
+        raise UsageError(
+            f"{path}: of {counts[0]} pictures, {counts[1]} with pneumonia; the record beside it "
+            f"has {len(labels)} and {sum(labels)}"
+        )
+    try:
+        return decode(Figure, degraded.get("auroc"))
+    except CodecError as error:
+        raise UsageError(f"{path}: {error}") from error
 
 
 def _shipped_rows(bundle: Bundle) -> list[ArticleRow]:

@@ -1,5 +1,6 @@
 """The commands from the outside: bad input, exit codes, interruption, and small real runs."""
 
+import json
 import os
 import shutil
 import signal
@@ -28,7 +29,9 @@ from benchmarks.throughput import (
     run_rounds,
 )
 from edge_app.bundle import load_bundle
-from edge_app.errors import NoInputError
+from edge_app.codec import encode
+from edge_app.errors import NoInputError, UsageError
+from edge_app.intervals import Figure
 from edge_app.phantom import Phantom, draw_phantom
 from tests.tiny_bundle import write_tiny_bundle
 
@@ -313,6 +316,33 @@ def test_article_reads_both_ways_of_splitting(tmp_path: Path, tiny_bundle_folder
     assert published.n == 624
     assert published.specificity is not None
     assert published.specificity.value == pytest.approx(0.901, abs=5e-4)
+
+
+def write_evaluation(folder: Path, n_images: int, n_positive: int) -> None:
+    auroc = encode(Figure(0.888, 0.86, 0.91, 0.95, "delong", n_images))
+    performance = {"n_images": n_images, "n_positive": n_positive, "auroc": auroc}
+    performances = [
+        {"pictures": "validation", **performance, "auroc": None},
+        {"pictures": "validation, degraded", **performance},
+    ]
+    (folder / "evaluation.json").write_text(json.dumps({"performances": performances}))
+
+
+def test_article_takes_the_degraded_figure_from_the_evaluation_beside_the_record(
+    tmp_path: Path, tiny_bundle_folder: Path
+) -> None:
+    folder = write_record(tmp_path / "a", "seed_cnn", "image", [-2.0, 1.0, -1.0, 3.0])
+    config = (folder / "run.json").read_text().replace('"degrade": {}', '"degrade": null')
+    (folder / "run.json").write_text(config)
+    bundle = load_bundle(tiny_bundle_folder)
+    assert read_article([folder], bundle, Stopwatch("t", "m")).rows[0].auroc_degraded is None
+    write_evaluation(folder, 4, 2)
+    (row, *_) = read_article([folder], bundle, Stopwatch("t", "m")).rows
+    assert row.auroc_degraded is not None
+    assert row.auroc_degraded.value == 0.888
+    write_evaluation(folder, 5, 2)
+    with pytest.raises(UsageError, match="of 5 pictures"):
+        read_article([folder], bundle, Stopwatch("t", "m"))
 
 
 def test_article_without_a_finished_record(tmp_path: Path, tiny_bundle_folder: Path) -> None:
