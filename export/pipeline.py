@@ -6,7 +6,7 @@ not hold stops it, and nothing is written.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -173,15 +173,14 @@ def make(
     """The bytes of one recipe's file; `made` holds earlier ones, so float32 is converted once."""
     spec, network = checkpoint.record.preprocess, checkpoint.network
     size = (spec.height, spec.width)
-    if recipe.format == "tflite" and recipe.recipe == "float16":
-        return tflite_model.convert_float16(network, *size)
+    name = recipe.recipe
+    if recipe.format == "tflite" and name != "float32" and name != "static_int8":
+        return tflite_model.convert(network, *size, name)
     float32 = made.get(f"{recipe.format}_float32")
     if float32 is None:
-        convert = _CONVERTERS[recipe.format]
-        float32 = convert(network, *size)
+        float32 = _float32(recipe.format, network, size)
     if recipe.static is None:
-        quantized = recipe.recipe == "dynamic_int8"
-        return tflite_model.quantize_dynamic(float32) if quantized else float32
+        return float32
     assert samples is not None
     chosen = samples[: recipe.static.representative_images]
     if recipe.format == "tflite":
@@ -189,10 +188,10 @@ def make(
     return onnx_model.quantize_static(float32, chosen, recipe.static)
 
 
-_CONVERTERS: dict[ModelFormat, Callable[[Network, int, int], bytes]] = {
-    "tflite": tflite_model.convert_float32,
-    "onnx": onnx_model.convert_float32,
-}
+def _float32(kind: ModelFormat, network: Network, size: tuple[int, int]) -> bytes:
+    if kind == "tflite":
+        return tflite_model.convert(network, *size, "float32")
+    return onnx_model.convert_float32(network, *size)
 
 
 def _row(

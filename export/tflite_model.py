@@ -2,9 +2,9 @@
 
 A `Network` enters, the bytes of a `.tflite` file leave: input `image` uint8 (1, height, width, 1),
 float32 outputs named by role, signature `serving_default`. The conversions are TensorFlow's
-TFLiteConverter's; the int8 ones are ai-edge-quantizer's, applied to the float32 file (measured:
-docs/decisions, export). It lets single operators stay in float32, takes ranges from us, and has
-no clock or random number in it, so the same checkpoint gives the same bytes.
+TFLiteConverter's, dynamic int8 among them; static int8 is ai-edge-quantizer's, applied to the
+float32 file (measured: docs/decisions, export). It lets single operators stay in float32, takes
+ranges from us, and has no clock or random number in it: the same checkpoint gives the same bytes.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,8 @@ from export.checkpoint import Network
 from export.errors import ExportError
 from export.progress import track
 from export.recipe import StaticSpec
+
+ConvertedRecipe = Literal["float32", "float16", "dynamic_int8"]
 
 SIGNATURE = "serving_default"
 INPUT = "image"
@@ -40,26 +42,15 @@ class Range:
     high: float
 
 
-def convert_float32(network: Network, height: int, width: int) -> bytes:
-    """Convert without quantization."""
+def convert(network: Network, height: int, width: int, recipe: ConvertedRecipe) -> bytes:
+    """What TensorFlow's converter makes: `float32`; `float16`, weights stored in half precision
+    and computed in float32; `dynamic_int8`, weights in int8 and activations quantized at run time.
+
+    Raises:
+        ExportError: the converter cannot convert this network.
+    """
     with _saved_model(network, height, width) as folder:
-        return _convert(folder, half=False)
-
-
-def convert_float16(network: Network, height: int, width: int) -> bytes:
-    """Convert with weights stored in half precision and computed in float32."""
-    with _saved_model(network, height, width) as folder:
-        return _convert(folder, half=True)
-
-
-def quantize_dynamic(float32: bytes) -> bytes:
-    """int8 weights per channel, activations quantized at run time."""
-    from ai_edge_quantizer import quantizer, recipe
-
-    with _quietly():
-        quant = quantizer.Quantizer(bytearray(float32), recipe.dynamic_wi8_afp32())
-        result = quant.quantize(enable_progress_bar=False, enable_progress_report=False)
-    return bytes(result.quantized_model)
+        return _convert(folder, recipe)
 
 
 def quantize_static(float32: bytes, pictures: npt.NDArray[np.uint8], spec: StaticSpec) -> bytes:
@@ -227,13 +218,15 @@ def _saved_model(network: Network, height: int, width: int) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _convert(folder: Path, *, half: bool) -> bytes:
+def _convert(folder: Path, recipe: ConvertedRecipe) -> bytes:
     import tensorflow as tf
 
     with _quietly():
         converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
-        if half:
+        if recipe != "float32":
+            # Without representative pictures: weights alone, activations at run time.
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if recipe == "float16":
             converter.target_spec.supported_types = [tf.float16]
         try:
             return bytes(converter.convert())

@@ -203,7 +203,7 @@ def test_a_recipe_beyond_its_limits_writes_nothing(
     from export.checkpoint import load_network
     from tests.export_inputs import SIDE, SPEC
 
-    spoiled = tflite_model.convert_float32(load_network(worse, SPEC), SIDE, SIDE)
+    spoiled = tflite_model.convert(load_network(worse, SPEC), SIDE, SIDE, "float32")
     monkeypatch.setattr("export.pipeline.tflite_model.quantize_static", lambda *a: spoiled)
     assert export(run, tmp_path / "bundle", *RECIPES) == 3
     assert "tflite_static_int8 in litert is not as good" in capsys.readouterr().err

@@ -37,7 +37,7 @@ def pictures() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def float32(network: Network) -> bytes:
-    return tflite_model.convert_float32(network, SIDE, SIDE)
+    return tflite_model.convert(network, SIDE, SIDE, "float32")
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +59,14 @@ def test_float32_files_give_keras_s_logits(
 def test_float16_is_half_as_large_in_weights_and_close(
     float32: bytes, network: Network, pictures: np.ndarray
 ) -> None:
-    content = tflite_model.convert_float16(network, SIDE, SIDE)
+    content = tflite_model.convert(network, SIDE, SIDE, "float16")
     assert 0 < changes(content, "tflite", network, pictures).max() < 0.05
 
 
 def test_int8_files_are_close(
     float32: bytes, onnx32: bytes, network: Network, pictures: np.ndarray
 ) -> None:
-    dynamic = tflite_model.quantize_dynamic(float32)
+    dynamic = tflite_model.convert(network, SIDE, SIDE, "dynamic_int8")
     assert changes(dynamic, "tflite", network, pictures).mean() < 0.1
     static = tflite_model.quantize_static(float32, pictures[:40], STATIC)
     assert 0 < changes(static, "tflite", network, pictures).mean() < 0.15
@@ -177,7 +177,7 @@ def test_a_range_is_rounded_outwards(float32: bytes, pictures: np.ndarray) -> No
 def test_a_foreign_network_is_exported_too(tmp_path: Path, pictures: np.ndarray) -> None:
     dense_network("sigmoid", 3).save(tmp_path / "model.keras")
     network = load_network(tmp_path / "model.keras", SPEC)
-    float32 = tflite_model.convert_float32(network, SIDE, SIDE)
+    float32 = tflite_model.convert(network, SIDE, SIDE, "float32")
     onnx32 = onnx_model.convert_float32(network, SIDE, SIDE)
     assert changes(float32, "tflite", network, pictures).max() < 1e-4
     assert changes(onnx32, "onnx", network, pictures).max() < 1e-4
@@ -200,12 +200,12 @@ from tests.test_export_models import STATIC
 folder = Path(sys.argv[1])
 network = load_network(folder / "model.keras", SPEC)
 pictures = np.load(folder / "pictures.npy")
-tflite = tflite_model.convert_float32(network, SIDE, SIDE)
+tflite = tflite_model.convert(network, SIDE, SIDE, "float32")
 onnx = onnx_model.convert_float32(network, SIDE, SIDE)
 for content in (
     tflite,
-    tflite_model.convert_float16(network, SIDE, SIDE),
-    tflite_model.quantize_dynamic(tflite),
+    tflite_model.convert(network, SIDE, SIDE, "float16"),
+    tflite_model.convert(network, SIDE, SIDE, "dynamic_int8"),
     tflite_model.quantize_static(tflite, pictures, STATIC),
     onnx,
     onnx_model.quantize_static(onnx, pictures, STATIC),
