@@ -2,26 +2,29 @@
 
 Ratios only, never times: they hold on the next machine of the same kind, and on a busy one.
 `guarded_ratios` takes them from results, `judge` compares two sets. A ratio is called worse where
-its interval lies wholly on the bad side of the baseline's and the values differ by more than
-`DRIFT`, which is what the same code differs by from one hour to the next here.
+it moved the bad way by more than the noise of both measurements, |ln now - ln then| >
+t * sqrt(se1^2 + se2^2), and by `DRIFT` on top, which is what the same code differs by from one
+hour to the next here.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from benchmarks.compare import blocks
+from benchmarks.machine import Machine
 from benchmarks.processes import REPOSITORY
 from benchmarks.record import Latency, LatencyRow, Results, Startup, Throughput
 from benchmarks.startup import BARE
 from benchmarks.tables import Table, throughput_ratio
-from benchmarks.timing import Ratio, ratio
+from benchmarks.timing import Ratio, log_mean_of, noise_between, ratio
 from edge_app.codec import CodecError, canonical_json, decode, parse_json
 from edge_app.errors import UsageError
 
 BASELINE = REPOSITORY / "benchmarks" / "baseline.json"
-DRIFT = 0.10
+DRIFT = 0.05
 
 Better = Literal["higher", "lower"]
 
@@ -40,13 +43,14 @@ class Baseline:
     """`baseline.json`: the landed state's ratios.
 
     Attributes:
-        cpu: they were taken on; elsewhere a verdict is only a hint.
+        cpu, cores: they were taken on; elsewhere a verdict is only a hint.
         full: of the measurements on real files.
         short: of the short form, on phantoms, which CI runs.
     """
 
     format_version: int
     cpu: str
+    cores: int
     full: tuple[Guarded, ...]
     short: tuple[Guarded, ...]
 
@@ -79,14 +83,40 @@ def judge(then: Sequence[Guarded], now: Sequence[Guarded]) -> list[Verdict]:
     return [_verdict(guarded, measured.get(guarded.name)) for guarded in then]
 
 
-def verdict_table(verdicts: Sequence[Verdict], *, same_cpu: bool) -> Table:
+def landed(baseline: Baseline, *, short: bool) -> tuple[Guarded, ...]:
+    """The ratios of one form.
+
+    Raises:
+        UsageError: there are none, so that nothing could become worse.
+    """
+    found = baseline.short if short else baseline.full
+    if not found:
+        form = ("short form", "check --write") if short else ("full form", "check --write FOLDER")
+        raise UsageError(
+            f"{BASELINE}: holds no ratios of the {form[0]}; make them with "
+            f"`python -m benchmarks {form[1]}`"
+        )
+    return found
+
+
+def same_machine(baseline: Baseline, machine: Machine) -> bool:
+    """Whether the baseline is of such a processor with as many cores."""
+    return (baseline.cpu, baseline.cores) == (machine.cpu, machine.cores)
+
+
+def verdict_table(verdicts: Sequence[Verdict], *, same_machine: bool) -> Table:
     """The verdicts for people."""
     rows = tuple(
         (v.name, str(v.then), "–" if v.now is None else str(v.now), v.verdict) for v in verdicts
     )
-    notes = [f"Worse: outside of both 95% intervals and by more than {100 * DRIFT:g}%."]
-    if not same_cpu:
-        notes.append("The baseline is of another processor: its ratios are only a hint here.")
+    notes = [
+        f"Worse: by {100 * DRIFT:g}% more than the noise of both measurements explains (95%, "
+        "standard errors added in squares)."
+    ]
+    if not same_machine:
+        notes.append(
+            "The baseline is of another processor or number of cores: its ratios are only a hint."
+        )
     return Table(
         "check", "Against the landed state", ("ratio", "landed", "now", ""), rows, tuple(notes)
     )
@@ -169,10 +199,9 @@ def _inverse(found: Ratio) -> Ratio:
 def _verdict(then: Guarded, now: Ratio | None) -> Verdict:
     if now is None:
         return Verdict(then.name, then.ratio, None, "not measured here")
-    change = now.value / then.ratio.value
-    higher = now.low > then.ratio.high and change > 1 + DRIFT
-    lower = now.high < then.ratio.low and change < 1 / (1 + DRIFT)
-    if not higher and not lower:
+    before, after = log_mean_of(then.ratio), log_mean_of(now)
+    change = after.value - before.value
+    if abs(change) <= noise_between(before, after) + math.log1p(DRIFT):
         return Verdict(then.name, then.ratio, now, "same")
-    good = higher == (then.better == "higher")
+    good = (change > 0) == (then.better == "higher")
     return Verdict(then.name, then.ratio, now, "better" if good else "worse")

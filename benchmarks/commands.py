@@ -24,7 +24,7 @@ from benchmarks.cases import Case, Labels, cases_hash, read_cases, sizes_hash
 from benchmarks.compare import compare as compare_sections
 from benchmarks.compare import recommend
 from benchmarks.latency import FULL, SHORT, measure_latency
-from benchmarks.machine import package_versions, usable_cores
+from benchmarks.machine import Machine, package_versions, usable_cores
 from benchmarks.peers import LOOPS
 from benchmarks.plots import draw_plots
 from benchmarks.record import (
@@ -194,17 +194,31 @@ def check(options: argparse.Namespace) -> int:
     """What became worse than the landed state."""
     bundle = load_bundle(options.bundle)
     short = options.folder is None
+    # Asked for before anything is measured, which takes minutes.
+    then = () if options.write else _landed(options, short=short)
+    if then is None:
+        return EXIT_OK
     results = _short_results(bundle) if short else _full_results(bundle, options)
     now = tuple(check_module.guarded_ratios(results))
     if options.write:
-        return _write_baseline(now, results.machine.cpu, short=short)
-    baseline = check_module.read_baseline()
-    same_cpu = baseline.cpu == results.machine.cpu
-    verdicts = check_module.judge(baseline.short if short else baseline.full, now)
-    _show([check_module.verdict_table(verdicts, same_cpu=same_cpu)])
+        return _write_baseline(now, results.machine, short=short)
+    same_machine = check_module.same_machine(check_module.read_baseline(), results.machine)
+    verdicts = check_module.judge(then, now)
+    _show([check_module.verdict_table(verdicts, same_machine=same_machine)])
     worse = any(verdict.verdict == "worse" for verdict in verdicts)
-    failed = worse and same_cpu and not options.report_only
+    failed = worse and same_machine and not options.report_only
     return EXIT_SOME_FAILED if failed else EXIT_OK
+
+
+def _landed(options: argparse.Namespace, *, short: bool) -> tuple[check_module.Guarded, ...] | None:
+    """The ratios to compare with; None where there are none and only a report was asked for."""
+    try:
+        return check_module.landed(check_module.read_baseline(), short=short)
+    except UsageError as error:
+        if not options.report_only:
+            raise
+        print(f"benchmarks: nothing to compare with: {error}", file=sys.stderr)
+        return None
 
 
 def readme(options: argparse.Namespace) -> int:
@@ -384,15 +398,16 @@ def _startup_where_possible(bundle: Bundle, runs: int, watch: Stopwatch, store: 
         measure_startup(bundle.folder, None, runs, watch, lambda s: store.put("startup", s))
 
 
-def _write_baseline(now: tuple[check_module.Guarded, ...], cpu: str, *, short: bool) -> int:
-    """Make these ratios the landed state; the other form's stay if they are of this processor."""
+def _write_baseline(now: tuple[check_module.Guarded, ...], machine: Machine, *, short: bool) -> int:
+    """Make these ratios the landed state; the other form's stay if they are of such a machine."""
     try:
         held = check_module.read_baseline()
-        kept = (held.full, held.short) if held.cpu == cpu else ((), ())
+        here = check_module.same_machine(held, machine)
+        kept = (held.full, held.short) if here else ((), ())
     except UsageError:
         kept = ((), ())
     full, brief = (kept[0], now) if short else (now, kept[1])
-    baseline = check_module.Baseline(1, cpu, full, brief)
+    baseline = check_module.Baseline(1, machine.cpu, machine.cores, full, brief)
     write_file(check_module.BASELINE, check_module.baseline_json(baseline))
     print(f"{check_module.BASELINE}: {len(now)} ratios written")
     return EXIT_OK

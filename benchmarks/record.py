@@ -334,11 +334,19 @@ class Throughput:
 
 @dataclass(frozen=True, slots=True)
 class ScalePoint:
-    """Cost at one size; `unit` of x is that of its curve."""
+    """Cost at one size; `unit` of x is that of its curve.
+
+    Attributes:
+        x: what was really done, such as the number of files in the folder.
+        seconds: median of the runs.
+        peak_memory_mb: of the first run.
+        runs: seconds of each.
+    """
 
     x: float
     seconds: float
     peak_memory_mb: float | None
+    runs: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)

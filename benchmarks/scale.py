@@ -1,14 +1,17 @@
 """How cost grows: with the number of files, their size, and the cores at work.
 
-A folder and limits enter, a `Scale` leaves. Each point is one run of the whole command (files and
-workers), or the mean over a few pictures in one process (megapixels). `linearity` says where the
-cost stops growing in proportion.
+A folder and limits enter, a `Scale` leaves. Each point is the median of three runs of the whole
+command (files and workers; one run where it takes over a minute), or of a few pictures in one
+process (megapixels). `linearity` says where the cost stops growing in proportion, `scaling` where
+more workers stop helping: both beyond the noise only.
 """
 
 import math
+import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,12 +19,15 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.candidates import Candidate
+from benchmarks.cases import list_pictures
 from benchmarks.processes import run_worker
 from benchmarks.progress import progress
 from benchmarks.record import Scale, ScaleCurve, ScalePoint, Stopwatch
 from benchmarks.throughput import batch_command, choose_pictures, link_pictures, run_watched
+from benchmarks.timing import log_mean, t95
 from edge_app.bundle import Bundle
 from edge_app.codec import encode
+from edge_app.intervals import normal_quantile_two_sided
 from edge_app.phantom import Phantom, draw_phantom
 
 Save = Callable[[Scale], None]
@@ -31,6 +37,10 @@ MEGAPIXELS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 _DIFFERENT_PICTURES = 100
 _FILES_PER_WORKER_POINT = 2_000
 _REPEATS_PER_SIZE = 5
+_RUNS = 3
+_ONCE_FROM_S = 60.0
+# More workers that save less than this are not worth starting.
+_WORTH_A_WORKER = 1.05
 # Between two points, cost grows like x to this power; outside of the band it is not linear.
 _LINEAR = (0.9, 1.1)
 _ASPECT = 1.2
@@ -71,7 +81,9 @@ def measure_scale(
         f"{len(pictures)} pictures of {folder.name}{left_out} under several names, {most} workers"
     )
     grown(
-        ScaleCurve("files", "files", (), note), _by_files(bundle, pictures, files, most), len(files)
+        ScaleCurve("files", "files", (), note),
+        measure_files(bundle, pictures, files, most),
+        len(files),
     )
     note = f"{_FILES_PER_WORKER_POINT} files of {folder.name}"
     grown(
@@ -94,51 +106,133 @@ def linearity(points: Sequence[ScalePoint]) -> str:
     """Where the cost stops growing in proportion, in words.
 
     Between neighbouring points the exponent log(t2 / t1) / log(x2 / x1) is 1 for linear growth;
-    below, fixed costs still weigh; above, something grows faster than the work.
+    below, fixed costs still weigh; above, something grows faster than the work. A step is named
+    only where the interval of its exponent (95% for all steps together) leaves 1 out and the
+    exponent lies outside of `_LINEAR`. The noise of one run is pooled over the points.
     """
     if len(points) < 2:
         return "one point only"
-    steps = [(a.x, b.x, _exponent(a, b)) for a, b in pairwise(points)]
-    above = [(a, b, e) for a, b, e in steps if e > _LINEAR[1]]
-    below = [(a, b, e) for a, b, e in steps if e < _LINEAR[0]]
+    noise = _noise(points)
+    if noise is None:
+        return "each point measured once: no interval, so no judgement"
+    steps = [_step(a, b, noise, len(points) - 1) for a, b in pairwise(points)]
+    below = [step for step in steps if step.high < 1 and step.exponent < _LINEAR[0]]
+    above = [step for step in steps if step.low > 1 and step.exponent > _LINEAR[1]]
     parts = []
     if below:
-        start, end, exponent = below[-1]
-        parts.append(f"fixed costs weigh up to {end:g} (exponent {exponent:.2f} from {start:g})")
+        parts.append(f"fixed costs weigh up to {below[-1].end:g} (exponent {below[-1]})")
     if above:
-        start, end, exponent = above[0]
-        parts.append(f"faster than linear from {start:g} to {end:g} (exponent {exponent:.2f})")
-    return "; ".join(parts) or "linear over the whole range"
+        parts.append(f"faster than linear from {above[0].start:g} (exponent {above[0]})")
+    return "; ".join(parts) or "linear over the whole range within the noise"
 
 
-def _exponent(a: ScalePoint, b: ScalePoint) -> float:
-    return math.log(b.seconds / a.seconds) / math.log(b.x / a.x)
+def scaling(points: Sequence[ScalePoint]) -> str:
+    """Up to how many workers more of them are faster, in words."""
+    if len(points) < 2:
+        return "one number of workers only"
+    noise = _noise(points)
+    if noise is None:
+        return "each point measured once: no interval, so no judgement"
+    for a, b in pairwise(points):
+        half = noise.half_width(a, b, len(points) - 1)
+        if _growth(b, a) <= max(half, math.log(_WORTH_A_WORKER)):
+            return f"stops scaling at {a.x:g}: {b.x:g} are no faster beyond the noise"
+    first, last = points[0], points[-1]
+    speedup = first.seconds / last.seconds
+    return f"scales to the end: {last.x:g} are {speedup:.2f} times as fast as {first.x:g}"
 
 
-def _by_files(
+@dataclass(frozen=True, slots=True)
+class _Noise:
+    """Standard deviation of the logarithm of one run's seconds, and its degrees of freedom."""
+
+    deviation: float
+    degrees: int
+
+    def half_width(self, a: ScalePoint, b: ScalePoint, comparisons: int) -> float:
+        """Of the interval of ln(t_b / t_a), 95% for so many comparisons together (Bonferroni).
+
+        The quantile of Student's t is widened as the normal one would be, which is near enough.
+        """
+        wider = normal_quantile_two_sided(1 - 0.05 / comparisons) / normal_quantile_two_sided(0.95)
+        error = self.deviation * math.sqrt(1 / len(a.runs) + 1 / len(b.runs))
+        return wider * t95(self.degrees) * error
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """Local exponent between two points, with its interval."""
+
+    start: float
+    end: float
+    exponent: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.exponent:.2f}, {self.low:.2f} to {self.high:.2f}, from {self.start:g}"
+
+
+def _step(a: ScalePoint, b: ScalePoint, noise: _Noise, comparisons: int) -> _Step:
+    width = math.log(b.x / a.x)
+    exponent = _growth(a, b) / width
+    half = noise.half_width(a, b, comparisons) / width
+    return _Step(a.x, b.x, exponent, exponent - half, exponent + half)
+
+
+def _growth(a: ScalePoint, b: ScalePoint) -> float:
+    """ln(t_b / t_a) of the runs' geometric means, whose error the noise tells."""
+    return log_mean(b.runs).value - log_mean(a.runs).value
+
+
+def _noise(points: Sequence[ScalePoint]) -> _Noise | None:
+    """Pooled over the points that were measured more than once; None where none was."""
+    repeated = [[math.log(run) for run in point.runs] for point in points if len(point.runs) > 1]
+    degrees = sum(len(logs) - 1 for logs in repeated)
+    if not degrees:
+        return None
+    squares = sum((len(logs) - 1) * statistics.variance(logs) for logs in repeated)
+    return _Noise(math.sqrt(squares / degrees), degrees)
+
+
+def measure_files(
     bundle: Bundle, pictures: Sequence[Path], counts: Sequence[int], workers: int
 ) -> Iterator[ScalePoint]:
+    """Points at about so many files: x is how many whole copies of the pictures make."""
     for count in sorted(counts):
-        yield _run_folder(bundle, pictures, count, workers, x=count)
+        linked, point = _run_folder(bundle, pictures, count, workers)
+        yield replace(point, x=linked)
 
 
 def _by_workers(
     bundle: Bundle, pictures: Sequence[Path], workers: Sequence[int]
 ) -> Iterator[ScalePoint]:
     for count in sorted(workers):
-        yield _run_folder(bundle, pictures, _FILES_PER_WORKER_POINT, count, x=count)
+        _, point = _run_folder(bundle, pictures, _FILES_PER_WORKER_POINT, count)
+        yield replace(point, x=count)
 
 
 def _run_folder(
-    bundle: Bundle, pictures: Sequence[Path], files: int, workers: int, x: float
-) -> ScalePoint:
+    bundle: Bundle, pictures: Sequence[Path], files: int, workers: int
+) -> tuple[int, ScalePoint]:
+    """How many files there really were (whole copies of the pictures), and their cost."""
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pneumoscope-")))
         # Fewer files than pictures: the first ones only.
         links = link_pictures(pictures[:files], scratch / "in", files)
-        command = batch_command(bundle.folder, links, scratch / "out", workers)
-        seconds, peak = run_watched(command)
-    return ScalePoint(x, seconds, peak)
+        runs: list[float] = []
+        peaks: list[float | None] = []
+        while len(runs) < _RUNS and (not runs or runs[0] < _ONCE_FROM_S):
+            out = scratch / f"out-{len(runs)}"
+            seconds, peak = run_watched(batch_command(bundle.folder, links, out, workers))
+            runs.append(seconds)
+            peaks.append(peak)
+        return len(list_pictures(links)), scale_point(0, runs, peaks[0])
+
+
+def scale_point(x: float, runs: Sequence[float], peak_memory_mb: float | None) -> ScalePoint:
+    """A point at the median of its runs, in seconds."""
+    return ScalePoint(x, statistics.median(runs), peak_memory_mb, tuple(runs))
 
 
 def _by_size(candidate: Candidate, megapixels: Sequence[float]) -> Iterator[ScalePoint]:
@@ -163,7 +257,7 @@ def _score_size(candidate: Candidate, file: Path, size: float) -> ScalePoint:
             times.append(message["row"]["total_ms"] / 1000)
         if "done" in message:
             peak = message["done"]["peak_memory_mb"]
-    return ScalePoint(size, float(np.median(times[1:])), peak)
+    return scale_point(size, times[1:], peak)
 
 
 def write_phantom(path: Path, megapixels: float, seed: int = 1) -> None:

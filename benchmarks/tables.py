@@ -25,7 +25,7 @@ from benchmarks.record import (
     Taken,
     Throughput,
 )
-from benchmarks.scale import linearity
+from benchmarks.scale import linearity, scaling
 from benchmarks.startup import BARE
 from benchmarks.timing import Ratio, ratio
 from edge_app.intervals import Figure
@@ -246,7 +246,7 @@ def scale_tables(section: Scale, machine: Machine) -> list[Table]:
             )
             for point in curve.points
         )
-        growth = _speedup(curve.points) if curve.name == "workers" else linearity(curve.points)
+        growth = scaling(curve.points) if curve.name == "workers" else linearity(curve.points)
         headers = (curve.unit, "seconds", f"ms per {curve.unit.removesuffix('s')}", "memory MB")
         if curve.name == "workers":
             rows = tuple(
@@ -443,10 +443,6 @@ def _latency_cells(row: LatencyRow) -> tuple[str, ...]:
         _number(row.gops, 1),
         NONE if joules is None else f"{1000 * joules:.1f}",
     )
-
-
-def _speedup(points: Sequence[object]) -> str:
-    return "speed-up against one worker" if len(points) > 1 else "one number of workers only"
 
 
 def _missing_notes(entrants: Sequence[Entrant]) -> list[str]:

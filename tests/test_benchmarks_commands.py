@@ -19,6 +19,7 @@ from benchmarks.cases import cases_hash, read_cases, sizes_hash
 from benchmarks.machine import read_sensors
 from benchmarks.processes import WorkerError
 from benchmarks.record import FILE, ContenderRow, Stopwatch, read_results
+from benchmarks.scale import measure_files
 from benchmarks.throughput import (
     Contender,
     Options,
@@ -350,6 +351,20 @@ def test_article_without_a_finished_record(tmp_path: Path, tiny_bundle_folder: P
     (folder / "run.json").write_text('{"finished": false}')
     with pytest.raises(NoInputError, match="--train DATA"):
         read_article([folder], load_bundle(tiny_bundle_folder), Stopwatch("t", "m"))
+
+
+def test_a_point_of_scale_is_at_the_number_of_files_really_there(
+    tiny_bundle_folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = iter([3.0, 1.0, 2.0, 100.0])
+    monkeypatch.setattr("benchmarks.scale.run_watched", lambda _: (next(seconds), 9.0))
+    bundle = load_bundle(tiny_bundle_folder)
+    chosen = choose_pictures(pictures, 4).pictures
+    small, large = measure_files(bundle, chosen, (5, 7), 1)
+    # Whole copies of four pictures; the slow point is run once.
+    assert (small.x, large.x) == (4, 8)
+    assert (small.runs, small.seconds) == ((3.0, 1.0, 2.0), 2.0)
+    assert large.runs == (100.0,)
 
 
 def test_phantom_of_a_given_size(tmp_path: Path) -> None:

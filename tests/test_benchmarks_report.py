@@ -1,23 +1,34 @@
 """Tables, reports, the documents' markers and the regression guard."""
 
+import math
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks import readme
-from benchmarks.check import Guarded, guarded_ratios, judge, verdict_table
+from benchmarks.__main__ import main
+from benchmarks.check import (
+    Baseline,
+    Guarded,
+    guarded_ratios,
+    judge,
+    same_machine,
+    verdict_table,
+)
 from benchmarks.machine import this_machine
 from benchmarks.plots import draw_plots
 from benchmarks.record import Results, ScalePoint, read_results
 from benchmarks.report import html_report, html_tables, markdown_report, side_by_side
-from benchmarks.scale import linearity
+from benchmarks.scale import MEGAPIXELS, linearity, scale_point, scaling
 from benchmarks.tables import Table, markdown
 from benchmarks.timing import Ratio
 from edge_app.bundle import load_bundle
 from edge_app.errors import UsageError
 from tests.benchmark_results import (
+    MACHINE,
     accuracy,
     accuracy_row,
     latency,
@@ -93,13 +104,40 @@ def test_without_matplotlib_plots_are_left_out_with_a_message(
 
 
 def test_linearity_in_words() -> None:
-    def points(*pairs: tuple[float, float]) -> list[ScalePoint]:
-        return [ScalePoint(x, seconds, None) for x, seconds in pairs]
-
-    assert linearity(points((100, 1), (1000, 10))) == "linear over the whole range"
+    assert "linear over the whole range" in linearity(points((100, 1), (1000, 10)))
     assert "fixed costs weigh up to 1000" in linearity(points((100, 1), (1000, 2), (10000, 20)))
-    assert "faster than linear from 1 to 10" in linearity(points((1, 1), (10, 100)))
+    assert "faster than linear from 1 (exponent 2.00" in linearity(points((1, 1), (10, 100)))
     assert linearity(points((1, 1))) == "one point only"
+    once = [ScalePoint(x, x, None, (x,)) for x in (1.0, 2.0)]
+    assert "no judgement" in linearity(once)
+    # An exponent of 1.2 that runs from 0.8 to 1.2 times their median do not tell from 1.
+    noisy = [scale_point(x, [0.8 * s, s, 1.2 * s], None) for x, s in ((1, 1.0), (10, 15.8))]
+    assert "linear over the whole range" in linearity(noisy)
+
+
+def points(*pairs: tuple[float, float]) -> list[ScalePoint]:
+    """Three runs each that differ by one percent."""
+    return [scale_point(x, [0.99 * s, s, 1.01 * s], None) for x, s in pairs]
+
+
+def test_noise_alone_is_seldom_called_non_linear() -> None:
+    rng = np.random.default_rng(1)
+    alarms = 0
+    for _ in range(200):
+        measured = [
+            scale_point(x, [x * math.exp(rng.normal(0, 0.1)) for _ in range(5)], None)
+            for x in MEGAPIXELS
+        ]
+        alarms += "linear over the whole range" not in linearity(measured)
+    assert alarms <= 20
+
+
+def test_scaling_of_workers_in_words() -> None:
+    found = scaling(points((1, 8), (2, 4), (4, 3.95), (8, 3.9)))
+    assert found == "stops scaling at 2: 4 are no faster beyond the noise"
+    assert "scales to the end: 4 are 3.33 times as fast as 1" in scaling(
+        points((1, 8), (2, 4.3), (4, 2.4))
+    )
 
 
 DOCUMENT = "before\n<!-- benchmarks:startup -->\nold\n<!-- /benchmarks:startup -->\nafter\n"
@@ -169,6 +207,11 @@ def guarded(value: float, spread: float = 0.02, *, lower: bool = False) -> Guard
         (guarded(10), guarded(8), "worse"),
         (guarded(10), guarded(12), "better"),
         (guarded(10), guarded(9.5), "same"),
+        # The intervals, 9 to 11 and 7.65 to 9.35, overlap; the difference is beyond the noise of
+        # both: ln(10 / 8.5) = 0.163 > 2.31 * sqrt(0.036^2 + 0.036^2) + ln 1.05 = 0.167 does not
+        # hold for these, ln(10 / 8.4) = 0.174 does.
+        (guarded(10, 0.1), guarded(8.5, 0.1), "same"),
+        (guarded(10, 0.1), guarded(8.4, 0.1), "worse"),
         # Outside of the drift, but not beyond the noise.
         (guarded(10), guarded(8, 0.3), "same"),
         (guarded(1.2, lower=True), guarded(1.5, lower=True), "worse"),
@@ -182,7 +225,29 @@ def test_verdict(then: Guarded, now: Guarded, verdict: str) -> None:
 def test_ratio_that_was_not_measured_here() -> None:
     verdicts = judge([guarded(10)], [])
     assert verdicts[0].verdict == "not measured here"
-    assert "another processor" in verdict_table(verdicts, same_cpu=False).notes[1]
+    assert "another processor" in verdict_table(verdicts, same_machine=False).notes[1]
+
+
+def test_baseline_of_fewer_cores_is_another_machine_s() -> None:
+    baseline = Baseline(1, MACHINE.cpu, MACHINE.cores, (), ())
+    assert same_machine(baseline, MACHINE)
+    assert not same_machine(baseline, replace(MACHINE, cores=MACHINE.cores * 2))
+
+
+def test_check_against_nothing_fails_before_it_measures(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    baseline = Baseline(1, MACHINE.cpu, MACHINE.cores, (), ())
+    monkeypatch.setattr("benchmarks.check.read_baseline", lambda: baseline)
+
+    def measured(*_: object, **__: object) -> None:
+        raise AssertionError("measured in vain")
+
+    monkeypatch.setattr("benchmarks.commands.measure_throughput", measured)
+    assert main(["check", str(tmp_path)]) == 2
+    assert "check --write FOLDER" in capsys.readouterr().err
+    assert main(["check", "--report-only"]) == 0
+    assert "nothing to compare with" in capsys.readouterr().err
 
 
 def test_guard_watches_ratios_of_every_section() -> None:

@@ -4,7 +4,15 @@ import math
 
 import pytest
 
-from benchmarks.timing import early_stopping_rank, percentiles, ratio
+from benchmarks.timing import (
+    LogMean,
+    early_stopping_rank,
+    log_mean,
+    log_mean_of,
+    noise_between,
+    percentiles,
+    ratio,
+)
 
 
 def test_percentiles_are_nearest_ranks_in_milliseconds() -> None:
@@ -62,3 +70,20 @@ def test_common_slowness_of_a_round_cancels() -> None:
 def test_ratio_needs_positive_pairs(a: list[float], b: list[float]) -> None:
     with pytest.raises(ValueError, match=r"pairs|positive"):
         ratio(a, b)
+
+
+def test_a_ratio_gives_back_the_mean_that_it_was_made_from() -> None:
+    times = [2.0, 2.2, 1.9, 2.1]
+    mean = log_mean(times)
+    again = log_mean_of(ratio(times, [1.0] * 4))
+    assert again.value == pytest.approx(mean.value)
+    assert again.error == pytest.approx(mean.error)
+    assert again.degrees == mean.degrees == 3
+
+
+def test_noise_between_two_means_adds_their_errors_in_squares() -> None:
+    # Equal errors of 4 degrees each: Welch's formula gives 8, t(8) = 2.306.
+    mean = LogMean(0.0, 0.03, 4)
+    assert noise_between(mean, mean) == pytest.approx(2.306 * 0.03 * math.sqrt(2))
+    # One side known exactly leaves the other's own 4 degrees.
+    assert noise_between(mean, LogMean(0.0, 0.0, 0)) == pytest.approx(2.776 * 0.03)
