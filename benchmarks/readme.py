@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.processes import REPOSITORY
-from benchmarks.record import Results
+from benchmarks.record import SECTIONS, Accuracy, Compare, Entrant, Latency, Results, Section
 from benchmarks.tables import Table, all_tables, markdown
+from edge_app.bundle import Manifest
 from edge_app.errors import UsageError
 
 RESULTS = REPOSITORY / "benchmarks" / "results.json"
@@ -46,17 +47,31 @@ def stale_documents(results: Results, root: Path = REPOSITORY) -> list[str]:
     ]
 
 
-def other_models(results: Results, hashes: frozenset[str]) -> list[str]:
-    """Sections whose figures belong to model files other than those with these hashes."""
-    found = []
-    for name in ("accuracy", "latency", "compare"):
-        section = getattr(results, name)
-        if section is None:
-            continue
-        measured = [row.entrant for row in section.rows if not row.entrant.missing]
-        if any(entrant.model_sha256 not in hashes for entrant in measured):
-            found.append(name)
-    return found
+def other_models(results: Results, manifest: Manifest) -> list[str]:
+    """Sections whose figures belong to another model than this one's files.
+
+    A foreign model's rows stand beside the bundle's own and belong to no bundle.
+    """
+    sections = {name: getattr(results, name) for name in SECTIONS}
+    return [
+        name
+        for name, section in sections.items()
+        if section is not None and not _is_about(section, manifest)
+    ]
+
+
+def _is_about(section: Section, manifest: Manifest) -> bool:
+    if section.taken.model_id != manifest.model_id:
+        return False
+    hashes = {model.sha256 for model in manifest.models}
+    return all(e.missing or e.foreign or e.model_sha256 in hashes for e in _entrants(section))
+
+
+def _entrants(section: Section) -> list[Entrant]:
+    """Model files that the rows name; the other sections' rows name none."""
+    if isinstance(section, Accuracy | Latency | Compare):
+        return [row.entrant for row in section.rows]
+    return []
 
 
 def write_documents(results: Results, root: Path = REPOSITORY) -> list[str]:
