@@ -175,7 +175,8 @@ def _against(row: CompareRow, chosen: CompareRow) -> CompareRow:
     rate, best = images_per_s(row), images_per_s(chosen)
     if rate is None or best is None or rate >= best or _as_fast(row, chosen):
         return replace(row, choice="as fast within the noise, more memory")
-    return replace(row, choice=f"{best / rate:.1f} times slower")
+    digits = 1 if best / rate >= 1.1 else 2
+    return replace(row, choice=f"{best / rate:.{digits}f} times slower")
 
 
 def _why(chosen: CompareRow, accuracy: Accuracy | None) -> str:

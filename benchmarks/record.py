@@ -1,4 +1,4 @@
-"""`results.json`, format version 1: what was measured, on which machine, with the raw samples.
+"""`results.json`, format version 2: what was measured, on which machine, with the raw samples.
 
 Frozen dataclasses are the schema, written and read strictly by `edge_app.codec`. A file holds
 one machine's figures; each command fills in its own section and keeps the others. What a table
@@ -26,7 +26,7 @@ from edge_app.codec import CodecError, decode, encode, parse_json
 from edge_app.errors import StorageError, UsageError
 from edge_app.intervals import Figure
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 FILE = "results.json"
 PARTIAL_FILE = "interrupted.json"
 _NUMBERS = re.compile(r"\[\s+(?:(?:-?[0-9][0-9.eE+-]*|null),?\s+)+\]")

@@ -67,7 +67,7 @@ def test_difference_beyond_the_noise_is_none_too_small() -> None:
         latency_row("static_int8", 1, per_s=980, memory=50, rates=(979.0, 980.0, 981.0)),
     )
     section = compare(None, latency(*rows), WATCH)
-    assert choices(section) == {"float32": "recommended", "static_int8": "1.0 times slower"}
+    assert choices(section) == {"float32": "recommended", "static_int8": "1.02 times slower"}
 
 
 def test_foreign_model_is_shown_and_never_recommended(tiny_bundle_folder: Path) -> None:

@@ -66,7 +66,7 @@ def test_figures_of_two_machines_do_not_mix(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format_version": 2}, "format version 2 is not 1"),
+        ({"format_version": 1}, "format version 1 is not 2"),
         ({"surprise": 1}, "surprise: unknown key"),
         ({"machine": None}, "machine: expected an object"),
     ],
