@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from edge_app.bundle import Bundle
+from edge_app.errors import StorageError
 from edge_app.gallery import Gallery
 from edge_app.report import write_report
 from edge_app.results import csv_table, read_results
@@ -20,7 +21,7 @@ def derive(
     pictures_root: Path,
     gallery: Gallery | None,
 ) -> None:
-    """Write the table and the report anew, each in full or not at all.
+    """Write the table and the report anew, each in full or not at all, and one without the other.
 
     Args:
         folder: of the run.
@@ -32,7 +33,13 @@ def derive(
     Raises:
         StorageError: one of them cannot be written.
     """
+    unwritten: StorageError | None = None
     if "csv" in formats:
-        write_whole(folder.table, csv_table(read_results(folder.results)[1]))
+        try:
+            write_whole(folder.table, csv_table(read_results(folder.results)[1]))
+        except StorageError as error:  # open in Excel on Windows: no reason to have no report
+            unwritten = error
     if "html" in formats and gallery is not None:
         write_report(folder, bundle, pictures_root, gallery)
+    if unwritten is not None:
+        raise unwritten

@@ -3,7 +3,8 @@
 A folder enters; the same files as of `batch` leave, and grow. It polls, since network shares do
 not tell of changes that others make; where the system does tell, it looks earlier. A folder that
 goes away (a share unmounted, a stick unplugged) is waited for. A file has one row: when it is
-overwritten after it was scored, that is said, and it is scored under another name only.
+overwritten after it was scored, that is said, and it is scored under another name only. A file that
+fails may be half a transfer that stalled, so it is tried again before its row is written.
 """
 
 import os
@@ -14,12 +15,14 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edge_app.decision import Status
 from edge_app.derived import derive
 from edge_app.discovery import ImageFile, Inputs
 from edge_app.errors import NoInputError, StorageError
+from edge_app.messages import Reply
 from edge_app.notify import FolderSignal
 from edge_app.run_folder import RunFolder
-from edge_app.scoring_run import RunInput, RunOptions, ScoringRun
+from edge_app.scoring_run import OnOutcome, RunInput, RunOptions, ScoringRun
 from edge_app.tally import Outcome, Summary
 
 _SECONDS_A_LOOK = 0.25
@@ -40,6 +43,7 @@ class WatchPlan:
         out: folder of the results.
         poll_seconds: between two looks.
         settle_seconds: how long a file's size and time must have stood still.
+        patience_seconds: how much longer, before a file that fails gets a row.
         options: how to score.
     """
 
@@ -47,6 +51,7 @@ class WatchPlan:
     out: Path
     poll_seconds: float = 2.0
     settle_seconds: float = 2.0
+    patience_seconds: float = 60.0
     options: RunOptions = field(default_factory=RunOptions)
 
 
@@ -71,10 +76,10 @@ def watch_folder(
         BundleError, RuntimeUnavailableError: the model cannot be used.
         StorageError: the results cannot be written.
     """
-    if not plan.folder.is_dir():
+    if not os.path.isdir(plan.folder):  # Path.is_dir raises where a share has died
         raise NoInputError(f"{plan.folder}: no such folder")
     what = RunInput(os.fsdecode(plan.folder), {"watch": True})
-    run = ScoringRun(RunFolder(plan.out), what, plan.options, on_note, names=True)
+    run = _WatchRun(RunFolder(plan.out), what, plan.options, on_note, names=True)
     with run, closing(FolderSignal(plan.folder)) as signal:
         watch = _Watch(plan, run, signal, on_outcome, on_note)
         try:
@@ -84,7 +89,18 @@ def watch_folder(
         except KeyboardInterrupt:
             run.end_workers()
             watch.report()
+            watch.say_what_waits()
             return run.summary(complete=False)
+
+
+class _WatchRun(ScoringRun):
+    """A run in which a reply becomes a row only where `wants` says so."""
+
+    wants: Callable[[str, Reply], bool]
+
+    def _write(self, name: str, reply: Reply, on_outcome: OnOutcome) -> None:
+        if self.wants(name, reply):
+            super()._write(name, reply, on_outcome)
 
 
 class _Watch:
@@ -93,7 +109,7 @@ class _Watch:
     def __init__(
         self,
         plan: WatchPlan,
-        run: ScoringRun,
+        run: _WatchRun,
         signal: FolderSignal,
         on_outcome: Callable[[Outcome], None],
         on_note: Callable[[str], None],
@@ -104,9 +120,11 @@ class _Watch:
         self._on_outcome = on_outcome
         self._on_note = on_note
         self._arrivals = Arrivals(plan, run, on_note)
+        run.wants = self._arrivals.wants
         self._ready: deque[ImageFile] = deque()
         self._next_look = 0.0
-        self._is_there = True
+        self._trouble = ""
+        self._unwritten = ""
         self._unreported = 0
         self._next_report = 0.0
 
@@ -116,8 +134,10 @@ class _Watch:
             self._look()
         while self._ready and self._run.offer(self._ready[0]):
             self._ready.popleft()
-        if self._run.in_flight:
-            self._run.advance(_SECONDS_A_LOOK, self._count, self._keep_unread)
+        # Also without work: rows are brought onto the disk when they are due.
+        busy = self._run.in_flight > 0
+        self._run.advance(_SECONDS_A_LOOK if busy else 0, self._count)
+        if busy:
             return
         if self._unreported and time.monotonic() >= self._next_report:
             self.report()
@@ -125,53 +145,104 @@ class _Watch:
             self._next_look = min(self._next_look, time.monotonic() + self._plan.settle_seconds)
 
     def report(self) -> None:
-        """Derive the table and the report from what is there."""
+        """Derive the table and the report from what is there.
+
+        Where one cannot be replaced (open in Excel on Windows), that is said once and tried again:
+        the results go on without them.
+
+        Raises:
+            StorageError: the results themselves cannot be written.
+        """
         started = time.monotonic()
         run = self._run
         run.sync()
-        derive(run.folder, run.options.formats, run.bundle, self._plan.folder, run.gallery)
-        self._unreported = 0
+        unwritten = ""
+        try:
+            derive(run.folder, run.options.formats, run.bundle, self._plan.folder, run.gallery)
+            self._unreported = 0
+        except StorageError as error:
+            unwritten = str(error)
+        if unwritten and unwritten != self._unwritten:
+            self._on_note(f"{unwritten}; it is tried again, {run.folder.results.name} goes on")
+        self._unwritten = unwritten
         cost = time.monotonic() - started
         self._next_report = time.monotonic() + max(_SECONDS_BETWEEN_REPORTS, cost / _REPORT_SHARE)
+
+    def say_what_waits(self) -> None:
+        """Name the number of files that have failed and have no row yet."""
+        waiting = self._arrivals.failed
+        if waiting:
+            self._on_note(
+                f"{waiting} files that cannot be read may not have arrived in full; they have no "
+                "row yet and are tried again by the same command"
+            )
 
     def _look(self) -> None:
         started = time.monotonic()
         try:
             self._ready.extend(self._arrivals.settled())
-            is_there = True
+            trouble = ""
         except (NoInputError, StorageError, OSError) as error:
-            is_there = self._plan.folder.is_dir()
-            if is_there and isinstance(error, StorageError):
-                raise
-        if is_there != self._is_there:
-            self._is_there = is_there
-            state = "is back" if is_there else "has gone; waiting for it"
-            self._on_note(f"{self._plan.folder} {state}")
+            trouble = self._trouble_of(error)
+        # What exactly is wrong may change meanwhile; it is said once.
+        if bool(trouble) != bool(self._trouble):
+            self._on_note(trouble or f"{self._plan.folder} is back")
+        self._trouble = trouble
         self._signal.renew()
         now = time.monotonic()
         self._next_look = now + max(self._plan.poll_seconds, (now - started) / _LOOK_SHARE)
+
+    def _trouble_of(self, error: Exception) -> str:
+        """Why the folder cannot be looked at, for people; what is no fault of it is raised on."""
+        if not os.path.isdir(self._plan.folder):
+            return f"{self._plan.folder} has gone; waiting for it"
+        if isinstance(error, StorageError):  # where names are sorted or looked up
+            raise error
+        return f"{error}; waiting for it"
 
     def _count(self, outcome: Outcome) -> None:
         self._unreported += 1
         self._on_outcome(outcome)
 
-    def _keep_unread(self, file: ImageFile) -> bool:
-        """A file that went away before it was read is no failure: it may come back."""
-        if file.path.exists():
-            return True
-        self._run.forget(file.name)
-        return False
+
+@dataclass(frozen=True, slots=True)
+class _Growth:
+    """What is known of a file that has no row.
+
+    Attributes:
+        mark: size and time as last seen.
+        since: when they were first seen so.
+        failed: whether it was tried since then.
+    """
+
+    mark: bytes
+    since: float
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A file that was handed over: where it lies, its mark then, and whether it is the last try."""
+
+    path: Path
+    mark: bytes
+    is_last: bool
 
 
 class Arrivals:
-    """Follows files until they have stopped growing."""
+    """Follows files until they have stopped growing, and those that fail for longer."""
 
     def __init__(self, plan: WatchPlan, run: ScoringRun, on_note: Callable[[str], None]) -> None:
         self._plan = plan
         self._run = run
         self._on_note = on_note
-        # By name: size and time as last seen, and since when.
-        self._growing: dict[str, tuple[bytes, float]] = {}
+        self._growing: dict[str, _Growth] = {}
+        self._trials: dict[str, _Trial] = {}
+
+    @property
+    def failed(self) -> int:
+        """Files that have failed and are to be tried once more."""
+        return sum(growth.failed for growth in self._growing.values())
 
     def settled(self) -> Iterator[ImageFile]:
         """Look once; gives the files that have no row and have stood still, and claims them.
@@ -179,24 +250,54 @@ class Arrivals:
         Raises:
             NoInputError, StorageError, OSError: the folder has gone.
         """
-        growing, self._growing = self._growing, {}
-        now = time.monotonic()
-        ready = []
-        inputs = Inputs([self._plan.folder], excluded=self._plan.out, spill_folder=self._plan.out)
-        for file in inputs:
-            mark = _mark(file.path)
-            if mark is None or self._has_row(file, mark):
-                continue
-            seen, since = growing.get(file.name, (b"", now))
-            if seen != mark:
-                since = now
-            elif now - since >= self._plan.settle_seconds:
-                self._run.set_mark(file.name, mark)
-                ready.append(file)
-                continue
+        before, self._growing = self._growing, {}
+        try:
+            named = [self._plan.folder]
+            for file in Inputs(named, excluded=self._plan.out, spill_folder=self._plan.out):
+                growth = self._growth(file, before)
+                if growth is not None and self._is_ready(file, growth):
+                    yield file
+        except (NoInputError, StorageError, OSError):
+            # Half a look: what it did not come to has not gone.
+            self._growing = before | self._growing
+            raise
+
+    def wants(self, name: str, reply: Reply) -> bool:
+        """Whether a reply is to be the file's row.
+
+        A failure is not, while it may be that of half a file: where the file has changed or gone
+        since it was handed over, or has not stood still for long enough.
+        """
+        trial = self._trials.pop(name)
+        if reply.status != Status.FAILED:
+            return True
+        mark = _mark(trial.path)
+        if mark == trial.mark and trial.is_last:
+            return True
+        self._run.forget(name)
+        if mark is not None:
+            self._growing[name] = _Growth(mark, time.monotonic(), failed=mark == trial.mark)
+        return False
+
+    def _growth(self, file: ImageFile, before: dict[str, _Growth]) -> _Growth | None:
+        """What is known of a file now; None where it needs no score."""
+        mark = _mark(file.path)
+        if mark is None or self._has_row(file, mark):
+            return None
+        known = before.get(file.name)
+        if known is None or known.mark != mark:
+            return _Growth(mark, time.monotonic(), failed=False)
+        return known
+
+    def _is_ready(self, file: ImageFile, growth: _Growth) -> bool:
+        patience = self._plan.patience_seconds if growth.failed else 0
+        if time.monotonic() - growth.since < self._plan.settle_seconds + patience:
             if len(self._growing) < _MOST_GROWING:
-                self._growing[file.name] = (mark, since)
-        return iter(ready)
+                self._growing[file.name] = growth
+            return False
+        self._run.set_mark(file.name, growth.mark)
+        self._trials[file.name] = _Trial(file.path, growth.mark, growth.failed)
+        return True
 
     def _has_row(self, file: ImageFile, mark: bytes) -> bool:
         known = self._run.mark(file.name)

@@ -1,22 +1,29 @@
 """Watching a folder: what arrives is scored once it stands still; what goes away comes back."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from edge_app.decision import Reason
 from edge_app.errors import NoInputError
+from edge_app.messages import Reply
+from edge_app.phantom import Phantom, draw_phantom
 from edge_app.results import ResultRow, read_results, validate_results
 from edge_app.scoring_run import RunOptions
 from edge_app.tally import Outcome, Summary
-from edge_app.watch import WatchPlan, watch_folder
+from edge_app.watch import Arrivals, WatchPlan, watch_folder
 from tests.conftest import REPOSITORY
+from tests.pictures import encoded
 from tests.test_batch import phantom_png
 
 MOST_SECONDS = 60.0
@@ -54,7 +61,21 @@ def until(condition: Callable[[], bool]) -> Iterator[bool]:
 def plan(tmp_path: Path, tiny_bundle_folder: Path) -> WatchPlan:
     (tmp_path / "in").mkdir()
     options = RunOptions(bundle=tiny_bundle_folder, formats=("jsonl", "csv"))
-    return WatchPlan(tmp_path / "in", tmp_path / "out", 0.1, 0.5, options)
+    return WatchPlan(tmp_path / "in", tmp_path / "out", 0.1, 0.5, 0.1, options)
+
+
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of all files that were tried, whether they got a row or not."""
+    names: list[str] = []
+    wants = Arrivals.wants
+
+    def spy(arrivals: Arrivals, name: str, reply: Reply) -> bool:
+        names.append(name)
+        return wants(arrivals, name, reply)
+
+    monkeypatch.setattr(Arrivals, "wants", spy)
+    return names
 
 
 def rows(plan: WatchPlan) -> list[ResultRow]:
@@ -123,6 +144,100 @@ def test_a_second_session_goes_on_and_an_overwritten_file_is_said(plan: WatchPla
         ("bad.png", Reason.UNREADABLE),
         ("c.png", None),
     ]
+
+
+def test_a_transfer_that_stalls_is_scored_when_it_is_whole(
+    plan: WatchPlan, tried: list[str]
+) -> None:
+    """Half a picture stands still for longer than a file has to, fails, and is completed."""
+    whole = encoded(Image.fromarray(draw_phantom(Phantom(2), 300, 300)), "JPEG")
+    stalled = plan.folder / "stalled.jpeg"
+    stalled.write_bytes(whole[: len(whole) // 2])
+    # Its row is never due while half of it is there, however slow this machine is.
+    plan = replace(plan, patience_seconds=10 * MOST_SECONDS)
+
+    def script(session: Session) -> Iterator[bool]:
+        yield from until(lambda: tried == ["stalled.jpeg"])
+        with stalled.open("ab") as stream:
+            stream.write(whole[len(whole) // 2 :])
+        yield from until(lambda: len(session.outcomes) == 1)
+
+    Session(plan, script)
+    assert [(row.file, row.reason) for row in rows(plan)] == [("stalled.jpeg", None)]
+
+
+def test_what_fails_for_good_gets_a_row_and_what_still_may_come_is_said(
+    plan: WatchPlan, tried: list[str]
+) -> None:
+    (plan.folder / "bad.png").write_bytes(b"no picture")
+    Session(plan, lambda session: until(lambda: session.outcomes == ["bad.png"]))
+    (plan.folder / "late.png").write_bytes(b"")
+    patient = replace(plan, patience_seconds=10 * MOST_SECONDS)
+    session = Session(patient, lambda session: until(lambda: "late.png" in tried))
+    assert session.notes[-1].startswith("1 files that cannot be read")
+    assert [(row.file, row.reason) for row in rows(plan)] == [("bad.png", Reason.UNREADABLE)]
+
+
+@pytest.mark.parametrize("number", [errno.ENOTCONN, errno.EACCES, errno.EIO, errno.ENOENT])
+def test_a_share_that_dies_is_waited_for(
+    plan: WatchPlan, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system's answers for a dead share; Path.exists and Path.is_dir raise most of them."""
+    (plan.folder / "a.png").write_bytes(phantom_png(1))
+    stat, scandir = os.stat, os.scandir
+    is_dead = False
+
+    def fail_below(path: object) -> None:
+        if is_dead and os.fsdecode(os.fspath(path)).startswith(str(plan.folder)):  # type: ignore[call-overload]
+            raise OSError(number, os.strerror(number))
+
+    def dead_stat(path: Any, **options: Any) -> os.stat_result:
+        fail_below(path)
+        return stat(path, **options)
+
+    def dead_scandir(path: Any) -> Any:
+        fail_below(path)
+        return scandir(path)
+
+    def script(session: Session) -> Iterator[bool]:
+        nonlocal is_dead
+        yield from until(lambda: session.outcomes == ["a.png"])
+        monkeypatch.setattr(os, "stat", dead_stat)
+        monkeypatch.setattr(os, "scandir", dead_scandir)
+        is_dead = True
+        yield from until(lambda: "waiting for it" in " ".join(session.notes))
+        is_dead = False
+        (plan.folder / "b.png").write_bytes(phantom_png(1))
+        yield from until(lambda: "is back" in " ".join(session.notes))
+        yield from until(lambda: len(session.outcomes) == 2)
+
+    Session(plan, script)
+    assert [(row.file, row.reason) for row in rows(plan)] == [("a.png", None), ("b.png", None)]
+
+
+def test_a_table_that_cannot_be_replaced_is_said_once(
+    plan: WatchPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that is open in Excel on Windows: scoring goes on, and so does the report."""
+    monkeypatch.setattr("edge_app.watch._SECONDS_BETWEEN_REPORTS", 0.0)
+    monkeypatch.setattr("edge_app.watch._REPORT_SHARE", 1e9)
+    (plan.out / "results.csv").mkdir(parents=True)
+    (plan.folder / "a.png").write_bytes(phantom_png(1))
+    options = replace(plan.options, formats=("jsonl", "csv", "html"))
+    plan = replace(plan, options=options)
+
+    def script(session: Session) -> Iterator[bool]:
+        yield from until(lambda: bool(session.notes))
+        (plan.folder / "b.png").write_bytes(phantom_png(1))
+        yield from until(lambda: len(session.outcomes) == 2)
+        yield from until(lambda: "b.png" in (plan.out / "report.html").read_text(encoding="utf-8"))
+        (plan.out / "results.csv").rmdir()
+        yield from until((plan.out / "results.csv").is_file)
+
+    session = Session(plan, script)
+    (note,) = session.notes
+    assert "results.csv: cannot be written" in note
+    assert len(rows(plan)) == 2
 
 
 def test_a_missing_folder_is_no_input(plan: WatchPlan, tmp_path: Path) -> None:

@@ -36,6 +36,14 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         metavar="SECONDS",
         help="how long a file must have stood still (default: %(default)g)",
     )
+    parser.add_argument(
+        "--patience",
+        type=seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="how much longer for a file that fails, which may be a transfer that stalled, "
+        "before its row is written (default: %(default)g)",
+    )
     add_run_options(parser)
     parser.set_defaults(run=run)
 
@@ -45,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
     from edge_app.interruption import Interruption
     from edge_app.watch import WatchPlan, watch_folder
 
-    plan = WatchPlan(args.folder, args.out, args.poll, args.settle, run_options(args))
+    options = run_options(args)
+    plan = WatchPlan(args.folder, args.out, args.poll, args.settle, args.patience, options)
     say = _silent if args.quiet else _say
     if not args.quiet:
         note(f"watching {args.folder}; Ctrl-C stops")
