@@ -30,6 +30,20 @@ _SPILL_BLOCK_BYTES = 1 << 13
 _LONGEST_LIST_LINE = 1 << 16
 
 _FOLDER, _FILE = b"d", b"f"
+# After the last name of a folder.
+_END = b"", b""
+
+# UTF-32 first, since its mark begins with that of UTF-16.
+_OTHER_MARKS = {
+    b"\xff\xfe\0\0": "UTF-32",
+    b"\0\0\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
+_LIST_BYTES_LOOKED_AT = 4096
+
+
+_LOOKS_ESCAPED = re.compile(rb"\\(?=x[0-9a-f]{2})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +53,7 @@ class ImageFile:
     Attributes:
         path: where it lies.
         name: what its row calls it: relative to the input's root, forward slashes, bytes that are
-            no UTF-8 as `\xNN`.
+            no UTF-8 as `\xNN`; see `portable_name`.
     """
 
     path: Path
@@ -83,7 +97,7 @@ class Inputs:
 
         Raises:
             NoInputError: something that is named is not there.
-            UsageError: a list beside something else.
+            UsageError: a list beside something else, or one that is no UTF-8 text.
         """
         self.listed = 0
         self._recursive = recursive
@@ -95,6 +109,7 @@ class Inputs:
         if lists:
             if len(named) > 1:
                 raise UsageError(f"{lists[0]}: a list of files stands alone, without other inputs")
+            _require_utf8(lists[0])
             self._list = lists[0]
             self.root = lists[0].parent
         else:
@@ -123,7 +138,7 @@ class Inputs:
 
     def _walked_paths(self) -> Iterator[Path]:
         for branch in self._branches:
-            if not branch.path.is_dir():
+            if not os.path.isdir(branch.path):
                 self.listed += 1
                 yield branch.path
                 continue
@@ -131,33 +146,47 @@ class Inputs:
             recursive = self._recursive if branch.pattern is None else "/" in branch.pattern
             folder = os.fsencode(branch.path)
             prefix = len(os.path.join(folder, b""))
-            for path in self._walk(folder, recursive, is_top=True):
+            for path in self._walk(folder, recursive):
                 # A folder that could not be listed is kept whatever the pattern says.
                 if matches(path[prefix:]) or os.path.isdir(path):
                     yield Path(os.fsdecode(path))
 
-    def _walk(self, folder: bytes, recursive: bool, *, is_top: bool = False) -> Iterator[bytes]:
-        try:
-            names = self._sorted_names(folder)
-        except StorageError:
-            raise
-        except OSError as error:
-            if is_top:
-                text = error.strerror or str(error)
-                raise NoInputError(f"{os.fsdecode(folder)}: {text}") from error
-            if not self.root.is_dir():
-                raise gone(self.root) from error
-            # Given itself, so that it ends up among the failures, not missed in silence.
-            self.listed += 1
-            yield folder
-            return
-        for name, kind in names:
+    def _walk(self, top: bytes, recursive: bool) -> Iterator[bytes]:
+        # A list of folders that are open, rather than recursion: trees may be thousands deep.
+        open_folders = [(top, self._listed_top(top))]
+        while open_folders:
+            folder, names = open_folders[-1]
+            name, kind = next(names, _END)
             path = os.path.join(folder, name)
             if kind == _FILE:
                 if has_picture_name(name) or _has_picture_content(path):
                     yield path
+            elif kind != _FOLDER:
+                open_folders.pop()
             elif recursive and not self._is_excluded(path):
-                yield from self._walk(path, recursive)
+                inner = self._listed_inner(path)
+                if inner is not None:
+                    open_folders.append((path, inner))
+                else:
+                    # Given itself, so that it ends up among the failures, not missed in silence.
+                    self.listed += 1
+                    yield path
+
+    def _listed_top(self, folder: bytes) -> Iterator[tuple[bytes, bytes]]:
+        try:
+            return self._sorted_names(folder)
+        except OSError as error:
+            text = error.strerror or str(error)
+            raise NoInputError(f"{os.fsdecode(folder)}: {text}") from error
+
+    def _listed_inner(self, folder: bytes) -> Iterator[tuple[bytes, bytes]] | None:
+        """Names in a folder below the first; None where it cannot be listed."""
+        try:
+            return self._sorted_names(folder)
+        except OSError as error:
+            if not os.path.isdir(self.root):
+                raise gone(self.root) from error
+            return None
 
     def _is_excluded(self, path: bytes) -> bool:
         return self._excluded is not None and Path(os.fsdecode(path)).resolve() == self._excluded
@@ -189,8 +218,8 @@ def find_images(folder: Path, *, excluded: Path | None = None) -> Iterator[Path]
     Raises:
         NoInputError: the folder is missing, is no folder, or cannot be listed.
     """
-    if not folder.is_dir():
-        what = "is not a folder" if folder.exists() else "no such folder"
+    if not os.path.isdir(folder):
+        what = "is not a folder" if os.path.exists(folder) else "no such folder"
         raise NoInputError(f"{folder}: {what}")
     return (file.path for file in Inputs([folder], excluded=excluded))
 
@@ -206,14 +235,22 @@ def has_picture_name(name: bytes) -> bool:
 
 
 def portable_name(path: Path, root: Path) -> str:
-    r"""A path below `root` as rows write it, a path elsewhere absolute; no UTF-8 as `\xNN`."""
+    r"""A path below `root` as rows write it, a path elsewhere absolute; no UTF-8 as `\xNN`.
+
+    Every `\xNN` in it stands for a byte: a name that holds such a text of its own has `\x5c` (a
+    backslash) for its backslash. So two files never have one name.
+    """
     name = path.relative_to(root) if path.is_relative_to(root) else path.absolute()
-    return os.fsencode(name.as_posix()).decode("utf-8", "backslashreplace")
+    plain = _LOOKS_ESCAPED.sub(rb"\\x5c", os.fsencode(name.as_posix()))
+    return plain.decode("utf-8", "backslashreplace")
 
 
 def _is_folder_link(entry: "os.DirEntry[bytes]") -> bool:
     """Links to folders are not followed: they lead out, in circles, or to the same files twice."""
-    return entry.is_symlink() and entry.is_dir()
+    try:
+        return entry.is_symlink() and entry.is_dir()
+    except OSError:  # it leads to itself, or to where nobody may look
+        return False
 
 
 def _has_picture_content(path: bytes) -> bool:
@@ -238,24 +275,24 @@ def _merged_on_disk(
     """External merge sort: sorted runs in temporary files, read back a block at a time."""
     runs: list[BinaryIO] = []
     chunk = first
-    try:
-        while chunk:
-            runs.append(_spilled(chunk, folder))
-            chunk = sorted(islice(rest, _NAMES_IN_MEMORY))
-    except OSError as error:
-        text = error.strerror or str(error)
-        raise StorageError(f"{folder or tempfile.gettempdir()}: names to sort: {text}") from error
+    while chunk:
+        runs.append(_spilled(chunk, folder))
+        chunk = sorted(islice(rest, _NAMES_IN_MEMORY))
     return heapq.merge(*map(_read_back, runs))
 
 
 def _spilled(chunk: list[tuple[bytes, bytes]], folder: Path | None) -> BinaryIO:
-    # Deleted when `_read_back` closes it, also when the process is killed (on POSIX).
-    run = tempfile.TemporaryFile(  # noqa: SIM115
-        dir=folder, prefix=".pneumoscope-", buffering=_SPILL_BLOCK_BYTES
-    )
-    # The kind stands first; a name holds no null character.
-    run.writelines(kind + name + b"\0" for name, kind in chunk)
-    run.seek(0)
+    try:
+        # Deleted when `_read_back` closes it, also when the process is killed (on POSIX).
+        run = tempfile.TemporaryFile(  # noqa: SIM115
+            dir=folder, prefix=".pneumoscope-", buffering=_SPILL_BLOCK_BYTES
+        )
+        # The kind stands first; a name holds no null character.
+        run.writelines(kind + name + b"\0" for name, kind in chunk)
+        run.seek(0)
+    except OSError as error:
+        text = error.strerror or str(error)
+        raise StorageError(f"{folder or tempfile.gettempdir()}: names to sort: {text}") from error
     return run  # type: ignore[return-value]
 
 
@@ -268,7 +305,23 @@ def _read_back(run: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _is_list(path: Path) -> bool:
-    return path.suffix.lower() == LIST_SUFFIX and path.is_file()
+    return path.suffix.lower() == LIST_SUFFIX and os.path.isfile(path)
+
+
+def _require_utf8(path: Path) -> None:
+    """Raise UsageError for a list in another Unicode encoding, as PowerShell 5 writes them."""
+    try:
+        with path.open("rb") as stream:
+            begin = stream.read(_LIST_BYTES_LOOKED_AT)
+    except OSError as error:
+        raise NoInputError(f"{path}: {error.strerror or error}") from error
+    marked = next((name for mark, name in _OTHER_MARKS.items() if begin.startswith(mark)), None)
+    # Without a mark they are known by the zeros beside each letter; no path holds one.
+    if marked is not None or b"\0" in begin:
+        raise UsageError(
+            f"{path}: the list is in {marked or 'UTF-16'}; save it as UTF-8 (PowerShell: "
+            "Out-File -Encoding utf8)"
+        )
 
 
 def _list_lines(path: Path) -> Iterator[str]:
@@ -285,14 +338,14 @@ def _list_lines(path: Path) -> Iterator[str]:
 
 
 def _branch(path: Path) -> _Branch:
-    if path.exists():
+    if os.path.exists(path):  # Path.exists raises where a share has died
         return _Branch(path, None)
     if not re.search(r"[*?\[]", str(path)):
         raise NoInputError(f"{path}: no such file or folder")
     parts = path.parts
     plain = next(i for i, part in enumerate(parts) if re.search(r"[*?\[]", part))
     base = Path(*parts[:plain])
-    if not base.is_dir():
+    if not os.path.isdir(base):
         raise NoInputError(f"{path}: no such folder: {base}")
     return _Branch(base, "/".join(parts[plain:]))
 
@@ -300,8 +353,8 @@ def _branch(path: Path) -> _Branch:
 def _common_root(branches: Sequence[_Branch]) -> Path:
     if len(branches) == 1:
         path = branches[0].path
-        return path if path.is_dir() else path.parent
-    folders = [b.path if b.path.is_dir() else b.path.parent for b in branches]
+        return path if os.path.isdir(path) else path.parent
+    folders = [b.path if os.path.isdir(b.path) else b.path.parent for b in branches]
     try:
         return Path(os.path.commonpath(folders))
     except ValueError:  # two drives of a Windows machine

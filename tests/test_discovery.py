@@ -1,14 +1,16 @@
 """Which files a folder run takes, and in which order."""
 
+import inspect
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from edge_app.discovery import find_images, portable_name
-from edge_app.errors import NoInputError
+from edge_app.discovery import Inputs, find_images, portable_name
+from edge_app.errors import NoInputError, UsageError
 from tests.pictures import encoded, gradient
 
 PNG = encoded(Image.fromarray(gradient(8, 8)), "PNG")
@@ -94,3 +96,49 @@ def test_a_name_that_is_no_utf8_is_kept_readable(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
     assert names(tmp_path) == [r"r\xf6ntgen.png"]
+
+
+def test_names_are_told_apart_from_those_that_look_escaped(tmp_path: Path) -> None:
+    written = [b"\xff.png", rb"\xff.png", rb"\x5cxff.png", b"\\\xff.png", rb"a\b.png", rb"\xFF.png"]
+    portable = [portable_name(tmp_path / os.fsdecode(name), tmp_path) for name in written]
+    assert portable == [
+        r"\xff.png",
+        r"\x5cxff.png",
+        r"\x5cx5cxff.png",
+        r"\\xff.png",
+        r"a\b.png",
+        r"\xFF.png",
+    ]
+
+
+def test_a_link_that_leads_to_itself_costs_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(PNG)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    assert names(tmp_path) == ["a.png", "loop.png"]
+
+
+def test_folders_may_be_nested_deeper_than_python_recurses(tmp_path: Path) -> None:
+    deep = tmp_path
+    for _ in range(300):
+        deep = deep / "d"
+        deep.mkdir()
+    (deep / "a.png").write_bytes(PNG)
+    (tmp_path / "z.png").write_bytes(PNG)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 100)
+    try:
+        found = names(tmp_path)
+    finally:
+        sys.setrecursionlimit(limit)
+    assert found == ["d/" * 300 + "a.png", "z.png"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_list_in_another_encoding_is_refused(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "list.txt"
+    path.write_bytes("a.png\nb.png\n".encode(encoding))
+    with pytest.raises(UsageError, match="UTF-32" if encoding == "utf-32" else "UTF-16"):
+        Inputs([path])
+    path.write_bytes("a.png\nb.png\n".encode("utf-8-sig"))
+    assert [file.name for file in Inputs([path])] == ["a.png", "b.png"]
