@@ -1,18 +1,23 @@
 """The result file as its own journal: it only grows, and whatever is in it is whole.
 
 Lines enter, and are on the disk after at most a second or a few hundred of them. A run that was
-killed at any moment leaves at most one torn end, which the next opening cuts off; every row before
-it is good. One process at a time writes (an advisory lock that dies with the process).
+killed at any moment leaves at most one torn end, which the next run cuts off once it is known to be
+of the same kind; every row before it is good. Rows that stand behind damage are never thrown away:
+they are set aside in a file of their own. One process at a time writes (an advisory lock that dies
+with the process).
 """
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, TypeVar
 
-from edge_app.codec import CodecError, compact_json, encode
+from edge_app.codec import CodecError, compact_json, encode, parse_json
 from edge_app.errors import StorageError, UsageError
 from edge_app.results import ResultRow, RunHeader, decode_header, decode_row
 
@@ -35,17 +40,26 @@ _HEADER_BEGIN = b'{"format_version":1,"pneumoscope_version":'
 _OF_ONE_RUN = frozenset({"started_at"})
 
 
+@dataclass(frozen=True, slots=True)
+class _Damage:
+    """The first bad line, how many follow it, and how many of these are good rows."""
+
+    line: int
+    lines_behind: int
+    rows_behind: int
+
+
 class Journal:
     """An open `results.jsonl`.
 
     Attributes:
         path: where it lies.
         header: its first line, None for a new one.
-        cut_bytes: length of the torn end that was cut off, 0 for none.
+        cut_bytes: length of the torn end, which `begin` cuts off; 0 for none.
     """
 
     def __init__(self, path: Path, on_row: Callable[[ResultRow], None]) -> None:
-        """Open or create it, lock it, read what is there, and cut off a torn end.
+        """Open or create it, lock it, and read what is there; nothing in it is changed yet.
 
         Args:
             path: the file; its folder is there.
@@ -60,6 +74,7 @@ class Journal:
         self.cut_bytes = 0
         self._waiting: list[bytes] = []
         self._waiting_since = 0.0
+        self._damage: _Damage | None = None
         self._stream = self._open()
         try:
             self._end = self._recover(on_row)
@@ -67,25 +82,33 @@ class Journal:
             self._stream.close()
             raise
 
-    def begin(self, header: RunHeader) -> None:
-        """Write the first line of a new journal, or check that an old one is of the same run.
+    def begin(
+        self,
+        header: RunHeader,
+        on_note: Callable[[str], None] = lambda text: None,
+        *,
+        earlier: RunHeader | None = None,
+    ) -> None:
+        """Check that an old journal is of the same run, cut its torn end off, or begin a new one.
+
+        Args:
+            header: the run that is to go on or to begin.
+            on_note: told where good rows are that stood behind damage.
+            earlier: the same run as an earlier version of this program described it, if it did
+                so in other words.
 
         Raises:
             UsageError: the old one was written with other parameters; the message names them.
             StorageError: it cannot be written.
         """
+        if self.header is not None:
+            self._require_same_run(header, earlier)
+        self._drop_torn_end(on_note)
         if self.header is None:
             self.header = header
             self._write((compact_json(header) + "\n").encode("utf-8"))
-            self.sync()
+            self._bring_onto_disk()
             _sync_folder(self.path.parent)
-            return
-        differences = describe_differences(self.header, header)
-        if differences:
-            raise UsageError(
-                f"{self.path} was begun with other parameters: {'; '.join(differences)}. Name "
-                "another folder with -o, or repeat the first command to go on with it"
-            )
 
     def append(self, line: bytes) -> None:
         """Add a line (with its newline); it is on the disk after `sync`."""
@@ -111,10 +134,7 @@ class Journal:
         if not waiting:
             return
         self._write(b"".join(waiting))
-        try:
-            os.fsync(self._stream.fileno())
-        except OSError as error:
-            raise self._unwritable(error) from error
+        self._bring_onto_disk()
 
     def close(self) -> None:
         """Let go of the file and of its lock; lines that were not synced are dropped."""
@@ -147,7 +167,7 @@ class Journal:
         return stream
 
     def _recover(self, on_row: Callable[[ResultRow], None]) -> int:
-        """Read to the end of the last good line, drop what is behind it; gives that place."""
+        """Read to the end of the last good line; gives that place."""
         end = number = 0
         with open(self.path, "rb") as lines:
             for number, line in enumerate(lines, start=1):
@@ -157,31 +177,88 @@ class Journal:
                     else:
                         on_row(_whole(line, decode_row))
                 except CodecError as error:
-                    self._require_torn_end(number, error, sum(1 for _ in lines))
+                    self._damage = self._look_behind(number, line, error, lines)
                     break
                 end += len(line)
         self.cut_bytes = os.fstat(self._stream.fileno()).st_size - end
-        if self.cut_bytes:
-            self._cut_off(end)
         return end
 
-    def _require_torn_end(self, number: int, error: CodecError, lines_behind: int) -> None:
-        if number == 1 and not self._begins_like_ours():
+    def _look_behind(
+        self, number: int, line: bytes, error: CodecError, rest: Iterator[bytes]
+    ) -> _Damage:
+        """What follows the first bad line.
+
+        Raises:
+            StorageError: this is no end that a run has left.
+        """
+        if number == 1 and (not self._begins_like_ours() or _is_json_line(line)):
             raise StorageError(
                 f"{self.path}: line 1: {error}: no results of this format version; "
                 "name another folder with -o"
             )
-        if lines_behind > _UNSAFE_LINES:
+        lines = rows = 0
+        for behind in rest:
+            lines += 1
+            rows += lines <= _UNSAFE_LINES and _is_row(behind)
+        if lines > _UNSAFE_LINES:
             raise StorageError(
-                f"{self.path}: line {number}: {error}. {lines_behind} lines follow, so this is no "
+                f"{self.path}: line {number}: {error}. {lines} lines follow, so this is no "
                 "interrupted write; see `pneumoscope validate`"
             )
+        if number == 1 and rows:
+            raise StorageError(
+                f"{self.path}: line 1, which describes the run, is damaged ({error}), but {rows} "
+                "rows stand behind it; nothing was changed. Name another folder with -o"
+            )
+        return _Damage(number, lines, rows)
+
+    def _require_same_run(self, header: RunHeader, earlier: RunHeader | None) -> None:
+        assert self.header is not None
+        differences = describe_differences(self.header, header)
+        if differences and earlier is not None:
+            differences = describe_differences(self.header, earlier) and differences
+        if differences:
+            raise UsageError(
+                f"{self.path} was begun with other parameters: {'; '.join(differences)}. Name "
+                "another folder with -o, or repeat the first command to go on with it"
+            )
+
+    def _drop_torn_end(self, on_note: Callable[[str], None]) -> None:
+        if not self.cut_bytes:
+            return
+        try:
+            if self._damage is not None and self._damage.rows_behind:
+                self._set_aside(self._damage, on_note)
+            self._stream.truncate(self._end)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _set_aside(self, damage: _Damage, on_note: Callable[[str], None]) -> None:
+        """Copy the end, before it is cut off, to a file of its own."""
+        now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        copy = self.path.with_name(f"{self.path.name}.cut-{now}")
+        with open(self.path, "rb") as source, open(copy, "xb") as target:
+            source.seek(self._end)
+            shutil.copyfileobj(source, target)
+            target.flush()
+            os.fsync(target.fileno())
+        _sync_folder(copy.parent)
+        on_note(
+            f"{self.path}: line {damage.line} is damaged: it and the {damage.lines_behind} lines "
+            f"behind it were cut off and are in {copy}; their files are scored again"
+        )
 
     def _begins_like_ours(self) -> bool:
         """Whether the first line may be a header that was cut short; a foreign file is not cut."""
         with open(self.path, "rb") as stream:
             found = stream.read(len(_HEADER_BEGIN)).rstrip(b"\0")
         return _HEADER_BEGIN.startswith(found)
+
+    def _bring_onto_disk(self) -> None:
+        try:
+            os.fsync(self._stream.fileno())
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def _write(self, data: bytes) -> None:
         """Append all of it or nothing."""
@@ -234,6 +311,23 @@ def _whole(line: bytes, decode: Callable[[bytes], T]) -> T:
     if not line.endswith(b"\n"):
         raise CodecError("torn: it does not end with a newline")
     return decode(line)
+
+
+def _is_row(line: bytes) -> bool:
+    try:
+        _whole(line, decode_row)
+    except CodecError:
+        return False
+    return True
+
+
+def _is_json_line(line: bytes) -> bool:
+    """Whether a line is whole: then it is not torn but of another format."""
+    try:
+        _whole(line, parse_json)
+    except CodecError:
+        return False
+    return True
 
 
 def _lock(stream: BinaryIO) -> bool:

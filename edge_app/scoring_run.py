@@ -118,7 +118,7 @@ class ScoringRun:
             make_folder(folder.path)
             self._write_known_hashes(stack)
             self.header = decode_header(ready.header.encode("utf-8"))
-            self._journal = self._open_journal(stack, keep_names=names)
+            self._journal = self._open_journal(on_note, stack, keep_names=names)
             if "html" in options.formats:
                 self.gallery = stack.enter_context(Gallery(folder.thumbnails))
             self._stack = stack.pop_all()
@@ -182,6 +182,9 @@ class ScoringRun:
         while self._next_row in self._done:
             self._write(*self._done.pop(self._next_row), on_outcome)
             self._next_row += 1
+            # Here, not behind the loop: after a stall thousands may come at once.
+            if self._journal.is_due:
+                self.sync()
         if self._journal.is_due:
             self.sync()
 
@@ -260,7 +263,9 @@ class ScoringRun:
                     table.add(bytes.fromhex(row.sha256))
         table.publish()
 
-    def _open_journal(self, stack: ExitStack, *, keep_names: bool) -> Journal:
+    def _open_journal(
+        self, on_note: Callable[[str], None], stack: ExitStack, *, keep_names: bool
+    ) -> Journal:
         if keep_names:
             self._names = stack.enter_context(DiskTable(self.folder.names))
 
@@ -271,7 +276,7 @@ class ScoringRun:
             self.tally.count(Outcome(row.file, row.status, row.decision, row.reason))
 
         journal = stack.enter_context(Journal(self.folder.results, remember))
-        journal.begin(self.header)
+        journal.begin(self.header, on_note)
         return journal
 
     def _write(self, name: str, reply: Reply, on_outcome: OnOutcome) -> None:

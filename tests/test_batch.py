@@ -21,7 +21,10 @@ from edge_app.errors import (
     StorageError,
     UsageError,
 )
+from edge_app.journal import SYNC_ROWS, Journal
+from edge_app.messages import Reply
 from edge_app.phantom import Phantom, draw_phantom
+from edge_app.pool import Lost, Pool
 from edge_app.results import ResultRow, read_results, validate_results
 from edge_app.run_folder import RunFolder
 from edge_app.scoring_run import RunOptions
@@ -308,6 +311,36 @@ def test_an_input_that_goes_away_is_no_failure_of_its_files(
     moved.rename(ward)
     assert run_batch(todo).files == 308
     assert [row.reason for row in rows_of(todo.out)].count(Reason.UNREADABLE) == 3
+
+
+def test_rows_that_come_at_once_are_synced_in_bounded_batches(
+    options: RunOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for index in range(700):
+        (folder / f"{index:03d}.png").write_bytes(b"no picture")
+    written: list[int] = []
+    honest = Journal._write
+
+    def write(journal: Journal, data: bytes) -> None:
+        written.append(data.count(b"\n"))
+        honest(journal, data)
+
+    monkeypatch.setattr(Journal, "_write", write)
+    # As after a stall: the first row's news comes when all others have come.
+    take = Pool.take
+    held: list[Reply | Lost] = []
+
+    def late(pool: Pool, seconds: float) -> list[Reply | Lost]:
+        held.extend(take(pool, seconds))
+        if len(held) < 700:
+            return []
+        return [held.pop() for _ in range(700)]
+
+    monkeypatch.setattr(Pool, "take", late)
+    assert run_batch(plan(options, folder)).files == 700
+    assert max(written) <= SYNC_ROWS
 
 
 def test_a_name_with_a_formula_is_harmless_in_the_table(

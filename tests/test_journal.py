@@ -112,8 +112,52 @@ def test_what_a_power_cut_leaves_behind_the_synced_rows_is_cut(path: Path, tail:
     journal, rows = reopened(path)
     with journal:
         assert journal.cut_bytes == len(tail)
+        journal.begin(HEADER)
     assert len(rows) == 3
     assert path.read_bytes() == whole
+    assert [other.name for other in path.parent.iterdir()] == [path.name]
+
+
+def test_good_rows_behind_damage_are_set_aside_and_said(path: Path) -> None:
+    whole = write(path, 6)
+    lines = whole.splitlines(keepends=True)
+    damaged = whole.replace(b'"00002.png"', b"00002.png")
+    path.write_bytes(damaged)
+    journal, rows = reopened(path)
+    notes: list[str] = []
+    with journal:
+        assert path.read_bytes() == damaged
+        journal.begin(HEADER, notes.append)
+    assert [r.file for r in rows] == ["00000.png", "00001.png"]
+    assert path.read_bytes() == b"".join(lines[:3])
+    (copy,) = path.parent.glob("results.jsonl.cut-*")
+    assert path.read_bytes() + copy.read_bytes() == damaged
+    (note,) = notes
+    assert "line 4 is damaged: it and the 3 lines behind it" in note
+    assert str(copy) in note
+
+
+def test_nothing_is_cut_where_another_run_is_refused(path: Path) -> None:
+    from dataclasses import replace
+
+    torn = write(path, 3)[:-10]
+    path.write_bytes(torn)
+    journal, _ = reopened(path)
+    with journal, pytest.raises(UsageError):
+        journal.begin(replace(HEADER, input="other"))
+    assert path.read_bytes() == torn
+
+
+def test_rows_behind_a_damaged_first_line_are_never_cut(path: Path) -> None:
+    whole = write(path, 3)
+    for damaged in (
+        whole.replace(b'"model_id":"m"', b'"model_id":"m', 1),
+        whole.replace(b'"model_id":"m"', b'"more":1', 1),
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(StorageError, match=r"line 1.*name another folder|3 rows stand behind"):
+            reopened(path)
+        assert path.read_bytes() == damaged
 
 
 def test_damage_far_from_the_end_is_no_torn_end(path: Path) -> None:

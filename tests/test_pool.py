@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from edge_app.decision import Reason
 from edge_app.errors import BundleFormatError, RuntimeUnavailableError
 from edge_app.messages import Reply, Settings, Task
 from edge_app.pool import Lost, Pool
+from tests.conftest import REPOSITORY
 from tests.test_batch import phantom_png
 
 # Found by the workers before anything else (PYTHONPATH): a decoder with faults, chosen by content.
@@ -116,6 +119,24 @@ def test_a_worker_that_is_killed_once_costs_nothing(
             found |= {n.id: n for n in pool.take(0.1) if isinstance(n, Reply)}
         assert sorted(found) == [0, 1, 2, 3]
         assert pool.pending == 0
+
+
+def test_a_pool_works_where_python_drops_assertions(settings: Settings) -> None:
+    """PYTHONOPTIMIZE=1 once took the waiting away with its assertion."""
+    script = (
+        "import sys; from edge_app.messages import Settings; from edge_app.pool import Pool\n"
+        "with Pool(Settings.from_line(sys.stdin.buffer.readline()), 1, seconds_per_file=9) as p:\n"
+        "    print(p.wait_until_ready().manifest_sha256)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-O", "-c", script],
+        cwd=REPOSITORY,
+        input=settings.to_line(),
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
+    assert len(done.stdout.strip()) == 64
 
 
 def test_workers_end_with_the_pool(settings: Settings, tmp_path: Path) -> None:
