@@ -6,12 +6,12 @@ table `results.csv` is derived from it. Nothing here scores or decides.
 """
 
 import csv
-import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 from types import NoneType
 from typing import TypeVar
@@ -25,8 +25,12 @@ T = TypeVar("T")
 FORMAT_VERSION = 1
 
 # A spreadsheet runs a cell that begins so as a formula (OWASP, CSV injection); the wide forms are
-# what Excel takes for them in Asian locales.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# what Excel takes for them in Asian locales. Some skip spaces in front. A cell may
+# also begin within ours: where the system's list separator is a semicolon (most of Europe), Excel
+# splits a line there, and quotes do not help, since a quote that does not begin a cell is text to
+# it; one that does is dropped. LibreOffice does the same for what is ticked in its dialogue. So a
+# text is made harmless wherever a formula could begin, whatever the separator.
+_FORMULA = re.compile('([;,\t\r\n])(?=[ "]*[=+\\-@\t\r\n＝＋－＠])')
 _UTC_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z")
 
 
@@ -296,6 +300,14 @@ def _decode_line(decode_one: Callable[[bytes], T], number: int, line: bytes) -> 
         raise CodecError(f"line {number}: {error}") from error
 
 
+class _Echo:
+    """A file that gives back what is written, so that one writer serves all rows."""
+
+    @staticmethod
+    def write(text: str) -> str:
+        return text
+
+
 def csv_table(rows: Iterable[ResultRow]) -> Iterator[str]:
     """Lines of the table, the column names first.
 
@@ -303,29 +315,26 @@ def csv_table(rows: Iterable[ResultRow]) -> Iterator[str]:
     tells them UTF-8, and no text of a row can act as a formula.
     """
     names = [field.name for field in fields(ResultRow)]
-    yield "\ufeff" + _csv_line(names)
+    values_of = attrgetter(*names)
+    to_line = csv.writer(_Echo()).writerow
+    yield f"\ufeff{to_line(names)}"
     for row in rows:
-        yield _csv_line([_csv_cell(getattr(row, name)) for name in names])
+        yield str(to_line(_csv_cells(values_of(row))))
 
 
-def _csv_line(cells: list[str]) -> str:
-    line = io.StringIO()
-    csv.writer(line).writerow(cells)
-    return line.getvalue()
+def _csv_cells(values: Iterable[object]) -> list[object]:
+    """A row's cells; of flags the names of those that are set."""
+    cells = [_set_flags(value) if isinstance(value, Mapping) else value for value in values]
+    # One look at all texts, since hardly ever one of them needs anything.
+    if _FORMULA.search(";" + ";".join([cell for cell in cells if isinstance(cell, str)])):
+        return [disarm_formula(cell) if isinstance(cell, str) else cell for cell in cells]
+    return cells
 
 
-def _csv_cell(value: object) -> str:
-    """A cell's text; of flags the names of those that are set."""
-    if value is None:
-        return ""
-    if isinstance(value, Mapping):
-        return " ".join(name for name, is_set in sorted(value.items()) if is_set)
-    if isinstance(value, int | float):
-        return str(value)
-    return disarm_formula(str(value))
+def _set_flags(flags: Mapping[str, bool]) -> str:
+    return " ".join(name for name, is_set in sorted(flags.items()) if is_set)
 
 
 def disarm_formula(text: str) -> str:
-    """Put an apostrophe before a text that a spreadsheet would run as a formula."""
-    # Spaces in front are skipped by some spreadsheets.
-    return "'" + text if text.lstrip(" ").startswith(_FORMULA_STARTS) else text
+    """Put an apostrophe wherever a spreadsheet could take what follows for a formula."""
+    return _FORMULA.sub(r"\1'", ";" + text)[1:]
