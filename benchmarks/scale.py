@@ -19,11 +19,16 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.candidates import Candidate
-from benchmarks.cases import list_pictures
 from benchmarks.processes import run_worker
 from benchmarks.progress import progress
 from benchmarks.record import Scale, ScaleCurve, ScalePoint, Stopwatch
-from benchmarks.throughput import batch_command, choose_pictures, link_pictures, run_watched
+from benchmarks.throughput import (
+    batch_command,
+    choose_pictures,
+    link_pictures,
+    linked_count,
+    run_watched,
+)
 from benchmarks.timing import log_mean, t95
 from edge_app.bundle import Bundle
 from edge_app.codec import encode
@@ -85,7 +90,7 @@ def measure_scale(
         measure_files(bundle, pictures, files, most),
         len(files),
     )
-    note = f"{_FILES_PER_WORKER_POINT} files of {folder.name}"
+    note = f"{linked_count(pictures, _FILES_PER_WORKER_POINT)} files of {folder.name}{left_out}"
     grown(
         ScaleCurve("workers", "workers", (), note),
         _by_workers(bundle, pictures, workers),
@@ -120,10 +125,14 @@ def linearity(points: Sequence[ScalePoint]) -> str:
     above = [step for step in steps if step.low > 1 and step.exponent > _LINEAR[1]]
     parts = []
     if below:
-        parts.append(f"fixed costs weigh up to {below[-1].end:g} (exponent {below[-1]})")
+        last = below[-1]
+        parts.append(f"fixed costs weigh up to {last.end:g} (exponent {last} from {last.start:g})")
     if above:
-        parts.append(f"faster than linear from {above[0].start:g} (exponent {above[0]})")
-    return "; ".join(parts) or "linear over the whole range within the noise"
+        first = above[0]
+        parts.append(f"faster than linear from {first.start:g} to {first.end:g} (exponent {first})")
+    widest = max(step.high - step.exponent for step in steps)
+    unseen = f"no step differs from linear beyond the noise (exponents to within {widest:.2f})"
+    return "; ".join(parts) or unseen
 
 
 def scaling(points: Sequence[ScalePoint]) -> str:
@@ -170,7 +179,7 @@ class _Step:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.exponent:.2f}, {self.low:.2f} to {self.high:.2f}, from {self.start:g}"
+        return f"{self.exponent:.2f}, {self.low:.2f} to {self.high:.2f}"
 
 
 def _step(a: ScalePoint, b: ScalePoint, noise: _Noise, comparisons: int) -> _Step:
@@ -198,28 +207,28 @@ def _noise(points: Sequence[ScalePoint]) -> _Noise | None:
 def measure_files(
     bundle: Bundle, pictures: Sequence[Path], counts: Sequence[int], workers: int
 ) -> Iterator[ScalePoint]:
-    """Points at about so many files: x is how many whole copies of the pictures make."""
+    """Points at about so many files: x is how many whole copies of the pictures make.
+
+    Of fewer files than pictures, the first ones only.
+    """
     for count in sorted(counts):
-        linked, point = _run_folder(bundle, pictures, count, workers)
-        yield replace(point, x=linked)
+        point = _run_folder(bundle, pictures[:count], count, workers)
+        yield replace(point, x=linked_count(pictures[:count], count))
 
 
 def _by_workers(
     bundle: Bundle, pictures: Sequence[Path], workers: Sequence[int]
 ) -> Iterator[ScalePoint]:
     for count in sorted(workers):
-        _, point = _run_folder(bundle, pictures, _FILES_PER_WORKER_POINT, count)
+        point = _run_folder(bundle, pictures, _FILES_PER_WORKER_POINT, count)
         yield replace(point, x=count)
 
 
-def _run_folder(
-    bundle: Bundle, pictures: Sequence[Path], files: int, workers: int
-) -> tuple[int, ScalePoint]:
-    """How many files there really were (whole copies of the pictures), and their cost."""
+def _run_folder(bundle: Bundle, pictures: Sequence[Path], files: int, workers: int) -> ScalePoint:
+    """The cost of whole copies of the pictures; x is the caller's to fill in."""
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pneumoscope-")))
-        # Fewer files than pictures: the first ones only.
-        links = link_pictures(pictures[:files], scratch / "in", files)
+        links = link_pictures(pictures, scratch / "in", files)
         runs: list[float] = []
         peaks: list[float | None] = []
         while len(runs) < _RUNS and (not runs or runs[0] < _ONCE_FROM_S):
@@ -227,7 +236,7 @@ def _run_folder(
             seconds, peak = run_watched(batch_command(bundle.folder, links, out, workers))
             runs.append(seconds)
             peaks.append(peak)
-        return len(list_pictures(links)), scale_point(0, runs, peaks[0])
+        return scale_point(0, runs, peaks[0])
 
 
 def scale_point(x: float, runs: Sequence[float], peak_memory_mb: float | None) -> ScalePoint:

@@ -170,12 +170,11 @@ def _is_whole(path: Path) -> bool:
 
 
 def link_pictures(pictures: Sequence[Path], folder: Path, files: int) -> Path:
-    """Put pictures under `files` (at least one each) names into a folder, as links where allowed.
+    """Put pictures under about `files` names into a folder, as links where allowed.
 
     A picture's own folder is kept, since it may be its class.
     """
-    copies = max(1, round(files / len(pictures)))
-    for copy in range(copies):
+    for copy in range(linked_count(pictures, files) // len(pictures)):
         for index, picture in enumerate(pictures):
             name = f"{copy:04d}_{index:05d}{picture.suffix}"
             target = folder / picture.parent.name / name
@@ -185,6 +184,11 @@ def link_pictures(pictures: Sequence[Path], folder: Path, files: int) -> Path:
             except OSError:  # Windows without the privilege
                 shutil.copyfile(picture, target)
     return folder
+
+
+def linked_count(pictures: Sequence[Path], files: int) -> int:
+    """How many names `link_pictures` makes: whole copies of the pictures, at least one."""
+    return len(pictures) * max(1, round(files / len(pictures)))
 
 
 def median_megapixels(pictures: Sequence[Path]) -> float:
