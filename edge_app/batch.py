@@ -19,12 +19,20 @@ from pathlib import Path
 
 from edge_app.derived import derive
 from edge_app.discovery import ImageFile, Inputs, gone
-from edge_app.errors import NoInputError
+from edge_app.errors import NoInputError, UsageError
+from edge_app.journal import good_rows
 from edge_app.known import DiskTable
 from edge_app.pool import DEEP, SHALLOW
-from edge_app.results import read_results
 from edge_app.run_folder import RunFolder
-from edge_app.scoring_run import RunInput, RunOptions, ScoringRun
+from edge_app.run_header import printable
+from edge_app.scoring_run import (
+    RunInput,
+    RunOptions,
+    ScoringRun,
+    add_known_contents,
+    content_digest,
+    results_file,
+)
 from edge_app.tally import Outcome, Summary
 
 # Files looked up ahead, so that near the end workers get less at a time and end together.
@@ -63,14 +71,21 @@ class BatchPlan:
             NoInputError: something that is named is not there.
             UsageError: a list beside something else.
         """
-        spill_folder = self.out if self.out.is_dir() else None
+        spill_folder = self.out if os.path.isdir(self.out) else None
         return Inputs(
             self.named, recursive=self.recursive, excluded=self.out, spill_folder=spill_folder
         )
 
     def described(self) -> RunInput:
         """The same for the results' header; what differs there is another run."""
-        names = [os.fsdecode(path) for path in self.named]
+        # Absolute: "." is another ward's folder tomorrow.
+        named = self._described([os.path.abspath(path) for path in self.named])
+        earlier = self._described([os.fsdecode(path) for path in self.named])
+        files = [os.path.abspath(results_file(path)) for path in self.options.only_new]
+        parameters = {**named.parameters, "only_new": printable("\n".join(files))}
+        return RunInput(named.source, parameters, earlier)
+
+    def _described(self, names: list[str]) -> RunInput:
         parameters: dict[str, str | int | float | bool] = {"recursive": self.recursive}
         if len(names) > 1:
             text = "\n".join(names).encode("utf-8", "surrogateescape")
@@ -80,21 +95,31 @@ class BatchPlan:
 
 
 def list_files(plan: BatchPlan) -> Iterator[tuple[ImageFile, bool]]:
-    """Every file that a run would look at, and whether it has a row already; writes no results.
+    """Every file that a run would look at, and whether it needs no score; writes no results.
+
+    It needs none where it has a row already, or an earlier run knows its content.
 
     Raises:
         NoInputError: nothing to score was found.
+        UsageError: there are no earlier results where some are named.
     """
     files = _some(plan.inputs())
     with (
         tempfile.TemporaryDirectory(prefix="pneumoscope-") as folder,
         DiskTable(Path(folder) / "names.sqlite") as done,
+        DiskTable(Path(folder) / "hashes.sqlite") as known,
     ):
-        if plan.folder.results.exists():
-            for row in read_results(plan.folder.results)[1]:
-                done.add(row.file.encode("utf-8"))
+        add_known_contents(known, plan.options.only_new)
+        for row in good_rows(plan.folder.results):
+            done.add(row.file.encode("utf-8"))
         for file in files:
-            yield file, file.name.encode("utf-8") in done
+            has_row = file.name.encode("utf-8") in done
+            yield file, has_row or (bool(plan.options.only_new) and _has_content_of(known, file))
+
+
+def _has_content_of(known: DiskTable, file: ImageFile) -> bool:
+    digest = content_digest(file.path)
+    return digest is not None and digest in known
 
 
 def run_batch(
@@ -114,7 +139,8 @@ def run_batch(
 
     Raises:
         NoInputError: nothing to score was found; nothing was written.
-        UsageError: the results there were begun with other parameters.
+        UsageError: the results there were begun with other parameters, or another picture lies
+            now under the name of one that has a row.
         BundleError, RuntimeUnavailableError: the model cannot be used.
         StorageError: the results cannot be written, or the input has gone; what is in the journal
             stays valid, and the same command goes on.
@@ -123,6 +149,7 @@ def run_batch(
     files = _some(inputs)
     run = ScoringRun(plan.folder, plan.described(), plan.options, on_note, names=inputs.may_repeat)
     with run:
+        _require_same_files(plan, run, check)
         _Feeder(run, inputs, on_outcome, check).feed(files)
         run.end_workers()
         derive(plan.folder, plan.options.formats, run.bundle, inputs.root, run.gallery)
@@ -136,6 +163,19 @@ def _some(inputs: Inputs) -> Iterator[ImageFile]:
     if first is None:
         raise NoInputError(f"{inputs.root}: no PNG, JPEG, TIFF, BMP, WebP or DICOM file in it")
     return chain([first], files)
+
+
+def _require_same_files(plan: BatchPlan, run: ScoringRun, check: Callable[[], None]) -> None:
+    """Before anything is scored: no name that has a row may stand for another picture now."""
+    if not run.tally.files:
+        return
+    for file in plan.inputs():
+        check()
+        if run.has_another(file):
+            raise UsageError(
+                f"{file.path}: another file lies here than the one that has the row {file.name!r} "
+                f"in {plan.folder.results}; name a new folder with -o"
+            )
 
 
 class _Feeder:

@@ -58,16 +58,14 @@ class Journal:
         cut_bytes: length of the torn end, which `begin` cuts off; 0 for none.
     """
 
-    def __init__(self, path: Path, on_row: Callable[[ResultRow], None]) -> None:
-        """Open or create it, lock it, and read what is there; nothing in it is changed yet.
+    def __init__(self, path: Path) -> None:
+        """Open or create it and lock it; `recover` and `begin` follow.
 
         Args:
             path: the file; its folder is there.
-            on_row: called with each row that is there, in order.
 
         Raises:
-            StorageError: it cannot be written, another process writes it, or it is damaged before
-                its end.
+            StorageError: it cannot be written, or another process writes it.
         """
         self.path = path
         self.header: RunHeader | None = None
@@ -75,12 +73,20 @@ class Journal:
         self._waiting: list[bytes] = []
         self._waiting_since = 0.0
         self._damage: _Damage | None = None
+        self._end = 0
         self._stream = self._open()
-        try:
-            self._end = self._recover(on_row)
-        except BaseException:
-            self._stream.close()
-            raise
+
+    def recover(self, on_row: Callable[[ResultRow], None]) -> None:
+        """Read what is there; nothing in it is changed yet.
+
+        Args:
+            on_row: called with each row that is there, in order.
+
+        Raises:
+            StorageError: it is damaged before its end.
+        """
+        self._end = self._read_good_lines(on_row)
+        self.cut_bytes = os.fstat(self._stream.fileno()).st_size - self._end
 
     def begin(
         self,
@@ -166,7 +172,7 @@ class Journal:
             raise StorageError(f"{self.path}: another run is writing here; wait until it has ended")
         return stream
 
-    def _recover(self, on_row: Callable[[ResultRow], None]) -> int:
+    def _read_good_lines(self, on_row: Callable[[ResultRow], None]) -> int:
         """Read to the end of the last good line; gives that place."""
         end = number = 0
         with open(self.path, "rb") as lines:
@@ -180,7 +186,6 @@ class Journal:
                     self._damage = self._look_behind(number, line, error, lines)
                     break
                 end += len(line)
-        self.cut_bytes = os.fstat(self._stream.fileno()).st_size - end
         return end
 
     def _look_behind(
@@ -285,6 +290,19 @@ class Journal:
             f"{self.path}: cannot be written: {error.strerror or error}; once it can, the same "
             "command goes on"
         )
+
+
+def good_rows(path: Path) -> Iterator[ResultRow]:
+    """The rows that a run would go on from: those before a torn end; none without a file."""
+    try:
+        with open(path, "rb") as lines:
+            for number, line in enumerate(lines):
+                if number:
+                    yield _whole(line, decode_row)
+    except (CodecError, FileNotFoundError):
+        return
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def describe_differences(old: RunHeader, new: RunHeader) -> list[str]:

@@ -54,6 +54,15 @@ class DiskTable:
         """
         self._count(self._execute("REPLACE INTO entry VALUES (?, ?)", (key, value)).rowcount)
 
+    def amend(self, key: bytes, kept: int, value: bytes) -> None:
+        """Give a key that is there another value behind the first so many bytes of its value.
+
+        Raises:
+            StorageError: the disk is full or gone.
+        """
+        statement = "UPDATE entry SET value = CAST(substr(value, 1, ?) || ? AS BLOB) WHERE key = ?"
+        self._count(self._execute(statement, (kept, value, key)).rowcount)
+
     def get(self, key: bytes) -> bytes | None:
         """The value of a key, None where it is not there."""
         row = self._execute("SELECT value FROM entry WHERE key = ?", (key,)).fetchone()
@@ -94,7 +103,7 @@ class DiskTable:
             self.publish()
         return changed
 
-    def _execute(self, statement: str, values: tuple[bytes, ...] = ()) -> sqlite3.Cursor:
+    def _execute(self, statement: str, values: tuple[bytes | int, ...] = ()) -> sqlite3.Cursor:
         try:
             return self._database.execute(statement, values)
         except sqlite3.Error as error:

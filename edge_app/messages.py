@@ -105,6 +105,7 @@ class Reply(Message):
         unread: whether the file could not even be read.
         stage_ms: milliseconds by stage, see `tally.STAGES`.
         picture: the line for `thumbnails.jsonl`, None where the report wants none.
+        mark: the line for `files.jsonl`, None where the file could not be looked at.
     """
 
     id: int
@@ -116,3 +117,4 @@ class Reply(Message):
     unread: bool
     stage_ms: list[float]
     picture: str | None
+    mark: str | None

@@ -31,6 +31,11 @@ class RunFolder:
         return self.path / "thumbnails.jsonl"
 
     @property
+    def marks(self) -> Path:
+        """Size and time of each file that has a row; see `marks`."""
+        return self.path / "files.jsonl"
+
+    @property
     def names(self) -> Path:
         """Temporary: which files have a row."""
         return self.path / ".pneumoscope-names.sqlite"

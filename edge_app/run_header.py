@@ -22,7 +22,7 @@ def describe_run(
         format_version=FORMAT_VERSION,
         pneumoscope_version=__version__,
         started_at=utc_now(),
-        input=source.encode("utf-8", "backslashreplace").decode("utf-8"),
+        input=printable(source),
         model_id=screener.bundle.manifest.model_id,
         model_sha256=screener.runtime.model.sha256,
         runtime=screener.runtime.name,
@@ -35,3 +35,8 @@ def describe_run(
         ),
         parameters=parameters,
     )
+
+
+def printable(text: str) -> str:
+    r"""A path as the header holds it: bytes that are no UTF-8 as `\udcNN`."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -6,9 +6,10 @@ since an earlier file is still being decoded.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -20,15 +21,31 @@ from edge_app.errors import BundleIntegrityError, NoInputError, UsageError
 from edge_app.gallery import Gallery
 from edge_app.journal import Journal
 from edge_app.known import DiskTable
+from edge_app.marks import Marks, mark_line, mark_of, read_marks
 from edge_app.messages import Ready, Reply, Settings, Task
 from edge_app.pool import DEEP, Lost, Pool
-from edge_app.results import ResultRow, decode_header, encode_row, read_results, utc_now
+from edge_app.results import (
+    ResultRow,
+    RunHeader,
+    decode_header,
+    encode_row,
+    read_results,
+    utc_now,
+)
 from edge_app.run_folder import RunFolder
+from edge_app.run_header import printable
 from edge_app.storage import make_folder
 from edge_app.tally import STAGES, Outcome, Summary, Tally
 
 # About 6 MB of rows at most.
 _WINDOW = 8192
+
+# Of a row's SHA-256; what is noted of a name begins with it.
+_DIGEST_BYTES = 32
+_NO_DIGEST = bytes(_DIGEST_BYTES)
+
+# The parameter that every header has since inputs are described by absolute paths.
+_ONLY_NEW = "only_new"
 
 # Told each row's outcome once it is in the journal.
 OnOutcome = Callable[[Outcome], None]
@@ -67,6 +84,8 @@ class RunInput:
 
     source: str
     parameters: Mapping[str, str | int | float | bool]
+    # As earlier versions described the same; what they began can be gone on with.
+    earlier: "RunInput | None" = None
 
 
 class ScoringRun:
@@ -115,10 +134,16 @@ class ScoringRun:
         self._next_row = 0
         with ExitStack() as stack:
             self._pool, ready = self._open_pool(what, on_note, stack)
+            for path in options.only_new:
+                next(_rows_of(path), None)  # before anything is written
             make_folder(folder.path)
-            self._write_known_hashes(stack)
             self.header = decode_header(ready.header.encode("utf-8"))
-            self._journal = self._open_journal(on_note, stack, keep_names=names)
+            # Its lock is taken before anything else is touched, and let go of behind the rest.
+            self._journal = stack.enter_context(Journal(folder.results))
+            self._read_journal(stack, keep_names=names)
+            self._write_known_hashes(stack)
+            self._journal.begin(self.header, on_note, earlier=self._earlier_header(what))
+            self._marks = stack.enter_context(Marks(folder.marks))
             if "html" in options.formats:
                 self.gallery = stack.enter_context(Gallery(folder.thumbnails))
             self._stack = stack.pop_all()
@@ -133,17 +158,37 @@ class ScoringRun:
         return self._names is None or self._names.add(name.encode("utf-8"))
 
     def mark(self, name: str) -> bytes | None:
-        """What `set_mark` has noted of a file, or when its row was written; None without a row.
+        """What `set_mark` has noted of a file, or its run; None without a row.
 
-        Only for runs with `names`.
+        Empty where nothing was noted. Only for runs with `names`.
         """
         assert self._names is not None
-        return self._names.get(name.encode("utf-8"))
+        value = self._names.get(name.encode("utf-8"))
+        return None if value is None else value[_DIGEST_BYTES:]
 
     def set_mark(self, name: str, mark: bytes) -> None:
         """Note something of a file that has a row or is about to have one."""
         assert self._names is not None
-        self._names.put(name.encode("utf-8"), mark)
+        self._names.put(name.encode("utf-8"), _NO_DIGEST + mark)
+
+    def has_another(self, file: ImageFile) -> bool:
+        """Whether a file has a row that is of another content than it has now.
+
+        Told by its size and time; where these differ or were not noted, by its SHA-256.
+        """
+        value = None if self._names is None else self._names.get(file.name.encode("utf-8"))
+        found = mark_of(file.path)
+        if value is None or found is None:
+            return False
+        digest, noted = value[:_DIGEST_BYTES], value[_DIGEST_BYTES:]
+        if found == noted:
+            return False
+        if digest == _NO_DIGEST:  # it could not be read then
+            return bool(noted)
+        if content_digest(file.path) not in (digest, None):
+            return True
+        self._marks.add(mark_line(file.name, found))
+        return False
 
     def forget(self, name: str) -> None:
         """Let a file be scored that was claimed and had no row after all."""
@@ -196,6 +241,7 @@ class ScoringRun:
         """
         if self.gallery is not None:
             self.gallery.sync()
+        self._marks.sync()
         self._journal.sync()
 
     def end_workers(self) -> None:
@@ -257,33 +303,44 @@ class ScoringRun:
         if not self.options.only_new:
             return
         table = stack.enter_context(DiskTable(self.folder.hashes))
-        for path in self.options.only_new:
-            for row in _rows_of(path):
-                if row.sha256 is not None and row.status is not Status.FAILED:
-                    table.add(bytes.fromhex(row.sha256))
+        add_known_contents(table, self.options.only_new)
         table.publish()
 
-    def _open_journal(
-        self, on_note: Callable[[str], None], stack: ExitStack, *, keep_names: bool
-    ) -> Journal:
-        if keep_names:
-            self._names = stack.enter_context(DiskTable(self.folder.names))
+    def _read_journal(self, stack: ExitStack, *, keep_names: bool) -> None:
+        """Count the rows that are there and note their names, contents and marks."""
 
         def remember(row: ResultRow) -> None:
             if self._names is None:
                 self._names = stack.enter_context(DiskTable(self.folder.names))
-            self._names.put(row.file.encode("utf-8"), row.scored_at.encode("ascii"))
+            self._names.put(row.file.encode("utf-8"), _digest_of(row) or _NO_DIGEST)
             self.tally.count(Outcome(row.file, row.status, row.decision, row.reason))
 
-        journal = stack.enter_context(Journal(self.folder.results, remember))
-        journal.begin(self.header, on_note)
-        return journal
+        self._journal.recover(remember)
+        if keep_names and self._names is None:
+            self._names = stack.enter_context(DiskTable(self.folder.names))
+        elif self._names is not None:
+            for name, mark in read_marks(self.folder.marks):
+                self._names.amend(name.encode("utf-8", "surrogatepass"), _DIGEST_BYTES, mark)
+
+    def _earlier_header(self, what: RunInput) -> RunHeader | None:
+        """How an earlier version would have described this run, if the journal is by one."""
+        begun = self._journal.header
+        if what.earlier is None or begun is None or _ONLY_NEW in begun.parameters:
+            return None
+        bundle = {"bundle_sha256": self.header.parameters["bundle_sha256"]}
+        return replace(
+            self.header,
+            input=printable(what.earlier.source),
+            parameters={**what.earlier.parameters, **bundle},
+        )
 
     def _write(self, name: str, reply: Reply, on_outcome: OnOutcome) -> None:
         if reply.row is None:
             self.tally.known += reply is not _WITHOUT_ROW
             return
         self._journal.append(reply.row.encode("utf-8"))
+        if reply.mark is not None:
+            self._marks.add(reply.mark)
         decision = Decision(reply.decision)
         if reply.picture is not None and self.gallery is not None:
             self.gallery.add(decision, reply.raw_score, reply.picture.encode("utf-8"))
@@ -326,6 +383,7 @@ class ScoringRun:
             unread=False,
             stage_ms=[0.0] * len(STAGES),
             picture=None,
+            mark=None,
         )
 
 
@@ -339,20 +397,58 @@ _WITHOUT_ROW = Reply(
     unread=True,
     stage_ms=[],
     picture=None,
+    mark=None,
 )
 
 
-def _rows_of(results: Path) -> Iterator[ResultRow]:
+def add_known_contents(table: DiskTable, earlier: Sequence[Path]) -> None:
+    """Add the SHA-256 of what earlier results have scored or refused; what failed is left out.
+
+    Raises:
+        UsageError: there are no results, or they are not of the format.
+        StorageError: the table cannot be written.
+    """
+    for path in earlier:
+        for row in _rows_of(path):
+            digest = _digest_of(row)
+            if digest is not None and row.status is not Status.FAILED:
+                table.add(digest)
+
+
+def results_file(named: Path) -> Path:
+    """A results file, or the one in a folder of results."""
+    return RunFolder(named).results if os.path.isdir(named) else named
+
+
+def _rows_of(named: Path) -> Iterator[ResultRow]:
     """Rows of a results file, or of the one in a folder.
 
     Raises:
         UsageError: there is none, or it is not of the format.
     """
-    path = results / RunFolder(results).results.name if results.is_dir() else results
+    path = results_file(named)
     try:
         yield from read_results(path)[1]
     except (NoInputError, CodecError) as error:
         raise UsageError(f"{path}: no results to compare with: {error}") from error
+
+
+def _digest_of(row: ResultRow) -> bytes | None:
+    """A row's SHA-256 as bytes, None where it has none."""
+    try:
+        digest = bytes.fromhex(row.sha256 or "")
+    except ValueError:
+        return None
+    return digest if len(digest) == _DIGEST_BYTES else None
+
+
+def content_digest(path: Path) -> bytes | None:
+    """SHA-256 of a file's content, None where it cannot be read now."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").digest()
+    except OSError:
+        return None
 
 
 def _require_same_manifest(bundle: Bundle, ready: Ready) -> None:

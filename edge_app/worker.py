@@ -20,6 +20,7 @@ from edge_app.codec import compact_json
 from edge_app.errors import BundleIntegrityError, PneumoscopeError
 from edge_app.file_scoring import ScoredFile, score_unknown_file
 from edge_app.known import FrozenSet
+from edge_app.marks import mark_line, mark_of
 from edge_app.messages import Message, Ready, Refused, Reply, Settings, Task
 from edge_app.results import encode_row
 from edge_app.run_header import describe_run
@@ -84,7 +85,9 @@ def _known(settings: Settings) -> Container[bytes]:
 def answer(screener: Screener, task: Task, known: Container[bytes]) -> Reply:
     """Score a task's file."""
     started = time.perf_counter()
-    scored = score_unknown_file(screener, Path(task.path), task.name, known=known)
+    path = Path(task.path)
+    mark = mark_of(path)  # before it is read: a file that changes meanwhile is noticed later
+    scored = score_unknown_file(screener, path, task.name, known=known)
     if scored is None:
         return _known_reply(task, started)
     row = scored.row
@@ -101,6 +104,7 @@ def answer(screener: Screener, task: Task, known: Container[bytes]) -> Reply:
         unread=scored.unread,
         stage_ms=[*_stages(scored), round(picture_ms, 3)],
         picture=picture,
+        mark=None if mark is None else mark_line(task.name, mark),
     )
 
 
@@ -116,6 +120,7 @@ def _known_reply(task: Task, started: float) -> Reply:
         unread=False,
         stage_ms=[read_ms, 0.0, 0.0, 0.0, 0.0],
         picture=None,
+        mark=None,
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from edge_app.batch import BatchPlan, list_files, run_batch
+from edge_app.codec import compact_json
 from edge_app.decision import Decision, Reason, Status
 from edge_app.errors import (
     BundleIntegrityError,
@@ -28,6 +29,7 @@ from edge_app.pool import Lost, Pool
 from edge_app.results import ResultRow, read_results, validate_results
 from edge_app.run_folder import RunFolder
 from edge_app.scoring_run import RunOptions
+from edge_app.storage import make_folder
 from edge_app.tally import Outcome
 from tests.pictures import encoded
 from tests.tiny_bundle import write_tiny_bundle
@@ -120,6 +122,7 @@ def test_a_folder_becomes_rows_in_the_order_of_the_names(ward: Path, options: Ru
     with todo.folder.table.open(encoding="utf-8-sig", newline="") as stream:
         assert [line["file"] for line in csv.DictReader(stream)] == [row.file for row in rows]
     assert sorted(os.listdir(todo.out)) == [
+        "files.jsonl",
         "report.html",
         "results.csv",
         "results.jsonl",
@@ -311,6 +314,112 @@ def test_an_input_that_goes_away_is_no_failure_of_its_files(
     moved.rename(ward)
     assert run_batch(todo).files == 308
     assert [row.reason for row in rows_of(todo.out)].count(Reason.UNREADABLE) == 3
+
+
+def test_another_picture_under_a_name_that_has_a_row_is_refused(
+    ward: Path, options: RunOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    todo = plan(options, ward)
+    run_batch(todo)
+    before = todo.folder.results.read_bytes()
+    # The same content under another time is the same picture, and noted as such.
+    os.utime(ward / "between.png", ns=(1, 1))
+    assert run_batch(todo).scored_now == 0
+    assert todo.folder.marks.read_text().splitlines()[-1].startswith('{"file":"between.png"')
+    monkeypatch.setattr("edge_app.scoring_run.content_digest", lambda path: None)
+    assert run_batch(todo).scored_now == 0
+    monkeypatch.undo()
+    (ward / "0.png").write_bytes(phantom_png(5))
+    for name in ("between.png", "empty.png", "cut.jpeg"):
+        kept = (ward / name).read_bytes()
+        (ward / name).write_bytes(phantom_png(12))
+        with pytest.raises(UsageError, match=f"{name}: another file .* new folder"):
+            run_batch(todo)
+        # Nothing of another patient's folder is added either.
+        assert todo.folder.results.read_bytes() == before
+        (ward / name).write_bytes(kept)
+    todo.folder.marks.unlink()
+    os.utime(ward / "between.png", ns=(2, 2))
+    assert run_batch(todo).scored_now == 1
+    todo.folder.marks.write_bytes(b'{"file":"between.png","size":1,"mt')
+    (ward / "between.png").write_bytes(phantom_png(12))
+    with pytest.raises(UsageError, match=r"between\.png: another file"):
+        run_batch(todo)
+
+
+def test_a_relative_input_is_another_one_elsewhere(
+    ward: Path, options: RunOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "1.png").write_bytes(phantom_png(1))
+    todo = plan(options, Path("."), out=tmp_path / "out")
+    monkeypatch.chdir(ward)
+    run_batch(todo)
+    assert read_results(todo.folder.results)[0].input == str(ward)
+    assert run_batch(todo).scored_now == 0
+    monkeypatch.chdir(other)
+    with pytest.raises(UsageError, match=r"input was .*ward.* is .*other"):
+        run_batch(todo)
+
+
+def test_results_of_earlier_versions_are_gone_on_with(
+    ward: Path, options: RunOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their header has the input as it was named, and there are no marks."""
+    todo = plan(options, Path("ward"), out=tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+    run_batch(todo)
+    header, *rows = todo.folder.results.read_text().splitlines(keepends=True)
+    document = json.loads(header)
+    document["input"] = "ward"
+    del document["parameters"]["only_new"]
+    todo.folder.results.write_text(compact_json(document) + "\n" + "".join(rows[:5]))
+    todo.folder.marks.unlink()
+    assert run_batch(todo).scored_now == 3
+    assert answers(rows_of(todo.out)) == WARD
+    other = tmp_path / "elsewhere" / "ward"
+    write_ward(other)
+    (other / "between.png").write_bytes(phantom_png(12))
+    monkeypatch.chdir(other.parent)
+    todo.folder.marks.unlink()
+    with pytest.raises(UsageError, match=r"between\.png: another file"):
+        run_batch(todo)
+
+
+def test_what_is_left_out_as_known_is_a_parameter_of_the_run(
+    ward: Path, options: RunOptions, tmp_path: Path
+) -> None:
+    earlier = tmp_path / "earlier"
+    run_batch(plan(options, ward, out=earlier))
+    (ward / "new.png").write_bytes(phantom_png(5))
+    todo = plan(replace(options, only_new=(earlier,)), ward)
+    assert [file.name for file, done in list_files(todo) if not done] == [
+        "cut.jpeg",
+        "empty.png",
+        "new.png",
+        "note.png",
+    ]
+    run_batch(todo)
+    assert all(done for _, done in list_files(todo))
+    with pytest.raises(UsageError, match=r"only_new was .*earlier.*results\.jsonl', is '' now"):
+        run_batch(plan(options, ward))
+
+
+def test_a_second_run_into_one_folder_touches_nothing_of_the_first(
+    ward: Path, options: RunOptions, tmp_path: Path
+) -> None:
+    pytest.importorskip("fcntl")
+    earlier = tmp_path / "earlier"
+    run_batch(plan(options, ward, out=earlier))
+    todo = plan(replace(options, only_new=(earlier,)), ward)
+    make_folder(todo.out)
+    todo.folder.hashes.write_bytes(b"of the first run")
+    todo.folder.names.write_bytes(b"of the first run")
+    with Journal(todo.folder.results), pytest.raises(StorageError, match="another run"):
+        run_batch(todo)
+    assert todo.folder.hashes.read_bytes() == b"of the first run"
+    assert todo.folder.names.read_bytes() == b"of the first run"
 
 
 def test_rows_that_come_at_once_are_synced_in_bounded_batches(

@@ -291,7 +291,11 @@ def test_ctrl_c_ends_with_130_and_whole_rows(tiny_bundle_folder: Path, tmp_path:
     assert validation.problems == ()
     assert 3 <= validation.rows < 400
     assert f"{validation.rows} files were added to {results}. The same command goes on" in errors
-    assert sorted(path.name for path in out.iterdir()) == ["results.jsonl", "thumbnails.jsonl"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "files.jsonl",
+        "results.jsonl",
+        "thumbnails.jsonl",
+    ]
 
 
 def test_validate(

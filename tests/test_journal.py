@@ -66,7 +66,13 @@ def row(number: int) -> ResultRow:
 
 def reopened(path: Path) -> tuple[Journal, list[ResultRow]]:
     rows: list[ResultRow] = []
-    return Journal(path, rows.append), rows
+    journal = Journal(path)
+    try:
+        journal.recover(rows.append)
+    except BaseException:
+        journal.close()
+        raise
+    return journal, rows
 
 
 @pytest.fixture
@@ -219,7 +225,7 @@ from tests.test_journal import HEADER, row
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 try:
-    with Journal(Path(sys.argv[1]), lambda row: None) as journal:
+    with Journal(Path(sys.argv[1])) as journal:
         journal.begin(HEADER)
         for number in range(100):
             journal.append(encode_row(row(number)))
