@@ -12,11 +12,12 @@ import hashlib
 import os
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
+from edge_app.decision import Status
 from edge_app.derived import derive
 from edge_app.discovery import ImageFile, Inputs, gone
 from edge_app.errors import NoInputError, UsageError
@@ -38,6 +39,9 @@ from edge_app.tally import Outcome, Summary
 # Files looked up ahead, so that near the end workers get less at a time and end together.
 _AHEAD = 64
 _SECONDS_A_LOOK = 0.5
+
+# Folders of which it is known where they lay; about 4 MB.
+_MOST_FOLDERS = 16_384
 
 # Told each new row's outcome, and how many files were found up to now.
 OnOutcome = Callable[[Outcome, int], None]
@@ -111,7 +115,8 @@ def list_files(plan: BatchPlan) -> Iterator[tuple[ImageFile, bool]]:
     ):
         add_known_contents(known, plan.options.only_new)
         for row in good_rows(plan.folder.results):
-            done.add(row.file.encode("utf-8"))
+            if not (plan.options.retry_failed and row.status is Status.FAILED):
+                done.add(row.file.encode("utf-8"))
         for file in files:
             has_row = file.name.encode("utf-8") in done
             yield file, has_row or (bool(plan.options.only_new) and _has_content_of(known, file))
@@ -150,7 +155,11 @@ def run_batch(
     run = ScoringRun(plan.folder, plan.described(), plan.options, on_note, names=inputs.may_repeat)
     with run:
         _require_same_files(plan, run, check)
-        _Feeder(run, inputs, on_outcome, check).feed(files)
+        feeder = _Feeder(run, inputs, on_outcome, check)
+        if inputs.is_list:
+            # What it names may lie on other devices, and be unplugged long before its turn.
+            feeder.note_places(plan.inputs())
+        feeder.feed(files)
         run.end_workers()
         derive(plan.folder, plan.options.formats, run.bundle, inputs.root, run.gallery)
         return run.summary(complete=True)
@@ -193,6 +202,14 @@ class _Feeder:
         self._on_outcome = on_outcome
         self._check = check
         self._place = _place(inputs.root)
+        self._devices = _Devices()
+
+    def note_places(self, files: Iterable[ImageFile]) -> None:
+        """Note where files lie now, as far as that fits into memory."""
+        for file in files:
+            self._check()
+            if not self._devices.note(file.path):
+                return
 
     def feed(self, files: Iterator[ImageFile]) -> None:
         """Offer every file that has no row, then wait for the last one."""
@@ -213,6 +230,9 @@ class _Feeder:
     def _unclaimed(self, files: Iterator[ImageFile]) -> Iterator[ImageFile]:
         for number, file in enumerate(files):
             if self._run.claim(file.name):
+                if not self._devices.note(file.path):
+                    self._devices.forget_oldest()
+                    self._devices.note(file.path)
                 yield file
             elif number % 1024 == 0:  # a long way through rows that are there
                 self._advance(0)
@@ -228,7 +248,42 @@ class _Feeder:
         """A missing file gets a row that says so, unless all of them are missing at once."""
         if _place(self._inputs.root) != self._place:
             raise gone(self._inputs.root)
+        if self._devices.has_changed(file.path):
+            raise gone(file.path.parent)
         return True
+
+
+class _Devices:
+    """On which devices the files' folders lay when they were listed."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, int | None] = {}
+
+    def note(self, file: Path) -> bool:
+        """Look where a file's folder lies, the first time; False where there is no room."""
+        folder = os.path.dirname(file)
+        if folder not in self._of:
+            if len(self._of) >= _MOST_FOLDERS:
+                return False
+            self._of[folder] = _device(folder)
+        return True
+
+    def forget_oldest(self) -> None:
+        """Make room for one more."""
+        del self._of[next(iter(self._of))]
+
+    def has_changed(self, file: Path) -> bool:
+        """Whether a file's folder was there and is not any more, or lies on another device."""
+        folder = os.path.dirname(file)
+        before = self._of.get(folder)
+        return before is not None and _device(folder) != before
+
+
+def _device(folder: str) -> int | None:
+    try:
+        return os.stat(folder or os.curdir).st_dev
+    except OSError:
+        return None
 
 
 def _place(folder: Path) -> tuple[int, int] | None:

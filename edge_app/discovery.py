@@ -74,6 +74,7 @@ class Inputs:
     Attributes:
         root: the folder that the rows' names are relative to.
         listed: pictures seen so far, in all folders that have been listed.
+        is_list: whether the files stand in a list, so that they may lie anywhere.
         may_repeat: whether one file can come up twice (named twice, in a list, links aside).
     """
 
@@ -117,7 +118,8 @@ class Inputs:
             several = len(named) > 1
             self._branches = tuple(_branch(p.absolute() if several else p) for p in named)
             self.root = _common_root(self._branches)
-        self.may_repeat = self._list is not None or len(named) > 1
+        self.is_list = self._list is not None
+        self.may_repeat = self.is_list or len(named) > 1
 
     def __iter__(self) -> Iterator[ImageFile]:
         """Walk everything anew.

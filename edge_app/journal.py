@@ -74,7 +74,7 @@ class Journal:
         self._waiting_since = 0.0
         self._damage: _Damage | None = None
         self._end = 0
-        self._stream = self._open()
+        self._stream = self._open(path)
 
     def recover(self, on_row: Callable[[ResultRow], None]) -> None:
         """Read what is there; nothing in it is changed yet.
@@ -115,6 +115,33 @@ class Journal:
             self._write((compact_json(header) + "\n").encode("utf-8"))
             self._bring_onto_disk()
             _sync_folder(self.path.parent)
+
+    def drop(self, unwanted: Callable[[ResultRow], bool]) -> None:
+        """Write it anew without some of its rows; as it was or as it is to be, never between.
+
+        Raises:
+            StorageError: it cannot be written; it is as it was.
+        """
+        temporary = self.path.with_name(f".{self.path.name}.part")
+        try:
+            with open(self.path, "rb") as lines, open(temporary, "wb") as kept:
+                kept.write(next(lines))
+                kept.writelines(line for line in lines if not unwanted(decode_row(line)))
+                kept.flush()
+                os.fsync(kept.fileno())
+            # Locked before it is there under the name that another run would open.
+            fresh = self._open(temporary)
+            if fcntl is None:  # Windows moves no open file
+                fresh.close()
+                self._stream.close()
+            temporary.replace(self.path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise self._unwritable(error) from error
+        self._stream.close()
+        self._stream = fresh if not fresh.closed else self._open(self.path)
+        self._end = os.fstat(self._stream.fileno()).st_size
+        _sync_folder(self.path.parent)
 
     def append(self, line: bytes) -> None:
         """Add a line (with its newline); it is on the disk after `sync`."""
@@ -162,9 +189,9 @@ class Journal:
         finally:
             self.close()
 
-    def _open(self) -> BinaryIO:
+    def _open(self, path: Path) -> BinaryIO:
         try:
-            stream = open(self.path, "a+b", buffering=0)  # noqa: SIM115
+            stream = open(path, "a+b", buffering=0)  # noqa: SIM115
         except OSError as error:
             raise self._unwritable(error) from error
         if not _lock(stream):

@@ -63,6 +63,7 @@ class RunOptions:
         threads: of one inference.
         formats: what is written, of `derived.FORMATS`.
         only_new: results of earlier runs: content that they know gets no row.
+        retry_failed: whether rows of files that failed are dropped, so that these are scored again.
         seconds_per_file: after which a file is given up.
         verbose: whether what workers print on standard error is shown.
     """
@@ -74,6 +75,7 @@ class RunOptions:
     threads: int = 1
     formats: tuple[str, ...] = ("jsonl", "csv", "html")
     only_new: tuple[Path, ...] = ()
+    retry_failed: bool = False
     seconds_per_file: float = 60.0
     verbose: bool = False
 
@@ -140,9 +142,12 @@ class ScoringRun:
             self.header = decode_header(ready.header.encode("utf-8"))
             # Its lock is taken before anything else is touched, and let go of behind the rest.
             self._journal = stack.enter_context(Journal(folder.results))
-            self._read_journal(stack, keep_names=names)
+            dropped = self._read_journal(stack, keep_names=names)
             self._write_known_hashes(stack)
             self._journal.begin(self.header, on_note, earlier=self._earlier_header(what))
+            if dropped:
+                self._journal.drop(lambda row: row.status is Status.FAILED)
+                on_note(f"{dropped} files that had failed are scored again")
             self._marks = stack.enter_context(Marks(folder.marks))
             if "html" in options.formats:
                 self.gallery = stack.enter_context(Gallery(folder.thumbnails))
@@ -306,10 +311,18 @@ class ScoringRun:
         add_known_contents(table, self.options.only_new)
         table.publish()
 
-    def _read_journal(self, stack: ExitStack, *, keep_names: bool) -> None:
-        """Count the rows that are there and note their names, contents and marks."""
+    def _read_journal(self, stack: ExitStack, *, keep_names: bool) -> int:
+        """Count the rows that are there and note their names, contents and marks.
+
+        Gives the number of those that are to be dropped; they are not counted or noted.
+        """
+        dropped = 0
 
         def remember(row: ResultRow) -> None:
+            nonlocal dropped
+            if self.options.retry_failed and row.status is Status.FAILED:
+                dropped += 1
+                return
             if self._names is None:
                 self._names = stack.enter_context(DiskTable(self.folder.names))
             self._names.put(row.file.encode("utf-8"), _digest_of(row) or _NO_DIGEST)
@@ -321,6 +334,7 @@ class ScoringRun:
         elif self._names is not None:
             for name, mark in read_marks(self.folder.marks):
                 self._names.amend(name.encode("utf-8", "surrogatepass"), _DIGEST_BYTES, mark)
+        return dropped
 
     def _earlier_header(self, what: RunInput) -> RunHeader | None:
         """How an earlier version would have described this run, if the journal is by one."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from edge_app.batch import BatchPlan, list_files, run_batch
+from edge_app.batch import BatchPlan, _Devices, list_files, run_batch
 from edge_app.codec import compact_json
 from edge_app.decision import Decision, Reason, Status
 from edge_app.errors import (
@@ -450,6 +450,82 @@ def test_rows_that_come_at_once_are_synced_in_bounded_batches(
     monkeypatch.setattr(Pool, "take", late)
     assert run_batch(plan(options, folder)).files == 700
     assert max(written) <= SYNC_ROWS
+
+
+def many(folder: Path, count: int) -> list[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [f"{index:03d}.png" for index in range(count)]
+    for name in names:
+        (folder / name).write_bytes(phantom_png(1, 64))
+    return names
+
+
+@pytest.mark.parametrize("kind", ["tree", "list"])
+def test_a_folder_within_the_input_that_goes_away_stops_the_run(
+    ward: Path, options: RunOptions, tmp_path: Path, kind: str
+) -> None:
+    stick = ward / "z" if kind == "tree" else tmp_path / "stick"
+    names = many(stick, 300)
+    named = ward
+    if kind == "list":
+        named = ward / "list.txt"
+        many(ward / "here", 100)
+        listed = sorted((ward / "here").iterdir()) + [stick / name for name in names]
+        named.write_text("\n".join(map(str, listed)))
+    todo = plan(replace(options, workers=1), named, out=tmp_path / "out")
+    moved = tmp_path / "unplugged"
+
+    def unplug(outcome: Outcome, found: int) -> None:
+        if not moved.exists() and (kind == "list" or outcome.file.startswith("z/")):
+            stick.rename(moved)
+
+    with pytest.raises(StorageError, match=f"{stick}: the folder has gone"):
+        run_batch(todo, unplug)
+    failed = [row for row in rows_of(todo.out) if row.status is Status.FAILED]
+    assert not any("No such file" in (row.message or "") for row in failed)
+    moved.rename(stick)
+    run_batch(todo)
+    files = {row.file for row in rows_of(todo.out)}
+    assert len(files) == (400 if kind == "list" else 308)
+
+
+def test_a_folder_on_another_device_is_not_the_one_that_was_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unmounted folder is still there, empty, on the device below it."""
+    devices = _Devices()
+    devices.note(tmp_path / "a.png")
+    assert not devices.has_changed(tmp_path / "a.png")
+    monkeypatch.setattr("edge_app.batch._device", lambda folder: -1)
+    assert devices.has_changed(tmp_path / "a.png")
+    monkeypatch.undo()
+    # What was missing from the start is a failure of its own.
+    devices.note(tmp_path / "none" / "a.png")
+    assert not devices.has_changed(tmp_path / "none" / "a.png")
+
+
+def test_files_that_failed_are_scored_again_on_request(ward: Path, options: RunOptions) -> None:
+    todo = plan(options, ward)
+    run_batch(todo)
+    before = rows_of(todo.out)
+    (ward / "empty.png").write_bytes(phantom_png(1))
+    again = replace(todo, options=replace(options, retry_failed=True))
+    assert [f.name for f, done in list_files(again) if not done] == [
+        "cut.jpeg",
+        "empty.png",
+        "note.png",
+    ]
+    notes: list[str] = []
+    summary = run_batch(again, on_note=notes.append)
+    assert notes == ["3 files that had failed are scored again"]
+    assert (summary.files, summary.scored_now, summary.failed) == (8, 3, {"unreadable": 2})
+    after = rows_of(todo.out)
+    assert after[:5] == [row for row in before if row.status is not Status.FAILED]
+    assert [(row.file, row.status) for row in after[5:]] == [
+        ("cut.jpeg", Status.FAILED),
+        ("empty.png", Status.SCORED),
+        ("note.png", Status.FAILED),
+    ]
 
 
 def test_a_name_with_a_formula_is_harmless_in_the_table(

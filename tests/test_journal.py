@@ -175,6 +175,21 @@ def test_damage_far_from_the_end_is_no_torn_end(path: Path) -> None:
     assert path.read_bytes() == damaged
 
 
+def test_dropped_rows_are_gone_and_the_journal_stays_locked(path: Path) -> None:
+    pytest.importorskip("fcntl")
+    write(path, 4)
+    journal, _ = reopened(path)
+    with journal:
+        journal.begin(HEADER)
+        journal.drop(lambda old: old.file in ("00001.png", "00003.png"))
+        with pytest.raises(StorageError, match="another run is writing"):
+            reopened(path)
+        journal.append(encode_row(row(9)))
+    _, rows = read_results(path)
+    assert [r.file for r in rows] == ["00000.png", "00002.png", "00009.png"]
+    assert [other.name for other in path.parent.iterdir()] == [path.name]
+
+
 def test_two_runs_cannot_write_at_once(path: Path) -> None:
     pytest.importorskip("fcntl")
     journal, _ = reopened(path)

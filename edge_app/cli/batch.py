@@ -46,6 +46,11 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         "given several times",
     )
     parser.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="going on, drop the rows of files that failed and score these again",
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="print what would be scored and write nothing"
     )
     parser.add_argument(
@@ -63,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         named=tuple(args.inputs),
         out=args.out,
         recursive=args.recursive,
-        options=run_options(args, tuple(args.only_new)),
+        options=run_options(args, tuple(args.only_new), retry_failed=args.retry_failed),
     )
     if args.dry_run:
         return _list(plan)

@@ -53,7 +53,9 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_options(args: argparse.Namespace, only_new: tuple[Path, ...] = ()) -> "RunOptions":
+def run_options(
+    args: argparse.Namespace, only_new: tuple[Path, ...] = (), *, retry_failed: bool = False
+) -> "RunOptions":
     """The options as the engine takes them."""
     from edge_app.scoring_run import RunOptions
 
@@ -65,6 +67,7 @@ def run_options(args: argparse.Namespace, only_new: tuple[Path, ...] = ()) -> "R
         threads=args.threads,
         formats=args.format,
         only_new=only_new,
+        retry_failed=retry_failed,
         seconds_per_file=args.give_up_after,
         verbose=args.verbose,
     )
