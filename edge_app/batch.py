@@ -159,7 +159,11 @@ def run_batch(
         if inputs.is_list:
             # What it names may lie on other devices, and be unplugged long before its turn.
             feeder.note_places(plan.inputs())
-        feeder.feed(files)
+        try:
+            feeder.feed(files)
+        except KeyboardInterrupt:
+            feeder.wind_down()
+            raise
         run.end_workers()
         derive(plan.folder, plan.options.formats, run.bundle, inputs.root, run.gallery)
         return run.summary(complete=True)
@@ -226,6 +230,10 @@ class _Feeder:
                 self._advance(_SECONDS_A_LOOK)
         while self._run.in_flight:
             self._advance(_SECONDS_A_LOOK)
+
+    def wind_down(self) -> None:
+        """After an interruption: nothing that is finished is lost."""
+        self._run.wind_down(self._count, self._keep_unread)
 
     def _unclaimed(self, files: Iterator[ImageFile]) -> Iterator[ImageFile]:
         for number, file in enumerate(files):

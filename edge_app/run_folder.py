@@ -36,6 +36,11 @@ class RunFolder:
         return self.path / "files.jsonl"
 
     @property
+    def waiting(self) -> Path:
+        """Rows that were finished but not written when a run was interrupted; see `waiting`."""
+        return self.path / ".pneumoscope-waiting.jsonl"
+
+    @property
     def names(self) -> Path:
         """Temporary: which files have a row."""
         return self.path / ".pneumoscope-names.sqlite"

@@ -7,9 +7,11 @@ since an earlier file is still being decoded.
 
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 
@@ -17,7 +19,7 @@ from edge_app.bundle import MANIFEST_FILE, Bundle, current_bundle_folder, load_b
 from edge_app.codec import CodecError
 from edge_app.decision import Decision, Reason, Status
 from edge_app.discovery import ImageFile
-from edge_app.errors import BundleIntegrityError, NoInputError, UsageError
+from edge_app.errors import BundleIntegrityError, NoInputError, StorageError, UsageError
 from edge_app.gallery import Gallery
 from edge_app.journal import Journal
 from edge_app.known import DiskTable
@@ -36,6 +38,7 @@ from edge_app.run_folder import RunFolder
 from edge_app.run_header import printable
 from edge_app.storage import make_folder
 from edge_app.tally import STAGES, Outcome, Summary, Tally
+from edge_app.waiting import Waiting, read_waiting, write_waiting
 
 # About 6 MB of rows at most.
 _WINDOW = 8192
@@ -46,6 +49,10 @@ _NO_DIGEST = bytes(_DIGEST_BYTES)
 
 # The parameter that every header has since inputs are described by absolute paths.
 _ONLY_NEW = "only_new"
+
+# Once interrupted, for an earlier file that keeps finished rows waiting.
+SECONDS_TO_WIND_DOWN = 5.0
+_SECONDS_A_LOOK = 0.1
 
 # Told each row's outcome once it is in the journal.
 OnOutcome = Callable[[Outcome], None]
@@ -131,9 +138,9 @@ class ScoringRun:
         self.gallery: Gallery | None = None
         self._names: DiskTable | None = None
         self._tasks: dict[int, Task] = {}
-        self._done: dict[int, tuple[str, Reply]] = {}
+        self._waiting = Waiting()
+        self._kept: dict[str, Reply] = {}
         self._next_id = 0
-        self._next_row = 0
         with ExitStack() as stack:
             self._pool, ready = self._open_pool(what, on_note, stack)
             for path in options.only_new:
@@ -144,10 +151,12 @@ class ScoringRun:
             self._journal = stack.enter_context(Journal(folder.results))
             dropped = self._read_journal(stack, keep_names=names)
             self._write_known_hashes(stack)
+            goes_on = self._journal.header is not None
             self._journal.begin(self.header, on_note, earlier=self._earlier_header(what))
             if dropped:
                 self._journal.drop(lambda row: row.status is Status.FAILED)
                 on_note(f"{dropped} files that had failed are scored again")
+            self._kept = self._read_kept() if goes_on else {}
             self._marks = stack.enter_context(Marks(folder.marks))
             if "html" in options.formats:
                 self.gallery = stack.enter_context(Gallery(folder.thumbnails))
@@ -156,7 +165,7 @@ class ScoringRun:
     @property
     def in_flight(self) -> int:
         """Files that were offered and have no row yet."""
-        return self._next_id - self._next_row
+        return self._next_id - self._waiting.next_row
 
     def claim(self, name: str) -> bool:
         """Whether a file is to be scored: False where it has a row, or was claimed before."""
@@ -204,6 +213,8 @@ class ScoringRun:
         """Hand over a file; False where there is no room for it now."""
         if self.in_flight >= _WINDOW:
             return False
+        if self._kept and self._offer_kept(file):
+            return True
         floors = self.gallery.floors if self.gallery is not None else {}
         task = Task(self._next_id, str(file.path), file.name, floors)
         if not self._pool.offer(task, depth=depth):
@@ -223,20 +234,38 @@ class ScoringRun:
         Raises:
             StorageError: the results cannot be written.
         """
-        for news in self._pool.take(seconds):
+        for news in self._pool.take(0 if self._waiting.has_next else seconds):
             reply = self._given_up(news) if isinstance(news, Lost) else news
             task = self._tasks.pop(reply.id)
             if reply.unread and not on_unread(ImageFile(Path(task.path), task.name)):
                 reply = _WITHOUT_ROW
-            self._done[task.id] = task.name, reply
-        while self._next_row in self._done:
-            self._write(*self._done.pop(self._next_row), on_outcome)
-            self._next_row += 1
+            self._waiting.add(task.id, task.name, reply)
+        while self._waiting.has_next:
+            self._write(*self._waiting.take_next(), on_outcome)
             # Here, not behind the loop: after a stall thousands may come at once.
             if self._journal.is_due:
                 self.sync()
         if self._journal.is_due:
             self.sync()
+
+    def wind_down(self, on_outcome: OnOutcome, on_unread: OnUnread) -> None:
+        """Interrupted: write the rows of what is finished, or keep them for the next run.
+
+        Waits a few seconds for an earlier file that is still being decoded.
+
+        Raises:
+            StorageError: the results cannot be written.
+        """
+        deadline = time.monotonic() + SECONDS_TO_WIND_DOWN
+        while self._waiting and time.monotonic() < deadline:
+            self.advance(_SECONDS_A_LOOK, on_outcome, on_unread)
+        self.sync()
+        kept = islice(chain(self._waiting.replies(), self._kept.values()), _WINDOW)
+        with suppress(StorageError):  # then these files are scored again
+            if self._waiting or self._kept:
+                write_waiting(self.folder.waiting, self.header, kept)
+            else:
+                self._forget_kept()
 
     def sync(self) -> None:
         """Bring all written rows onto the disk, their pictures first.
@@ -252,6 +281,7 @@ class ScoringRun:
     def end_workers(self) -> None:
         """End the workers, whose work is done."""
         self.sync()
+        self._forget_kept()
         self.tally.finish()
         self._pool.close()
 
@@ -271,6 +301,26 @@ class ScoringRun:
         trace: TracebackType | None,
     ) -> None:
         self._stack.__exit__(kind, error, trace)
+
+    def _offer_kept(self, file: ImageFile) -> bool:
+        """Take the reply that an interrupted run has kept for a file that has not changed since."""
+        reply = self._kept.pop(file.name, None)
+        mark = None if reply is None else mark_of(file.path)
+        if reply is None or mark is None or reply.mark != mark_line(file.name, mark):
+            return False
+        self._waiting.add(self._next_id, file.name, reply)
+        self._next_id += 1
+        return True
+
+    def _read_kept(self) -> dict[str, Reply]:
+        kept = read_waiting(self.folder.waiting, self.header)
+        if not self.options.retry_failed:
+            return kept
+        return {name: reply for name, reply in kept.items() if reply.status != Status.FAILED}
+
+    def _forget_kept(self) -> None:
+        with suppress(OSError):
+            self.folder.waiting.unlink(missing_ok=True)
 
     def _open_pool(
         self, what: RunInput, on_note: Callable[[str], None], stack: ExitStack
