@@ -2,7 +2,9 @@
 
 A worker that dies is replaced; its task is tried once more in a fresh one (the kernel may have
 picked it for want of memory, not for its file) and then given up. A worker that is silent for
-longer than the bound is killed and its task given up. Replies come in any order.
+longer than the bound is killed and its task given up. Where one task after another is lost and none
+is answered, it may be the machine and not the files: a golden input is tried, and if that is lost
+too, the run ends. Replies come in any order.
 
 Processes rather than threads: a decoder's crash or endless loop in C ends with its process. They
 are started fresh, never forked from one that has threads. A thread a worker waits for its replies,
@@ -17,7 +19,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -33,6 +35,8 @@ DEEP, SHALLOW = 8, 2
 
 _MOST_DEATHS_OF_A_TASK = 2
 _MOST_FAILED_STARTS = 3
+# One after the other, without a reply between them: is it the machine?
+_MOST_LOST = 5
 _SECONDS_TO_START = 120.0
 _SECONDS_TO_END = 2.0
 # Longer pauses between two looks mean that we stood still (Ctrl-Z, a suspended machine), not that
@@ -118,6 +122,7 @@ class Pool:
 
         Raises:
             PneumoscopeError: a worker cannot open its model.
+            RuntimeUnavailableError: workers die whatever they score.
         """
         news: list[Reply | Lost] = []
         for worker, line in self._arrived(min(seconds, _LONGEST_LOOK)):
@@ -130,9 +135,40 @@ class Pool:
         self._give_up_the_silent()
         while self._again and self._hand_over(self._again[0], DEEP):
             self._again.popleft()
-        news += self._lost
-        self._lost = []
-        return news
+        return news + self._lost_for_good(any_reply=bool(news))
+
+    def _lost_for_good(self, *, any_reply: bool) -> list[Lost]:
+        """The tasks that are known to be lost by their own fault; others are not told yet."""
+        if not any_reply and self.pending:
+            if len(self._lost) < _MOST_LOST:
+                return []
+            self._require_sane_machine()
+        lost, self._lost = self._lost, []
+        return lost
+
+    def _require_sane_machine(self) -> None:
+        """Score the golden inputs in a fresh process.
+
+        Raises:
+            RuntimeUnavailableError: it does not survive that either.
+            PneumoscopeError: as the self-test raises it.
+        """
+        process = self._spawn()
+        request = replace(self._settings, self_test=True).to_line()
+        try:
+            line = process.communicate(request, _SECONDS_TO_START)[0]
+        except subprocess.TimeoutExpired:
+            line = b""
+        finally:
+            process.kill()
+        if not line.endswith(b"\n"):
+            raise RuntimeUnavailableError(
+                f"{len(self._lost)} files in a row ended or hung their worker process, and so did "
+                "the bundle's golden input: it is the machine or a library, not the files. See "
+                "`pneumoscope info --self-test`, or try another --runtime; the same command goes on"
+            )
+        if line.startswith(b'{"error":'):
+            raise _error(Refused.from_line(line))
 
     def kill(self) -> None:
         """End all workers at once; what they were at is dropped."""
@@ -161,8 +197,14 @@ class Pool:
         self._workers.clear()
 
     def _start(self) -> _Worker:
+        worker = _Worker(self._spawn())
+        threading.Thread(target=self._listen, args=(worker,), daemon=True).start()
+        self._send(worker, self._settings.to_line())
+        return worker
+
+    def _spawn(self) -> "subprocess.Popen[bytes]":
         try:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 # -P: a json.py beside the pictures must not be taken for Python's.
                 [sys.executable, "-P", "-m", "edge_app.worker"],
                 stdin=subprocess.PIPE,
@@ -172,10 +214,6 @@ class Pool:
             )
         except OSError as error:
             raise RuntimeUnavailableError(f"no worker process can be started: {error}") from error
-        worker = _Worker(process)
-        threading.Thread(target=self._listen, args=(worker,), daemon=True).start()
-        self._send(worker, self._settings.to_line())
-        return worker
 
     def _listen(self, worker: _Worker) -> None:
         """In a thread of its own: pass on a worker's lines, and an empty one when it has ended."""

@@ -25,6 +25,7 @@ from edge_app.messages import Message, Ready, Refused, Reply, Settings, Task
 from edge_app.results import encode_row
 from edge_app.run_header import describe_run
 from edge_app.screener import Screener
+from edge_app.selftest import run_self_test
 from edge_app.thumbnail import make_thumbnail
 
 _PR_SET_PDEATHSIG = 1
@@ -68,6 +69,8 @@ def open_screener(settings: Settings) -> tuple[Screener, Ready]:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != model.sha256:
         raise BundleIntegrityError(f"{stream.name}: changed since the bundle was written")
+    if settings.self_test and bundle.manifest.golden.cases:
+        run_self_test(bundle, screener.runtime)
     manifest_sha256 = hashlib.sha256(content).hexdigest()
     parameters = {**settings.parameters, "bundle_sha256": manifest_sha256}
     ready = Ready(

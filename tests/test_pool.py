@@ -104,6 +104,45 @@ def test_a_file_that_hangs_is_given_up(settings: Settings, faulty: None, tmp_pat
     assert time.monotonic() - started < 50
 
 
+DYING_NETWORK = """
+import os
+import edge_app.screener as screener
+import edge_app.selftest as selftest
+
+def die(*arguments, **options):
+    os.abort()
+
+screener.resize = die
+if {everywhere}:
+    selftest.preprocess = die
+"""
+
+
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_workers_that_die_of_everything_end_the_run(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, everywhere: bool
+) -> None:
+    """No file is blamed where the golden input is lost too."""
+    home = tmp_path / "site"
+    home.mkdir()
+    (home / "sitecustomize.py").write_text(DYING_NETWORK.format(everywhere=everywhere))
+    monkeypatch.setenv("PYTHONPATH", str(home))
+    count = 12 if everywhere else 6
+    todo = tasks(tmp_path / "in", {f"{i}.png": phantom_png(i) for i in range(count)})
+    told: list[object] = []
+    honest = Pool.take
+    monkeypatch.setattr(Pool, "take", lambda pool, s: told.extend(honest(pool, s)) or told[:])
+    with Pool(settings, 2, seconds_per_file=30) as pool:
+        if everywhere:
+            with pytest.raises(RuntimeUnavailableError, match="so did the bundle's golden input"):
+                answers(pool, todo)
+            assert told == []
+        else:
+            found = answers(pool, todo)
+            assert all(isinstance(news, Lost) for news in found.values())
+    assert RuntimeUnavailableError.exit_code == 3
+
+
 def test_a_worker_that_is_killed_once_costs_nothing(
     settings: Settings, faulty: None, tmp_path: Path
 ) -> None:
