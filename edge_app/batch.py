@@ -43,7 +43,7 @@ _SECONDS_A_LOOK = 0.5
 # Folders of which it is known where they lay; about 4 MB.
 _MOST_FOLDERS = 16_384
 
-# Told each new row's outcome, and how many files were found up to now.
+# Told each new row's outcome, and how many rows this run is to add, of the files found up to now.
 OnOutcome = Callable[[Outcome, int], None]
 
 
@@ -207,6 +207,7 @@ class _Feeder:
         self._check = check
         self._place = _place(inputs.root)
         self._devices = _Devices()
+        self._passed = 0
 
     def note_places(self, files: Iterable[ImageFile]) -> None:
         """Note where files lie now, as far as that fits into memory."""
@@ -242,7 +243,9 @@ class _Feeder:
                     self._devices.forget_oldest()
                     self._devices.note(file.path)
                 yield file
-            elif number % 1024 == 0:  # a long way through rows that are there
+                continue
+            self._passed += 1
+            if number % 1024 == 0:  # a long way through rows that are there
                 self._advance(0)
 
     def _advance(self, seconds: float) -> None:
@@ -250,7 +253,8 @@ class _Feeder:
         self._run.advance(seconds, self._count, self._keep_unread)
 
     def _count(self, outcome: Outcome) -> None:
-        self._on_outcome(outcome, self._inputs.listed)
+        without = self._passed + self._run.tally.known
+        self._on_outcome(outcome, self._inputs.listed - without)
 
     def _keep_unread(self, file: ImageFile) -> bool:
         """A missing file gets a row that says so, unless all of them are missing at once."""

@@ -298,6 +298,76 @@ def test_ctrl_c_ends_with_130_and_whole_rows(tiny_bundle_folder: Path, tmp_path:
     ]
 
 
+def test_a_batch_outlives_the_readers_of_its_output(
+    pictures: Path, tiny_bundle_folder: Path, tmp_path: Path
+) -> None:
+    (pictures / "empty.png").write_bytes(b"")
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "edge_app", "batch", str(pictures), "-o", str(out)]
+    # As `2>&1 | head -0`: nobody reads from the start.
+    reader, writer = os.pipe()
+    os.close(reader)
+    for _ in range(2):
+        done = subprocess.run(
+            [*command, "--bundle", str(tiny_bundle_folder)],
+            cwd=REPOSITORY,
+            stdout=writer,
+            stderr=writer,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert validate_results(out / "results.jsonl").rows == 3
+        assert (out / "report.html").exists()
+    os.close(writer)
+
+
+def test_progress_counts_what_is_left_to_do(
+    pictures: Path, tiny_bundle_folder: Path, tmp_path: Path
+) -> None:
+    command = ("batch", pictures, "-o", tmp_path / "out", "--bundle", tiny_bundle_folder)
+    assert run(*command).returncode == 0
+    for index in range(3):
+        (pictures / f"more{index}.png").write_bytes((pictures / "low.png").read_bytes())
+    assert run(*command).stderr.splitlines()[-1] == "3/3 files, 0 suspected, 0 failed"
+
+
+def test_a_summary_that_cannot_be_written_is_said_before_the_work(
+    pictures: Path, tiny_bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["batch", str(pictures), "-o", str(out), "--bundle", str(tiny_bundle_folder)]
+    assert main([*arguments, "--summary", str(tmp_path / "none" / "s.json")]) == 5
+    assert "s.json: cannot be written" in capsys.readouterr().err
+    assert not out.exists()
+    assert main([*arguments, "--summary", str(out / "s.json")]) == 0
+    assert json.loads((out / "s.json").read_text())["files"] == 2
+
+
+def test_a_dry_run_looks_at_what_a_killed_run_has_left(
+    pictures: Path, tiny_bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["batch", str(pictures), "-o", str(out), "--bundle", str(tiny_bundle_folder)]
+    assert main(arguments) == 0
+    whole = (out / "results.jsonl").read_bytes()
+    for left, missing in ((whole[:-20], 1), (whole[:50], 2), (b"", 2)):
+        (out / "results.jsonl").write_bytes(left)
+        capsys.readouterr()
+        assert main([*arguments, "--dry-run"]) == 0
+        assert f"2 files, {missing} to score" in capsys.readouterr().err
+        assert (out / "results.jsonl").read_bytes() == left
+
+
+def test_a_name_that_no_system_call_takes_is_no_input(
+    tiny_bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Path.exists raises for it, as for a dead share."""
+    arguments = ["--bundle", str(tiny_bundle_folder)]
+    assert main(["batch", "a" * 300, "-o", str(tmp_path / "out"), *arguments]) == 4
+    assert main(["batch", str(tmp_path), "-o", str(tmp_path / ("b" * 300)), *arguments]) != 0
+    assert "pneumoscope: " in capsys.readouterr().err
+
+
 def test_validate(
     pictures: Path, tiny_bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_app.errors import StorageError
-from edge_app.storage import make_folder, write_whole
+from edge_app.storage import make_folder, require_writable, write_whole
 from tests.conftest import REPOSITORY
 
 FULL_DISK = """
@@ -50,6 +50,17 @@ def test_folders(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
         make_folder(Path("/proc/pneumoscope"))
     assert StorageError.exit_code == 5
+
+
+def test_whether_a_file_can_be_written_is_known_before(tmp_path: Path) -> None:
+    (tmp_path / "there.json").write_text("before")
+    require_writable(tmp_path / "there.json")
+    require_writable(tmp_path / "new.json")
+    assert (tmp_path / "there.json").read_text() == "before"
+    assert os.listdir(tmp_path) == ["there.json"]
+    for path in (tmp_path, tmp_path / "none" / "s.json", tmp_path / "there.json" / "s.json"):
+        with pytest.raises(StorageError, match="cannot be written"):
+            require_writable(path)
 
 
 def test_a_whole_file_is_replaced_at_once(tmp_path: Path) -> None:

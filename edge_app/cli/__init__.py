@@ -26,7 +26,8 @@ def main(argv: "Sequence[str] | None" = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    from edge_app.errors import EXIT_INTERRUPTED, PneumoscopeError
+    from edge_app.cli.streams import mute, say
+    from edge_app.errors import EXIT_INTERRUPTED, EXIT_OK, PneumoscopeError
 
     _tame_streams()
     args = _parser().parse_args(arguments)
@@ -35,13 +36,15 @@ def _run(arguments: list[str]) -> int:
         sys.stdout.flush()
         return code
     except PneumoscopeError as error:
-        print(f"pneumoscope: {error}", file=sys.stderr)
+        say(f"pneumoscope: {error}", sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("pneumoscope: interrupted", file=sys.stderr)
+        say("pneumoscope: interrupted", sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        return _reader_gone()
+        # Of a command that only prints; those that write results outlive their readers.
+        mute(sys.stdout)
+        return EXIT_OK
 
 
 def _parser() -> "argparse.ArgumentParser":
@@ -73,11 +76,3 @@ def _tame_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
-
-
-def _reader_gone() -> int:
-    """The other end of a pipe has closed, as `| head` does: no traceback, no second failure."""
-    import os
-
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0

@@ -1,11 +1,13 @@
 """`pneumoscope batch FOLDER -o OUT`: pictures to a folder of results."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from edge_app.cli.run_options import add_run_options, describe, note, run_options
+from edge_app.cli.streams import LastingStream, say
 from edge_app.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED
 
 if TYPE_CHECKING:
@@ -72,13 +74,15 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.dry_run:
         return _list(plan)
+    if args.summary is not None:
+        _require_writable(args.summary, args.out)
     summary = _score(plan, quiet=args.quiet)
     if summary is None:
         return EXIT_INTERRUPTED
     if args.summary is not None:
         _write_summary(args.summary, summary)
     if not args.quiet:
-        print(describe(summary))
+        say(describe(summary), sys.stdout)
         _print_paths(plan)
     return EXIT_SOME_FAILED if summary.failed else EXIT_OK
 
@@ -89,7 +93,8 @@ def _score(plan: "BatchPlan", *, quiet: bool) -> "Summary | None":
     from edge_app.interruption import Interruption
     from edge_app.progress import open_progress
 
-    progress = open_progress(sys.stderr, quiet=quiet)
+    stream = cast(TextIO, LastingStream(sys.stderr))
+    progress = open_progress(stream, quiet=quiet)
     try:
         with Interruption() as interruption, progress:
             return run_batch(plan, progress.update, on_note=note, check=interruption.check)
@@ -114,6 +119,15 @@ def _list(plan: "BatchPlan") -> int:
     return EXIT_OK
 
 
+def _require_writable(path: Path, out: Path) -> None:
+    """Before hours of work: can the summary be written behind them?"""
+    from edge_app.storage import require_writable
+
+    # OUT itself may not be there yet, and is tried anyway.
+    if os.path.abspath(path.parent) != os.path.abspath(out):
+        require_writable(path)
+
+
 def _write_summary(path: Path, summary: "Summary") -> None:
     from edge_app.codec import canonical_json
     from edge_app.storage import write_whole
@@ -123,7 +137,7 @@ def _write_summary(path: Path, summary: "Summary") -> None:
 
 def _print_paths(plan: "BatchPlan") -> None:
     if "html" in plan.options.formats:
-        print(f"Report:  {plan.folder.report}")
+        say(f"Report:  {plan.folder.report}", sys.stdout)
     if "csv" in plan.options.formats:
-        print(f"Table:   {plan.folder.table}")
-    print(f"Results: {plan.folder.results}")
+        say(f"Table:   {plan.folder.table}", sys.stdout)
+    say(f"Results: {plan.folder.results}", sys.stdout)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_app.cli.model_options import add_model_options, positive
+from edge_app.cli.streams import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,7 +99,7 @@ def seconds(text: str) -> float:
 
 def note(text: str) -> None:
     """Tell a user what is no error."""
-    print(f"pneumoscope: {text}", file=sys.stderr)
+    say(f"pneumoscope: {text}", sys.stderr)
 
 
 def describe(summary: "Summary") -> str:

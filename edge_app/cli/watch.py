@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_app.cli.run_options import add_run_options, describe, note, run_options, seconds
+from edge_app.cli.streams import say
 from edge_app.errors import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
@@ -55,20 +56,20 @@ def run(args: argparse.Namespace) -> int:
 
     options = run_options(args)
     plan = WatchPlan(args.folder, args.out, args.poll, args.settle, args.patience, options)
-    say = _silent if args.quiet else _say
+    on_outcome = _silent if args.quiet else _say
     if not args.quiet:
         note(f"watching {args.folder}; Ctrl-C stops")
     with Interruption() as interruption:
-        summary = watch_folder(plan, say, on_note=note, check=interruption.check)
+        summary = watch_folder(plan, on_outcome, on_note=note, check=interruption.check)
     note("stopped; the same command goes on")
     if not args.quiet:
-        print(describe(summary))
+        say(describe(summary), sys.stdout)
     return EXIT_INTERRUPTED
 
 
 def _say(outcome: "Outcome") -> None:
     reason = f" ({outcome.reason})" if outcome.reason is not None else ""
-    print(f"{outcome.file}: {outcome.decision}{reason}", file=sys.stdout, flush=True)
+    say(f"{outcome.file}: {outcome.decision}{reason}", sys.stdout)
 
 
 def _silent(outcome: "Outcome") -> None:
