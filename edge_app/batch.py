@@ -20,7 +20,7 @@ from pathlib import Path
 from edge_app.decision import Status
 from edge_app.derived import derive
 from edge_app.discovery import ImageFile, Inputs, gone
-from edge_app.errors import NoInputError, UsageError
+from edge_app.errors import NoInputError, StorageError, UsageError
 from edge_app.journal import good_rows
 from edge_app.known import DiskTable
 from edge_app.pool import DEEP, SHALLOW
@@ -165,7 +165,13 @@ def run_batch(
             feeder.wind_down()
             raise
         run.end_workers()
-        derive(plan.folder, plan.options.formats, run.bundle, inputs.root, run.gallery)
+        try:
+            derive(plan.folder, plan.options.formats, run.bundle, inputs.root, run.gallery)
+        except StorageError as error:
+            raise StorageError(
+                f"{error}; all rows are in {plan.folder.results}, and once it can, "
+                "the same command makes the rest of them"
+            ) from error
         return run.summary(complete=True)
 
 

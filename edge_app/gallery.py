@@ -102,6 +102,10 @@ class Gallery:
         except OSError as error:
             raise self._unwritable(error) from error
 
+    def count(self, decision: Decision) -> int:
+        """How many pictures of a decision there are."""
+        return len(self._best[decision].heap)
+
     def pictures(self, decision: Decision) -> Iterator[Thumbnail]:
         """The pictures of a decision, the highest score first, refusals in the order of the rows.
 

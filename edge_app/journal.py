@@ -184,8 +184,10 @@ class Journal:
     ) -> None:
         """Bring what was appended onto the disk, also when interrupted."""
         try:
+            self.sync()
+        except StorageError:
             if not isinstance(error, StorageError):
-                self.sync()
+                raise
         finally:
             self.close()
 

@@ -12,14 +12,13 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
 from edge_app.bundle import Bundle, OperatingPoint
-from edge_app.codec import encode
 from edge_app.decision import Decision, Status
 from edge_app.gallery import MOST_PICTURES, Gallery
 from edge_app.results import ResultRow, RunHeader, read_results
@@ -49,9 +48,29 @@ _PICTURED = {
     "refused": Decision.NOT_ASSESSABLE,
 }
 
+# What the flags of a row say to people; see `assessment.quality_flags`.
+_REMARKS = {
+    "age_unknown": "age unknown",
+    "view_unknown": "view unknown",
+    "view_outside_validation": "view not validated",
+    "enlarged": "few pixels, enlarged",
+}
+
 _FINE_BINS_PER_UNIT = 8
-_MOST_BARS = 48
-_CHART_WIDTH, _CHART_HEIGHT = 960, 240
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """A size of the chart: its text is of the same size in each, so a phone gets its own."""
+
+    name: str
+    width: int
+    height: int
+    most_bars: int
+    most_ticks: int
+
+
+_DRAWINGS = (_Drawing("wide", 960, 240, 48, 14), _Drawing("narrow", 360, 200, 24, 7))
 
 
 @dataclass(slots=True)
@@ -62,6 +81,8 @@ class _Counts:
     reasons: Counter[str] = field(default_factory=Counter)
     # Kind and fine bin of the raw score.
     scores: Counter[tuple[str, int]] = field(default_factory=Counter)
+    # Why those pictures were refused that are shown.
+    refusals: dict[str, str] = field(default_factory=dict)
 
     def add(self, row: ResultRow) -> None:
         kind = kind_of(row)
@@ -86,8 +107,11 @@ def write_report(folder: RunFolder, bundle: Bundle, root: Path, gallery: Gallery
     """
     header, rows = read_results(folder.results)
     counts = _Counts()
+    shown = {picture.file for picture in gallery.pictures(Decision.NOT_ASSESSABLE)}
     for row in rows:
         counts.add(row)
+        if row.message is not None and row.file in shown:
+            counts.refusals[row.file] = row.message
     write_whole(folder.report, _page(folder, bundle, root, gallery, header, counts))
 
 
@@ -110,13 +134,13 @@ def _page(
     yield _head(header, style, script)
     yield _counts(counts)
     yield _chart(header, counts)
-    yield _picture_places(counts)
+    yield _picture_places(counts, gallery)
     yield _table_place(counts)
     yield _about(bundle, header)
     facts = {"root": _link_root(folder.path, root), "kinds": _KINDS, "names": _NAMES}
     yield _data("data-run", [json.dumps(facts)])
     yield _data("data-rows", _rows(folder, counts))
-    yield _data("data-pictures", _pictures(gallery))
+    yield _data("data-pictures", _pictures(gallery, counts))
     yield f"<script>{script}</script>\n</body>\n</html>\n"
 
 
@@ -153,12 +177,12 @@ not been screened at all.</p>
 def _counts(counts: _Counts) -> str:
     total = max(counts.rows.total(), 1)
     items = "".join(
-        f'<li class="{kind}"><span class="mark" aria-hidden="true">{_MARKS[kind]}</span> '
+        f'<li class="{kind}"><span class="mark" aria-hidden="true">{_MARKS[kind]}</span>&nbsp;'
         f"{_NAMES[kind]}<b>{counts.rows[kind]:,}</b>"
         f"<small>{100 * counts.rows[kind] / total:.1f}% of {counts.rows.total():,}</small></li>"
         for kind in _KINDS
     )
-    reasons = ", ".join(f"{escape(name)} {n:,}" for name, n in counts.reasons.most_common())
+    reasons = ", ".join(f"{escape(_plain(name))} {n:,}" for name, n in counts.reasons.most_common())
     why = f"<p>Refused or failed because: {reasons}.</p>" if reasons else ""
     return f'<h2 id="answers">Answers</h2>\n<ul class="counts">{items}</ul>\n{why}\n'
 
@@ -167,9 +191,19 @@ def _chart(header: RunHeader, counts: _Counts) -> str:
     """The distribution of raw scores as bars, the cut-offs as lines."""
     if not counts.scores:
         return ""
+    point = header.operating_point
+    return f"""<h2 id="scores">Distribution of the raw scores</h2>
+<div class="chart">{"".join(_svg(drawing, header, counts) for drawing in _DRAWINGS)}</div>
+<p class="facts">{counts.scores.total():,} scored files. Dark: suspected, from
+{point.refer_high:+.2f}. Hatched: indeterminate. Light: nothing seen, below {point.refer_low:+.2f}.
+The raw score is the network's logit.</p>
+"""
+
+
+def _svg(drawing: _Drawing, header: RunHeader, counts: _Counts) -> str:
     bins = [index for _, index in counts.scores]
     low, high = min(bins), max(bins) + 1
-    per_bar = max(1, -(-(high - low) // _MOST_BARS))
+    per_bar = max(1, -(-(high - low) // drawing.most_bars))
     bars: Counter[tuple[str, int]] = Counter()
     for (kind, index), n in counts.scores.items():
         bars[kind, (index - low) // per_bar] += n
@@ -177,77 +211,76 @@ def _chart(header: RunHeader, counts: _Counts) -> str:
     tallest = max(sum(bars[kind, bar] for kind in _KINDS) for bar in range(number))
     first = low / _FINE_BINS_PER_UNIT
     last = first + number * per_bar / _FINE_BINS_PER_UNIT
-    body = "".join(_bar(bars, bar, number, tallest) for bar in range(number))
-    body += _cut_offs(header, first, last) + _axis(first, last, tallest)
-    point = header.operating_point
-    return f"""<h2 id="scores">Distribution of the raw scores</h2>
-<div class="chart"><svg viewBox="0 0 {_CHART_WIDTH} {_CHART_HEIGHT + 60}" role="img"
-aria-label="Histogram of raw scores with the two cut-offs">
-<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse"
+    body = "".join(_bar(drawing, bars, bar, number, tallest) for bar in range(number))
+    body += _cut_offs(drawing, header, first, last) + _axis(drawing, first, last, tallest)
+    # A pattern in a drawing that is not shown is not drawn: each has its own.
+    return f"""<svg class="{drawing.name}" viewBox="0 0 {drawing.width} {drawing.height + 60}"
+role="img" aria-label="Histogram of raw scores with the two cut-offs">
+<defs><pattern id="hatch-{drawing.name}" width="6" height="6" patternUnits="userSpaceOnUse"
 patternTransform="rotate(45)"><rect width="6" height="6" fill="#fff"/>
 <rect width="3" height="6" fill="#8a5a00"/></pattern></defs>
-{body}</svg></div>
-<p class="facts">{counts.scores.total():,} scored files. Dark: suspected, from
-{point.refer_high:+.2f}. Hatched: indeterminate. Light: nothing seen, below {point.refer_low:+.2f}.
-The raw score is the network's logit.</p>
-"""
+{body}</svg>"""
 
 
-_FILLS = {"clear": "#cfe3d8", "indeterminate": "url(#hatch)", "suspected": "#7d1d15"}
+_FILLS = {"clear": "#cfe3d8", "indeterminate": "url(#hatch-{name})", "suspected": "#7d1d15"}
 
 
-def _bar(bars: Counter[tuple[str, int]], bar: int, number: int, tallest: int) -> str:
-    width = _CHART_WIDTH / number
-    base = _CHART_HEIGHT + 20.0
+def _bar(
+    drawing: _Drawing, bars: Counter[tuple[str, int]], bar: int, number: int, tallest: int
+) -> str:
+    width = drawing.width / number
+    base = drawing.height + 20.0
     parts = []
     for kind, fill in _FILLS.items():
         n = bars[kind, bar]
         if n:
-            height = _CHART_HEIGHT * n / tallest
+            height = drawing.height * n / tallest
             base -= height
             parts.append(
                 f'<rect x="{bar * width + 0.5:.1f}" y="{base:.1f}" width="{width - 1:.1f}" '
-                f'height="{height:.1f}" fill="{fill}" stroke="#16202a" stroke-width=".6"/>'
+                f'height="{height:.1f}" fill="{fill.format(name=drawing.name)}" stroke="#16202a" '
+                'stroke-width=".6"/>'
             )
     return "".join(parts)
 
 
-def _cut_offs(header: RunHeader, first: float, last: float) -> str:
+def _cut_offs(drawing: _Drawing, header: RunHeader, first: float, last: float) -> str:
     point = header.operating_point
     lines = []
     for value in {point.refer_low, point.refer_high}:
         if first <= value <= last:
-            x = (value - first) / (last - first) * _CHART_WIDTH
+            x = (value - first) / (last - first) * drawing.width
             lines.append(
-                f'<line x1="{x:.1f}" x2="{x:.1f}" y1="6" y2="{_CHART_HEIGHT + 20}" '
+                f'<line x1="{x:.1f}" x2="{x:.1f}" y1="20" y2="{drawing.height + 20}" '
                 'stroke="#16202a" stroke-width="1.5" stroke-dasharray="5 3"/>'
             )
     return "".join(lines)
 
 
-def _axis(first: float, last: float, tallest: int) -> str:
-    base = _CHART_HEIGHT + 20
-    step = next(s for s in (0.25, 0.5, 1, 2, 5, 10, 20, 50, 1e9) if (last - first) / s <= 14)
+def _axis(drawing: _Drawing, first: float, last: float, tallest: int) -> str:
+    base = drawing.height + 20
+    steps = (0.25, 0.5, 1, 2, 5, 10, 20, 50, 1e9)
+    step = next(s for s in steps if (last - first) / s <= drawing.most_ticks)
     ticks = []
     value = -(-first // step) * step
     while value <= last:
-        x = (value - first) / (last - first) * _CHART_WIDTH
-        anchor = "start" if x < 15 else "end" if x > _CHART_WIDTH - 15 else "middle"
+        x = (value - first) / (last - first) * drawing.width
+        anchor = "start" if x < 15 else "end" if x > drawing.width - 15 else "middle"
         ticks.append(
             f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{base}" y2="{base + 5}" stroke="#16202a"/>'
             f'<text x="{x:.1f}" y="{base + 20}" text-anchor="{anchor}">{value:g}</text>'
         )
         value += step
-    line = f'<line x1="0" x2="{_CHART_WIDTH}" y1="{base}" y2="{base}" stroke="#16202a"/>'
-    title = f'<text x="{_CHART_WIDTH / 2}" y="{base + 38}" text-anchor="middle">raw score</text>'
+    line = f'<line x1="0" x2="{drawing.width}" y1="{base}" y2="{base}" stroke="#16202a"/>'
+    title = f'<text x="{drawing.width / 2}" y="{base + 38}" text-anchor="middle">raw score</text>'
     return f'{line}{"".join(ticks)}{title}<text x="2" y="14">up to {tallest:,} files a bar</text>'
 
 
-def _picture_places(counts: _Counts) -> str:
+def _picture_places(counts: _Counts, gallery: Gallery) -> str:
     parts = [
         """<h2 id="pictures">Pictures to look at</h2>
-<p>Lines surround where the score comes from most: thin from 60%, thick from 85% of the map's range
-in that picture. They show where the network looked, not what is there.</p>
+<p class="lead">Lines surround where the score comes from most: thin from 60%, thick from 85% of the
+map's range in that picture. They show where the network looked, not what is there.</p>
 <p class="no-print"><label><input type="checkbox" id="heat" checked> show where the score comes
 from</label></p>"""
     ]
@@ -258,10 +291,22 @@ from</label></p>"""
         which = "with the highest scores" if kind != "refused" else "that came first"
         some = f": the {most} {which} of {n:,}; all are in the table" if n > most else f": {n:,}"
         parts.append(
-            f'<h3 class="{kind}"><span class="mark" aria-hidden="true">{_MARKS[kind]}</span> '
-            f'{_NAMES[kind]}{some}</h3>\n<div class="pictures" id="pictures-{kind}"></div>'
+            f'<h3 class="{kind}"><span class="mark" aria-hidden="true">{_MARKS[kind]}</span>&nbsp;'
+            f"{_NAMES[kind]}{some}</h3>\n{_missing_pictures(gallery.count(decision), min(n, most))}"
+            f'<div class="pictures" id="pictures-{kind}"></div>'
         )
     return "\n".join(parts) + "\n"
+
+
+def _missing_pictures(there: int, wanted: int) -> str:
+    if there >= wanted:
+        return ""
+    return (
+        f"<p><strong>{wanted - there:,} of these {wanted:,} pictures are missing.</strong> They "
+        "are made while files are scored: these were scored without <code>html</code> among "
+        "<code>--format</code>, or <code>thumbnails.jsonl</code> was deleted. To have them, score "
+        "into another folder.</p>\n"
+    )
 
 
 def _table_place(counts: _Counts) -> str:
@@ -278,6 +323,7 @@ def _table_place(counts: _Counts) -> str:
 <div class="controls">
 <label>Search in names and remarks <input type="search" id="search"></label>
 <label>Answer <select id="kind"><option value="">all</option></select></label>
+<label class="phone">Sort by <select id="sort"></select></label>
 <span><button type="button" id="previous">Previous</button>
 <button type="button" id="next">Next</button></span>
 <span id="status" role="status"></span>
@@ -347,19 +393,29 @@ def _rows(folder: RunFolder, counts: _Counts) -> Iterator[str]:
         kind = kind_of(row)
         if not all_fit and (kind == "clear" or written >= MOST_ROWS):
             continue
-        remarks = row.message or " ".join(name for name, on in sorted(row.quality.items()) if on)
-        values = [row.file, kind, _short(row.raw_score), _short(row.probability), remarks]
+        values = [row.file, kind, _short(row.raw_score), _short(row.probability), _remarks(row)]
         yield ("," if written else "") + json.dumps(values, separators=(",", ":"))
         written += 1
     yield "]"
 
 
-def _pictures(gallery: Gallery) -> Iterator[str]:
+def _remarks(row: ResultRow) -> str:
+    flags = [name for name, is_set in sorted(row.quality.items()) if is_set]
+    return row.message or ", ".join(_REMARKS.get(name, _plain(name)) for name in flags)
+
+
+def _plain(code: str) -> str:
+    return code.replace("_", " ")
+
+
+def _pictures(gallery: Gallery, counts: _Counts) -> Iterator[str]:
+    """Thumbnails as JSON, of each answer a list; refusals with their reason."""
     yield "{"
     for place, (kind, decision) in enumerate(_PICTURED.items()):
         yield ("," if place else "") + json.dumps(kind) + ":["
         for number, thumbnail in enumerate(gallery.pictures(decision)):
-            yield ("," if number else "") + json.dumps(encode(thumbnail), separators=(",", ":"))
+            values = asdict(thumbnail) | {"refusal": counts.refusals.get(thumbnail.file)}
+            yield ("," if number else "") + json.dumps(values, separators=(",", ":"))
         yield "]"
     yield "}"
 

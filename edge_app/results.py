@@ -25,11 +25,11 @@ T = TypeVar("T")
 FORMAT_VERSION = 1
 
 # A spreadsheet runs a cell that begins so as a formula (OWASP, CSV injection); the wide forms are
-# what Excel takes for them in Asian locales. Some skip spaces in front. A cell may
-# also begin within ours: where the system's list separator is a semicolon (most of Europe), Excel
-# splits a line there, and quotes do not help, since a quote that does not begin a cell is text to
-# it; one that does is dropped. LibreOffice does the same for what is ticked in its dialogue. So a
-# text is made harmless wherever a formula could begin, whatever the separator.
+# what Excel takes for them in Asian locales, and some skip spaces in front. A cell may also begin
+# within ours: where the system's list separator is a semicolon (most of Europe), Excel splits lines
+# there, and quotes do not help, since a quote that does not begin a cell is text to it; one that
+# does is dropped. LibreOffice does the same for what is ticked in its dialogue. So a text is made
+# harmless wherever a formula could begin, whatever the separator.
 _FORMULA = re.compile('([;,\t\r\n])(?=[ "]*[=+\\-@\t\r\n＝＋－＠])')
 _UTC_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z")
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
+from typing import NoReturn
 
 from edge_app.bundle import MANIFEST_FILE, Bundle, current_bundle_folder, load_bundle
 from edge_app.codec import CodecError
@@ -141,6 +142,7 @@ class ScoringRun:
         self._waiting = Waiting()
         self._kept: dict[str, Reply] = {}
         self._next_id = 0
+        self._pictures_end = 0
         with ExitStack() as stack:
             self._pool, ready = self._open_pool(what, on_note, stack)
             for path in options.only_new:
@@ -160,6 +162,7 @@ class ScoringRun:
             self._marks = stack.enter_context(Marks(folder.marks))
             if "html" in options.formats:
                 self.gallery = stack.enter_context(Gallery(folder.thumbnails))
+                self._pictures_end = os.stat(folder.thumbnails).st_size
             self._stack = stack.pop_all()
 
     @property
@@ -273,10 +276,22 @@ class ScoringRun:
         Raises:
             StorageError: the results cannot be written.
         """
-        if self.gallery is not None:
-            self.gallery.sync()
-        self._marks.sync()
+        try:
+            if self.gallery is not None:
+                self.gallery.sync()
+                self._pictures_end = os.stat(self.folder.thumbnails).st_size
+            self._marks.sync()
+        except (StorageError, OSError) as error:
+            self._save_rows(error)
         self._journal.sync()
+
+    def _save_rows(self, error: Exception) -> NoReturn:
+        """Bring the rows onto a disk that has no room for what accompanies them, then give up."""
+        with suppress(OSError):
+            # Pictures are ten times as large as the rows for which they have left no room.
+            os.truncate(self.folder.thumbnails, self._pictures_end)
+        self._journal.sync()
+        raise StorageError(f"{error}; once it can, the same command goes on") from error
 
     def end_workers(self) -> None:
         """End the workers, whose work is done."""
@@ -403,11 +418,14 @@ class ScoringRun:
             self.tally.known += reply is not _WITHOUT_ROW
             return
         self._journal.append(reply.row.encode("utf-8"))
-        if reply.mark is not None:
-            self._marks.add(reply.mark)
         decision = Decision(reply.decision)
-        if reply.picture is not None and self.gallery is not None:
-            self.gallery.add(decision, reply.raw_score, reply.picture.encode("utf-8"))
+        try:
+            if reply.mark is not None:
+                self._marks.add(reply.mark)
+            if reply.picture is not None and self.gallery is not None:
+                self.gallery.add(decision, reply.raw_score, reply.picture.encode("utf-8"))
+        except StorageError as error:
+            self._save_rows(error)
         reason = None if reply.reason is None else Reason(reply.reason)
         outcome = Outcome(name, Status(reply.status), decision, reason)
         self.tally.count(outcome)

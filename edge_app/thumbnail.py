@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from edge_app.assessment import MIN_GREY_LEVELS
 from edge_app.image import Radiograph
 from edge_app.screener import ScreeningResult
 
@@ -60,7 +61,11 @@ def make_thumbnail(file: str, radiograph: Radiograph, result: ScreeningResult) -
 
 
 def _small(radiograph: Radiograph) -> Image.Image:
-    """Mode L, the longest side `LONGEST_SIDE`, contrast stretched over what is in it."""
+    """Mode L, the longest side `LONGEST_SIDE`, contrast stretched over what is in it.
+
+    A picture without contrast, which is refused, keeps its own grey: stretched, a blank film would
+    be black and a noisy one look like a picture.
+    """
     pixels = radiograph.pixels
     if pixels.dtype == np.uint8:
         image = Image.fromarray(pixels)
@@ -70,5 +75,6 @@ def _small(radiograph: Radiograph) -> Image.Image:
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     small = np.asarray(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.5), np.float32)
     low, high = np.percentile(small, (_LOW_PERCENTILE, _HIGH_PERCENTILE))
-    stretched = (small - low) * (255 / max(high - low, 1))
-    return Image.fromarray(np.clip(np.rint(stretched), 0, 255).astype(np.uint8))
+    if (high - low) * radiograph.max_value / 255 >= MIN_GREY_LEVELS:
+        small = (small - low) * (255 / (high - low))
+    return Image.fromarray(np.clip(np.rint(small), 0, 255).astype(np.uint8))

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -296,6 +297,49 @@ def test_ctrl_c_ends_with_130_and_whole_rows(tiny_bundle_folder: Path, tmp_path:
         "results.jsonl",
         "thumbnails.jsonl",
     ]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 300 kB."""
+    if not sys.platform.startswith("linux") or os.geteuid() != 0:
+        pytest.skip("needs root on Linux, to mount a small file system")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "none", str(folder)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_keeps_rows_rather_than_pictures_and_the_same_command_goes_on(
+    small_disk: Path, tiny_bundle_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    data = encoded(Image.fromarray(draw_phantom(Phantom(1), 256, 256)), "PNG")
+    for index in range(100):
+        (folder / f"{index:03d}.png").write_bytes(data)
+    out = small_disk / "out"
+    command = ("batch", folder, "-o", out, "--bundle", tiny_bundle_folder)
+    done = run(*command)
+    assert done.returncode == 5
+    assert done.stderr.splitlines()[-1].startswith(f"pneumoscope: {out}")
+    assert "the same command" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    validation = validate_results(out / "results.jsonl")
+    assert validation.problems == ()
+    shown = int(done.stderr.splitlines()[-2].split("/")[0])
+    assert shown > 10
+    # What was shown as done is on the disk, but for the row that met the full disk.
+    assert validation.rows >= shown
+    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    done = run(*command)
+    assert done.returncode == 0, done.stderr
+    assert validate_results(out / "results.jsonl").rows == 100
+    assert validate_results(out / "results.jsonl").problems == ()
 
 
 def test_a_batch_outlives_the_readers_of_its_output(

@@ -1,13 +1,18 @@
 """`report.html`: complete, harmless whatever a file is called, and bounded."""
 
 import html
+import io
 import json
 import re
+import shutil
+import subprocess
+from binascii import a2b_base64
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edge_app.batch import BatchPlan, run_batch
 from edge_app.bundle import load_bundle
@@ -21,8 +26,10 @@ from edge_app.run_folder import RunFolder
 from edge_app.scoring_run import RunOptions
 from edge_app.screener import Screener
 from edge_app.thumbnail import LONGEST_SIDE, Thumbnail, make_thumbnail
+from tests.pictures import encoded
 from tests.test_batch import phantom_png, write_ward
 
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 HOSTILE = "</script><img src=x onerror=alert(1)>'\"&.png"
 
 
@@ -70,13 +77,53 @@ def test_a_hostile_name_stays_a_name(out: Path) -> None:
 def test_pictures_are_those_of_what_needs_a_look(out: Path) -> None:
     pictures = data((out / "report.html").read_text(encoding="utf-8"), "data-pictures")
     assert isinstance(pictures, dict)
-    assert [picture["file"] for picture in pictures["refused"]] == ["blank.png"]
+    (blank,) = pictures["refused"]
+    assert (blank["file"], blank["refusal"][:13]) == ("blank.png", "0 grey levels")
     assert [picture["file"] for picture in pictures["indeterminate"]] == ["between.png"]
     scores = [picture["raw_score"] for picture in pictures["suspected"]]
     assert len(scores) == 2
     assert scores == sorted(scores, reverse=True)
     for picture in pictures["suspected"]:
         assert np.mean(picture["activation_map"]) == pytest.approx(picture["raw_score"], abs=0.05)
+
+
+def test_remarks_and_reasons_are_words(out: Path) -> None:
+    page = (out / "report.html").read_text(encoding="utf-8")
+    remarks = {row[0]: row[4] for row in data(page, "data-rows")}  # type: ignore[attr-defined]
+    assert remarks["between.png"] == "age unknown, view unknown"
+    assert "unreadable 3, no contrast 1" in page
+
+
+def test_pictures_that_were_not_made_are_said(tmp_path: Path, tiny_bundle_folder: Path) -> None:
+    ward, out = write_ward(tmp_path / "ward"), tmp_path / "out"
+    for formats in (("jsonl",), ("jsonl", "html")):
+        options = RunOptions(bundle=tiny_bundle_folder, formats=formats)
+        run_batch(BatchPlan((ward,), out, options=options))
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert page.count("1 of these 1 pictures are missing") == 3
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_what_a_browser_makes_of_it(tmp_path: Path, tiny_bundle_folder: Path) -> None:
+    """Links of absolute names, probabilities near certainty, reasons, and sorting on a phone."""
+    assert CHROMIUM is not None
+    ward, out = write_ward(tmp_path / "ward"), tmp_path / "out"
+    (tmp_path / "lists").mkdir()
+    listed = tmp_path / "lists" / "day.txt"
+    listed.write_text("".join(f"{ward / name}\n" for name in ("a/suspected.png", "blank.png")))
+    run_batch(BatchPlan((listed,), out, options=RunOptions(bundle=tiny_bundle_folder)))
+    report = out / "report.html"
+    page = report.read_text(encoding="utf-8")
+    sure = re.sub(r'("suspected",[-.0-9]+,)[.0-9]+', r"\g<1>0.9999", page)
+    report.write_text(sure, encoding="utf-8")
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    command += [f"--user-data-dir={tmp_path / 'chromium'}", "--dump-dom", report.as_uri()]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert f'href="{(ward / "a" / "suspected.png").as_uri()}"' in dom
+    assert "&gt; 0.999" in dom
+    assert re.search(r"<figcaption>.*?blank\.png</a><br>0 grey levels between", dom)
+    assert '<option value="2 true">Raw score, highest first</option>' in dom
 
 
 def test_large_results_give_a_bounded_table(
@@ -144,3 +191,13 @@ def test_a_thumbnail_has_the_picture_s_proportions(
     assert (drawn.width, drawn.height) == (LONGEST_SIDE, LONGEST_SIDE // 2)
     deep = replace(wide, pixels=wide.pixels.astype(np.uint16) * np.uint16(257), max_value=65535)
     assert make_thumbnail("x.png", deep, screener.score(deep)).width == LONGEST_SIDE
+
+
+@pytest.mark.parametrize("grey", [0, 90, 255])
+def test_a_blank_film_keeps_its_grey(tmp_path: Path, tiny_bundle_folder: Path, grey: int) -> None:
+    path = tmp_path / "blank.png"
+    path.write_bytes(encoded(Image.new("L", (300, 300), grey), "PNG"))
+    radiograph = read_image(path)
+    result = Screener(load_bundle(tiny_bundle_folder)).score(radiograph)
+    drawn = Image.open(io.BytesIO(a2b_base64(make_thumbnail("x", radiograph, result).jpeg)))
+    assert drawn.getextrema() == (grey, grey)

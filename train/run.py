@@ -100,11 +100,13 @@ class Run:
             return self._record
         self._load_state()
         steps = self._trainer.steps_per_epoch
-        while self._progress.step < self._config.optimizer.epochs * steps:
+        # Asked before an epoch, not after it: a run may have been cut between its last and the end.
+        while (
+            self._progress.step < self._config.optimizer.epochs * steps
+            and not self._out_of_patience()
+        ):
             self._train_epoch()
             self._finish_epoch()
-            if self._out_of_patience():
-                break
         return self._finish()
 
     def _train_epoch(self) -> None:
@@ -200,7 +202,9 @@ class Run:
     def _out_of_patience(self) -> bool:
         patience = self._config.optimizer.patience
         values = [row["val_auroc_degraded"] for row in self._progress.history]
-        return patience > 0 and len(values) - 1 - int(np.argmax(values)) >= patience
+        if patience == 0 or not values:
+            return False
+        return len(values) - 1 - int(np.argmax(values)) >= patience
 
     def _finish(self) -> Record:
         progress = self._progress

@@ -97,6 +97,9 @@ def averaged(trainer: Trainer) -> Iterator[None]:
     optimizer, variables = trainer.model.optimizer, trainer.model.trainable_variables
     trained = [keras.ops.convert_to_numpy(variable) for variable in variables]
     optimizer.finalize_variable_values(variables)
+    # On JAX they share the averages' buffers now, which `predict` gives away: each gets its own.
+    for variable in variables:
+        variable.assign(keras.ops.convert_to_numpy(variable))
     try:
         yield
     finally:

@@ -18,12 +18,26 @@ function element(tag, properties = {}, ...children) {
   return node;
 }
 
-function link(file, ...children) {
-  const path = file.split("/").map(encodeURIComponent).join("/");
-  return element("a", { href: run.root + path }, ...children);
+// A name that is not below the input's folder is absolute: /scans/a.png, C:/scans/a.png or
+// //server/scans/a.png. In any name \xNN is a byte that is no UTF-8.
+function target(file) {
+  const drive = /^[A-Za-z]:(?=\/)/.exec(file)?.[0] ?? "";
+  const path = file.slice(drive.length).split("/").map(encodeURIComponent).join("/")
+    .replace(/%5Cx([0-9a-f]{2})/g, "%$1");
+  if (drive) return `file:///${drive}${path}`;
+  if (file.startsWith("//")) return "file:" + path;
+  return file.startsWith("/") ? "file://" + path : run.root + path;
 }
 
+const link = (file, ...children) => element("a", { href: target(file) }, ...children);
+
 const number = (value, digits) => (value === null ? "" : value.toFixed(digits));
+
+// Never 1.000 or 0.000: no answer is certain.
+function probability(value) {
+  const text = number(value, 3);
+  return text === "1.000" ? "> 0.999" : text === "0.000" ? "< 0.001" : text;
+}
 
 // Value of the map between the centres of its cells, the edge continued outwards.
 function sample(map, u, v) {
@@ -91,8 +105,8 @@ function drawPictures() {
         drawHeat(canvas, item.activation_map);
         film.append(canvas);
       }
-      const score = item.raw_score === null ? "" : `score ${item.raw_score.toFixed(2)}`;
-      const mark = element("span", { className: `mark ${kind}` }, MARKS[kind] + " ");
+      const score = item.raw_score === null ? item.refusal ?? "" : `score ${item.raw_score.toFixed(2)}`;
+      const mark = element("span", { className: `mark ${kind}` }, MARKS[kind] + "\u00a0");
       place.append(element("figure", {}, film,
         element("figcaption", {}, mark, link(item.file, item.file), element("br"), score)));
     }
@@ -127,9 +141,9 @@ function fill(most = PAGE) {
   const pages = Math.max(1, Math.ceil(state.shown.length / PAGE));
   byId("body").replaceChildren(...state.shown.slice(start, start + most).map((row) => element("tr", {},
     element("td", { className: "file" }, link(row[0], row[0])),
-    element("td", { className: "answer" }, element("span", { className: `mark ${row[1]}` }, MARKS[row[1]] + " "), run.names[row[1]]),
+    element("td", { className: "answer" }, element("span", { className: `mark ${row[1]}` }, MARKS[row[1]] + "\u00a0"), run.names[row[1]]),
     element("td", { className: "number", "data-label": "Raw score" }, number(row[2], 2)),
-    element("td", { className: "number", "data-label": "Probability" }, number(row[3], 3)),
+    element("td", { className: "number", "data-label": "Probability" }, probability(row[3])),
     element("td", { "data-label": "Remarks" }, row[4]))));
   const text = (n) => n.toLocaleString("en");
   byId("status").textContent =
@@ -139,9 +153,12 @@ function fill(most = PAGE) {
   byId("printed").hidden = most === PAGE || state.shown.length <= most;
 }
 
-function sortBy(index) {
-  state.down = state.column === index ? !state.down : index === 2 || index === 3;
+const isNumber = (index) => index === 2 || index === 3;
+
+function sortBy(index, down = state.column === index ? !state.down : isNumber(index)) {
+  state.down = down;
   state.column = index;
+  byId("sort").value = `${index} ${down}`;
   document.querySelectorAll("thead th").forEach((head, at) => {
     if (at === index) head.setAttribute("aria-sort", state.down ? "descending" : "ascending");
     else head.removeAttribute("aria-sort");
@@ -154,12 +171,20 @@ function start() {
   COLUMNS.forEach(([name], index) => {
     const button = element("button", { type: "button", textContent: name });
     button.addEventListener("click", () => sortBy(index));
-    const head = element("th", { scope: "col", className: index === 2 || index === 3 ? "number" : "" }, button);
+    const head = element("th", { scope: "col", className: isNumber(index) ? "number" : "" }, button);
     byId("head").append(head);
+    for (const down of isNumber(index) ? [true, false] : [false, true]) {
+      const order = isNumber(index) ? (down ? ", highest first" : ", lowest first") : down ? ", reversed" : "";
+      byId("sort").append(element("option", { value: `${index} ${down}` }, name + order));
+    }
   });
   for (const kind of run.kinds) byId("kind").append(element("option", { value: kind }, run.names[kind]));
   byId("search").addEventListener("input", select);
   byId("kind").addEventListener("change", select);
+  byId("sort").addEventListener("change", (event) => {
+    const [index, down] = event.target.value.split(" ");
+    sortBy(Number(index), down === "true");
+  });
   byId("previous").addEventListener("click", () => { state.page--; fill(); });
   byId("next").addEventListener("click", () => { state.page++; fill(); });
   byId("heat").addEventListener("change", (event) =>
