@@ -305,7 +305,7 @@ class Arrivals:
             return False
         if known != mark:
             self._run.set_mark(file.name, mark)
-            # What an earlier session scored is marked with its time, not with a size.
+            # Of what an earlier session scored, nothing may have been noted.
             if known.startswith(_MARK):
                 self._on_note(
                     f"{file.name} was changed after it was scored; its row is of the old content. "
