@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.train_inputs import write_phantoms
 from train.samples import ClassNames, DataError, patient_of, patients_are_unknown, read_samples
@@ -70,10 +71,10 @@ def test_larger_copies_are_found_by_class_and_name(tmp_path: Path) -> None:
         ("person1000_virus_1681.jpeg", "person1000"),
         ("IM-0115-0001.jpeg", "IM-0115"),
         ("NORMAL2-IM-0587-0001-0002.jpeg", "NORMAL2-IM-0587"),
-        ("scan_17.png", "scan_17"),
+        ("scan_17.png", None),
     ],
 )
-def test_patients_by_file_name(name: str, patient: str) -> None:
+def test_patients_by_file_name(name: str, patient: str | None) -> None:
     assert patient_of(Path(name)) == patient
 
 
@@ -88,6 +89,30 @@ def test_patients_of_dicom_files(tmp_path: Path) -> None:
     path = tmp_path / "one.dcm"
     pydicom.dcmwrite(path, dataset, enforce_file_format=True)
     assert patient_of(path) == "K-12"
+    # A viewer's export may be called as the Kermany files are: the header knows better.
+    exported = path.rename(path.with_name("IM-0001-0001.dcm"))
+    assert patient_of(exported) == "K-12"
+
+
+def test_the_test_part_is_found_at_any_depth_and_the_root_is_none(tmp_path: Path) -> None:
+    root = tmp_path / "test"
+    write_phantoms(root / "train", 1)
+    write_phantoms(root / "test" / "site", 1)
+    parts = {s.name.split("/")[0]: s.given_split for s in read_samples(root)}
+    assert parts == {"train": "train", "test": "test"}
+    assert {s.given_split for s in read_samples(root / "test")} == {""}
+
+
+def test_files_of_one_name_and_size_are_two_pictures_unless_they_are_equal(tmp_path: Path) -> None:
+    for site, value in (("a", 10), ("b", 20), ("c", 20)):
+        for name in ("NORMAL", "PNEUMONIA"):
+            folder = tmp_path / site / name
+            folder.mkdir(parents=True)
+            Image.new("L", (40, 40), value).save(folder / "0.bmp")
+    samples = read_samples(tmp_path)
+    assert [s.name for s in samples if s.label == 0] == ["a/NORMAL/0.bmp", "b/NORMAL/0.bmp"]
+    assert len({s.patient_id for s in samples}) == len(samples)
+    assert patients_are_unknown(samples)
 
 
 def test_unknown_patients_are_noticed(tmp_path: Path) -> None:

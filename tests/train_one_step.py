@@ -22,7 +22,7 @@ from train.trainer import averaged, make_trainer
 
 
 def main(folder: Path) -> None:
-    """Print backend, devices, the step's losses and the logits before and after it."""
+    """Print backend, devices, the step's losses, the logits before and after it, and more."""
     config = tiny_config(network__dropout=0.0, optimizer__warmup_share=0.0)
     make_deterministic()
     devices = use_all_devices(config.optimizer.batch_size)
@@ -41,7 +41,10 @@ def main(folder: Path) -> None:
     losses = trainer.train(batch)
     with averaged(trainer):
         after = predict_batch(trainer.network, batch.pictures)["logit"]
+    # What a run saves after an epoch: on JAX, predicting with averages must not give them away.
+    state = [keras.ops.convert_to_numpy(variable) for variable in trainer.variables()]
     answer = {
+        "variables": sum(bool(np.isfinite(array).all()) for array in state),
         "backend": keras.backend.backend(),
         "devices": devices,
         "losses": losses,

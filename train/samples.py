@@ -5,6 +5,7 @@ is not there, a picture that stands twice) is a `DataError` before any time is s
 """
 
 import csv
+import filecmp
 import hashlib
 import re
 from collections import defaultdict
@@ -102,17 +103,15 @@ def read_samples(
     return sorted(samples, key=lambda sample: sample.name)
 
 
-def patient_of(path: Path) -> str:
-    """Patient that the file names: by the Kermany set's pattern, or DICOM's (0010,0020).
+def patient_of(path: Path) -> str | None:
+    """Patient that a file names: by DICOM's (0010,0020), or the Kermany set's pattern.
 
-    Elsewhere each file counts as a patient; a CSV says it better.
+    None where neither does: then each file counts as a patient; a CSV says it better.
     """
+    if path.suffix.lower() in (".dcm", ".dicom") and (patient := _dicom_patient(path)):
+        return patient
     match = _PATIENT.match(path.name)
-    if match:
-        return match[1]
-    if path.suffix.lower() in (".dcm", ".dicom"):
-        return _dicom_patient(path) or path.stem
-    return path.stem
+    return match[1] if match else None
 
 
 def patients_are_unknown(samples: Sequence[Sample]) -> bool:
@@ -208,12 +207,14 @@ def _from_folder(root: Path, classes: ClassNames) -> list[Sample]:
     _check_class_folders(root, visible, files, classes)
     # The shallower one first: the Kaggle archive holds a second copy of itself inside itself.
     files.sort(key=lambda path: (len(path.parts), path))
-    samples: dict[tuple[str, int, str, int], Sample] = {}
+    samples: dict[tuple[str, int, str, int], list[Sample]] = defaultdict(list)
     for path in files:
         sample = _from_file(root, path, classes)
-        key = (sample.given_split, sample.label, path.name, path.stat().st_size)
-        samples.setdefault(key, sample)
-    return _mark_identical(list(samples.values()))
+        alike = samples[sample.given_split, sample.label, path.name, path.stat().st_size]
+        # Two sites may number their pictures alike: only the very same file is a second copy.
+        if not any(filecmp.cmp(path, other.path, shallow=False) for other in alike):
+            alike.append(sample)
+    return _mark_identical([sample for alike in samples.values() for sample in alike])
 
 
 def _is_hidden(relative: Path) -> bool:
@@ -240,13 +241,16 @@ def _from_file(root: Path, path: Path, classes: ClassNames) -> Sample:
     label = classes.label_of(path.parent.name)
     assert label is not None, "checked by _check_class_folders"
     subtype = next((name for name in SUBTYPES if f"_{name}_" in path.name), "")
+    relative = path.relative_to(root)
+    # The folders between the root and the class; `test/site/NORMAL` is of the test part too.
+    above = (part.casefold() for part in relative.parts[:-2])
     return Sample(
         path=path,
-        name=path.relative_to(root).as_posix(),
+        name=relative.as_posix(),
         label=label,
         subtype=subtype if label else "",
-        patient_id=patient_of(path),
-        given_split=_GIVEN_SPLITS.get(path.parent.parent.name.casefold(), ""),
+        patient_id=patient_of(path) or relative.as_posix(),
+        given_split=next((_GIVEN_SPLITS[part] for part in above if part in _GIVEN_SPLITS), ""),
     )
 
 
