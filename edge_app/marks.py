@@ -15,6 +15,9 @@ from typing import BinaryIO
 
 from edge_app.errors import StorageError
 
+# As `json.dumps`, in a fifth of the time: it is done for every file.
+_quoted = json.encoder.encode_basestring_ascii
+
 
 def mark_of(path: Path) -> bytes | None:
     """Size and time of change of a file, as `size BYTES NANOSECONDS`; None where there is none."""
@@ -29,8 +32,8 @@ def mark_of(path: Path) -> bytes | None:
 
 def mark_line(name: str, mark: bytes) -> str:
     """The line of a file's mark, with its newline."""
-    _, size, mtime_ns = mark.split()
-    return f'{{"file":{json.dumps(name)},"size":{int(size)},"mtime_ns":{int(mtime_ns)}}}\n'
+    _, size, mtime_ns = mark.decode("ascii").split()
+    return f'{{"file":{_quoted(name)},"size":{size},"mtime_ns":{mtime_ns}}}\n'
 
 
 def read_marks(path: Path) -> Iterator[tuple[str, bytes]]:

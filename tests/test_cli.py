@@ -333,7 +333,7 @@ def test_a_full_disk_keeps_rows_rather_than_pictures_and_the_same_command_goes_o
     assert validation.problems == ()
     shown = int(done.stderr.splitlines()[-2].split("/")[0])
     assert shown > 10
-    # What was shown as done is on the disk, but for the row that met the full disk.
+    # What was shown as done is on the disk.
     assert validation.rows >= shown
     subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
     done = run(*command)
