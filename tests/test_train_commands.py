@@ -258,6 +258,35 @@ def test_a_teacher_that_saw_the_held_out_patients_is_refused(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_teacher_that_is_not_finished_is_refused(
+    teacher: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running = shutil.copytree(teacher, tmp_path / "teacher")
+    record = json.loads((running / "run.json").read_text())
+    (running / "run.json").write_text(json.dumps(record | {"finished": False}))
+    config = write_toml(tmp_path / "student.toml", distill={"weight": 0.5, "temperature": 1.0})
+    arguments = ["fit", str(config), "--data", str(data), "-o", str(tmp_path / "run")]
+    assert main([*arguments, "--teacher", str(running)]) == 2
+    assert "not finished" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_slips_of_the_pen_end_in_one_line(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "folder.toml").mkdir()
+    config, out = write_toml(tmp_path / "tiny.toml"), tmp_path / "run"
+    assert main(["fit", str(tmp_path / "folder.toml"), "--data", str(data), "-o", str(out)]) == 2
+    (tmp_path / "file").write_text("")
+    taken = str(tmp_path / "file" / "run")
+    assert main(["fit", str(config), "--data", str(data), "-o", taken]) == 2
+    errors = capsys.readouterr().err
+    assert "Traceback" not in errors
+    assert errors.count("error: ") == 2
+    with pytest.raises(SystemExit, match="2"):
+        main(["fit", str(config), "--data", str(data), "-o", str(out), "--workers", "0"])
+
+
 def test_a_checkpoint_of_other_data_is_refused(
     teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,9 +9,17 @@ python -m train probe RUN --data DATA -o FOLDER      does the score follow the f
 """
 
 import argparse
+import csv
 import sys
 
-from edge_app.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, PneumoscopeError
+from edge_app.errors import (
+    EXIT_BUNDLE,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_STORAGE,
+    EXIT_USAGE,
+    PneumoscopeError,
+)
 from train.commands import audit, compare, describe, evaluate, fit, kfold, probe, search
 from train.devices import prepare_environment
 
@@ -22,9 +30,17 @@ def main(arguments: list[str] | None = None) -> int:
     prepare_environment()
     try:
         options.run(options)
-    except (PneumoscopeError, ValueError) as error:
+    except (PneumoscopeError, ValueError, csv.Error) as error:
         print(f"error: {error}", file=sys.stderr)
         return getattr(error, "exit_code", EXIT_USAGE)
+    except ImportError as error:
+        print(f"error: {error}; pip install 'pneumoscope[train]'", file=sys.stderr)
+        return EXIT_BUNDLE
+    except OSError as error:
+        # A folder where a file is meant, or a file where a folder is, is a slip of the pen.
+        print(f"error: {error}", file=sys.stderr)
+        wrong_kind = isinstance(error, IsADirectoryError | NotADirectoryError | FileExistsError)
+        return EXIT_USAGE if wrong_kind else EXIT_STORAGE
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last saved step", file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -39,8 +39,8 @@ def plan_run(
     """Check that a run can start.
 
     Raises:
-        ConfigError: the folder holds something else, a teacher is missing or not wanted or has
-            seen what the run holds out, or the pictures do not fill a batch.
+        ConfigError: the folder holds something else, a teacher is missing or not wanted, not
+            finished, or has seen what the run holds out, or the pictures do not fill a batch.
         DataError: the data cannot be split as configured.
         RuntimeUnavailableError: the package with the first weights is not installed.
     """
@@ -84,6 +84,8 @@ def execute(plan: Plan, cache_folder: Path | None, workers: int) -> Record:
 
 def _check_teacher(teacher: Checkpoint, samples: Sequence[Sample], split: Split) -> None:
     """A teacher that trained on the student's held-out patients would whisper their labels."""
+    if not teacher.record.get("finished"):
+        raise ConfigError(f"{teacher.path}: this run is not finished; its checkpoint will change")
     theirs = held_out(teacher, samples)
     seen = {s.patient_id for s in theirs.train} & {s.patient_id for s in split.validation}
     if seen:

@@ -50,7 +50,7 @@ def add_output(parser: argparse.ArgumentParser, text: str = "a new folder") -> N
 def add_training(parser: argparse.ArgumentParser) -> None:
     """How a run is carried out; nothing here changes its result."""
     parser.add_argument("--cache", type=Path, help="where decoded pictures are kept")
-    parser.add_argument("--workers", type=int, default=2, help="threads that prepare batches")
+    parser.add_argument("--workers", type=_positive, default=2, help="threads that prepare batches")
     parser.add_argument(
         "--teacher",
         type=Path,
@@ -58,6 +58,13 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="a finished run to distil from; several are averaged",
     )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
