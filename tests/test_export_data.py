@@ -36,7 +36,10 @@ def test_every_recipe_of_the_project_loads() -> None:
         limits = load_recipe(name).limits
         # What the project promises of its formats.
         assert limits.auroc_change <= 0.001
-        assert limits.flipped_share <= (0.005 if "int8" in name else 0)
+        # A float file flips none of the real pictures: of 758, and even of 2,000, one would be more
+        # than half a thousandth. That much is for float16's rounding over their perturbed copies.
+        most = {"float16": 0.0005, "float32": 0.0}
+        assert limits.flipped_share <= most.get(name.partition("_")[2], 0.005)
 
 
 @pytest.mark.parametrize(
