@@ -1,7 +1,8 @@
 """The article's network and its way of splitting, beside ours, on the same pictures.
 
 Training records (`run.json` and `validation.csv`, the held-out pictures' logits; beside them
-`evaluation.json` of `python -m train evaluate`, where there is one) enter, an `Article` leaves.
+`evaluation.json` of `python -m train evaluate`, where there is one) enter, an `Article` leaves. The
+shipped model's degraded figure comes from the record of the checkpoint that it was exported from.
 What the table shows: what the network reads of the files' own traces (compression, sharpness) is
 gone once all pictures are degraded alike. Splitting by image or by patient changes little beside
 that, and the two runs were not even validated on the same pictures.
@@ -24,6 +25,7 @@ from edge_app.errors import NoInputError, UsageError
 from edge_app.intervals import Figure, wilson
 
 RECORDS = REPOSITORY / "train" / "records"
+CHECKPOINTS = REPOSITORY / "train" / "checkpoints"
 EVALUATION = "evaluation.json"
 _DEGRADED = "validation, degraded"
 SEED = ("seed_cnn", "seed_cnn_patient")
@@ -36,8 +38,16 @@ _KERMANY = {"accuracy": 0.928, "sensitivity": 0.932, "specificity": 0.901}
 _KERMANY_SICK, _KERMANY_HEALTHY = 390, 234
 
 
-def read_article(records: Sequence[Path], bundle: Bundle, watch: Stopwatch) -> Article:
+def read_article(
+    records: Sequence[Path], bundle: Bundle, watch: Stopwatch, checkpoints: Path = CHECKPOINTS
+) -> Article:
     """Work out the table from records, and what the bundle says of itself.
+
+    Args:
+        records: folders of training runs.
+        bundle: the shipped one.
+        watch: as for every section.
+        checkpoints: where the record of the bundle's own checkpoint lies, by its configuration.
 
     Raises:
         NoInputError: none of the folders holds a finished record.
@@ -49,7 +59,8 @@ def read_article(records: Sequence[Path], bundle: Bundle, watch: Stopwatch) -> A
             "no training record with run.json and validation.csv; train the article's network "
             f"with --train DATA, or name records: {', '.join(map(str, records))}"
         )
-    return Article(watch.taken(complete=True), (*rows, *_shipped_rows(bundle), _published_row()))
+    shipped = _shipped_rows(bundle, checkpoints)
+    return Article(watch.taken(complete=True), (*rows, *shipped, _published_row()))
 
 
 def known_records(names: Sequence[str]) -> list[Path]:
@@ -93,8 +104,23 @@ def _record_row(folder: Path) -> ArticleRow | None:
         sensitivity=confusion.sensitivity,
         specificity=confusion.specificity,
         accuracy=confusion.accuracy,
-        source=f"train/records/{folder.name}" if folder.parent == RECORDS else folder.name,
+        source=f"{_shown(folder)} ({_origin(record)})",
     )
+
+
+def _shown(folder: Path) -> str:
+    """Where a record lies, for the table: of the checkout, from its root."""
+    resolved = folder.resolve()
+    inside = resolved.is_relative_to(REPOSITORY)
+    return str(resolved.relative_to(REPOSITORY)) if inside else folder.name
+
+
+def _origin(record: dict[str, Any]) -> str:
+    """What a run was trained and validated on, as far as its record tells."""
+    machine, versions = record.get("machine") or {}, record.get("versions") or {}
+    named = [f"{name} {versions[name]}" for name in ("keras", "tensorflow") if name in versions]
+    where = [f"{machine.get('architecture')}, {machine.get('cores')} cores"] if machine else []
+    return "; ".join([", ".join(named), *where]).strip("; ") or "versions unknown"
 
 
 def _recorded(
@@ -103,7 +129,10 @@ def _recorded(
     labels: Sequence[int],
     groups: Sequence[str] | None,
 ) -> Figure | None:
-    """The degraded AUROC of the run itself; without a degradation it repeats the clean logits."""
+    """The degraded AUROC of the run itself; None for a run without a degradation.
+
+    Such a run leaves the column empty or out; before, it repeated the clean logits there.
+    """
     degraded = [float(row["logit_degraded"]) for row in rows if row.get("logit_degraded")]
     if record["config"].get("degrade") is None or len(degraded) != len(labels):
         return None
@@ -136,7 +165,7 @@ def _evaluated(folder: Path, labels: Sequence[int]) -> Figure | None:
         raise UsageError(f"{path}: {error}") from error
 
 
-def _shipped_rows(bundle: Bundle) -> list[ArticleRow]:
+def _shipped_rows(bundle: Bundle, checkpoints: Path) -> list[ArticleRow]:
     """The shipped model on the held-out pictures as they are stored, at its own threshold."""
     manifest = bundle.manifest
     sha256, point = manifest.models[0].sha256, manifest.default_operating_point
@@ -150,19 +179,38 @@ def _shipped_rows(bundle: Bundle) -> list[ArticleRow]:
     if "auroc" not in held:
         return []
     figures = {name: metric.value for name, metric in held.items()}
+    folder = checkpoints / manifest.provenance.config
+    degraded = _shipped_degraded(folder, bundle, held["auroc"].split.n_images)
+    of_degraded = "" if degraded is None else f"; degraded: {_shown(folder)}, float32"
     return [
         ArticleRow(
             name=f"{manifest.model_id}, {manifest.models[0].recipe}",
             split="by patient",
             n=held["auroc"].split.n_images,
             auroc=figures["auroc"],
-            auroc_degraded=None,
+            auroc_degraded=degraded,
             sensitivity=figures.get("sensitivity"),
             specificity=figures.get("specificity"),
             accuracy=figures.get("accuracy"),
-            source=f"bundle.json, threshold of {point}",
+            source=f"bundle.json, threshold of {point}{of_degraded}",
         )
     ]
+
+
+def _shipped_degraded(folder: Path, bundle: Bundle, n: int) -> Figure | None:
+    """The degraded AUROC of the very checkpoint that was exported, on as many held-out pictures.
+
+    Of the float32 network: quantized files never see degraded pictures, the export holds them
+    against float32 on perturbed ones. None where the record is another checkpoint's.
+    """
+    record, rows = _read_json(folder / "run.json"), _read_rows(folder / "validation.csv")
+    if record is None or len(rows) != n:
+        return None
+    if record.get("checkpoint_sha256") != bundle.manifest.provenance.checkpoint_sha256:
+        return None
+    labels = [int(row["label"]) for row in rows]
+    groups = [row["patient_id"] for row in rows]
+    return _evaluated(folder, labels) or _recorded(record, rows, labels, groups)
 
 
 def _published_row() -> ArticleRow:

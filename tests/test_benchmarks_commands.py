@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from benchmarks.article import read_article
 from benchmarks.cases import cases_hash, read_cases, sizes_hash
 from benchmarks.machine import read_sensors
 from benchmarks.processes import WorkerError
-from benchmarks.record import FILE, ContenderRow, Stopwatch, read_results
+from benchmarks.record import FILE, ArticleRow, ContenderRow, Stopwatch, read_results
 from benchmarks.scale import measure_files
 from benchmarks.throughput import (
     Contender,
@@ -29,7 +30,7 @@ from benchmarks.throughput import (
     link_pictures,
     run_rounds,
 )
-from edge_app.bundle import load_bundle
+from edge_app.bundle import Bundle, Metric, Split, load_bundle
 from edge_app.codec import encode
 from edge_app.errors import NoInputError, UsageError
 from edge_app.intervals import Figure
@@ -344,6 +345,70 @@ def test_article_takes_the_degraded_figure_from_the_evaluation_beside_the_record
     write_evaluation(folder, 5, 2)
     with pytest.raises(UsageError, match="of 5 pictures"):
         read_article([folder], bundle, Stopwatch("t", "m"))
+
+
+def test_article_leaves_out_what_a_run_without_degradation_no_longer_writes(
+    tmp_path: Path, tiny_bundle_folder: Path
+) -> None:
+    """Its degraded column is empty, or is not there at all; both runs read the same."""
+    bundle = load_bundle(tiny_bundle_folder)
+    folder = write_record(tmp_path / "a", "seed_cnn", "image", [-2.0, 1.0, -1.0, 3.0])
+    config = (folder / "run.json").read_text().replace('"degrade": {}', '"degrade": null')
+    (folder / "run.json").write_text(config)
+    lines = (folder / "validation.csv").read_text().splitlines()
+    shorter = [line.rpartition(",")[0] for line in lines]
+    found = []
+    for written in ([lines[0], *(f"{line}," for line in shorter[1:])], shorter):
+        (folder / "validation.csv").write_text("\n".join(written) + "\n")
+        found.append(read_article([folder], bundle, Stopwatch("t", "m")).rows[0])
+    assert found[0] == found[1]
+    assert found[0].auroc_degraded is None
+    assert found[0].auroc is not None
+    assert found[0].auroc.value == 1.0
+
+
+def shipped(folder: Path, n: int) -> Bundle:
+    """The tiny bundle with a figure on n stored pictures, exported from checkpoint abc of `net`."""
+    bundle = load_bundle(folder)
+    manifest = bundle.manifest
+    metric = Metric(
+        name="auroc",
+        operating_point=None,
+        model_sha256=manifest.models[0].sha256,
+        split=Split("x validation, stored", n, n, n // 2, "0" * 64),
+        value=Figure(0.9, 0.8, 0.95, 0.95, "delong", n),
+    )
+    provenance = replace(manifest.provenance, config="net", checkpoint_sha256="abc")
+    return replace(bundle, manifest=replace(manifest, metrics=(metric,), provenance=provenance))
+
+
+def test_shipped_model_s_degraded_figure_is_that_of_its_own_checkpoint(
+    tmp_path: Path, tiny_bundle_folder: Path
+) -> None:
+    logits = [-2.0, 1.0, -1.0, 3.0, 0.5, 2.0, -3.0, -0.5]
+    seed = write_record(tmp_path / "a", "seed_cnn", "image", logits)
+    own = write_record(tmp_path / "net", "net", "patient", logits)
+
+    def row(bundle: Bundle) -> ArticleRow:
+        return read_article([seed], bundle, Stopwatch("t", "m"), tmp_path).rows[1]
+
+    record = (own / "run.json").read_text()
+    (own / "run.json").write_text(
+        record.replace('"finished"', '"checkpoint_sha256": "abc", "finished"')
+    )
+    bundle = shipped(tiny_bundle_folder, 8)
+    found = row(bundle)
+    assert found.auroc_degraded is not None
+    # `write_record` turns every logit's sign: of 16 pairs, one is in order.
+    assert found.auroc_degraded.value == pytest.approx(1 / 16)
+    assert found.auroc_degraded.low < 1 / 16 < found.auroc_degraded.high
+    assert "net, float32" in found.source
+    # Figures of other pictures, or of another checkpoint, are not this model's.
+    assert row(shipped(tiny_bundle_folder, 9)).auroc_degraded is None
+    (own / "run.json").write_text(
+        record.replace('"finished"', '"checkpoint_sha256": "d", "finished"')
+    )
+    assert row(bundle).auroc_degraded is None
 
 
 def test_article_without_a_finished_record(tmp_path: Path, tiny_bundle_folder: Path) -> None:
