@@ -19,6 +19,7 @@ from train.checkpoint import load_network, read_checkpoint
 from train.config import Config, ConfigError
 from train.loader import prefetch
 from train.network import multiply_adds
+from train.record import check_folder, identify, start_record
 from train.run import Run
 from train.samples import read_samples
 from train.splits import Split, make_split
@@ -165,6 +166,34 @@ def test_other_data_is_another_run(uninterrupted: Path, data: tuple[Split, Cache
     split = Split(data[0].train[1:], data[0].validation)
     with pytest.raises(ConfigError, match=r"\(train_sha256 differ\)"):
         Run(tiny_config(), split, data[1], uninterrupted)
+
+
+def test_other_larger_copies_are_another_run(
+    uninterrupted: Path, data: tuple[Split, Cache], tmp_path: Path
+) -> None:
+    """Half of the pictures that a network sees are larger copies, so they are part of the data."""
+    root = data[0].train[0].path.parent.parent
+    copies = write_phantoms(tmp_path / "larger", 6, side=96)
+    split = make_split(read_samples(root, copies), tiny_config().split, tiny_config().seed)
+    refused = r"holds another run \(larger copies \(--larger\) differ\)"
+    with pytest.raises(ConfigError, match=refused):
+        check_folder(uninterrupted, identify(tiny_config(), split))
+    folder = tmp_path / "run"
+    start_record(identify(tiny_config(), split), split, folder)
+    # The same copies elsewhere are the same; one of another size, and none at all, are not.
+    moved = copies.rename(tmp_path / "moved")
+    again = make_split(read_samples(root, moved), tiny_config().split, tiny_config().seed)
+    check_folder(folder, identify(tiny_config(), again))
+    larger = next(s.larger for s in again.train if s.larger is not None)
+    larger.write_bytes(larger.read_bytes() + b" ")
+    for other in (again, data[0]):
+        with pytest.raises(ConfigError, match=refused):
+            check_folder(folder, identify(tiny_config(), other))
+    # Before this key, a record did not say which copies there were.
+    record = json.loads((folder / "run.json").read_text())
+    del record["larger_sha256"]
+    (folder / "run.json").write_text(json.dumps(record))
+    check_folder(folder, identify(tiny_config(), data[0]))
 
 
 def test_a_folder_of_other_files_is_left_alone(tmp_path: Path, data: tuple[Split, Cache]) -> None:

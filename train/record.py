@@ -23,7 +23,7 @@ from edge_app.codec import encode
 from edge_app.errors import StorageError
 from train.config import Config, ConfigError, parse_config
 from train.samples import Sample
-from train.splits import Split, data_hash
+from train.splits import Split, data_hash, larger_hash
 
 RECORD = "run.json"
 CHECKPOINT = "model.keras"
@@ -42,17 +42,30 @@ class Identity:
         config: the configuration.
         train_sha256, validation_sha256: hash of names, labels and patients.
         teachers: SHA-256 of each teacher's checkpoint, in order.
+        larger_sha256: hash of which training pictures have a larger copy, and of the copies'
+            sizes; "" without any, None where an older record does not say.
     """
 
     config: Config
     train_sha256: str
     validation_sha256: str
     teachers: tuple[str, ...] = ()
+    larger_sha256: str | None = None
+
+
+# What a refusal calls the parts of an identity whose names say too little.
+_IN_WORDS = {"larger_sha256": "larger copies (--larger)"}
 
 
 def identify(config: Config, split: Split, teachers: Sequence[str] = ()) -> Identity:
     """The identity of a run on this split."""
-    return Identity(config, data_hash(split.train), data_hash(split.validation), tuple(teachers))
+    return Identity(
+        config,
+        data_hash(split.train),
+        data_hash(split.validation),
+        tuple(teachers),
+        larger_hash(split.train),
+    )
 
 
 def identity_of(record: Record, where: Path) -> Identity:
@@ -66,6 +79,7 @@ def identity_of(record: Record, where: Path) -> Identity:
         record.get("train_sha256", ""),
         record.get("validation_sha256", ""),
         tuple(record.get("teachers", ())),
+        record.get("larger_sha256"),
     )
 
 
@@ -99,8 +113,14 @@ def check_folder(folder: Path, identity: Identity) -> None:
             )
         return
     held = identity_of(record, folder / RECORD)
-    names = ("config", "train_sha256", "validation_sha256", "teachers")
-    different = [name for name in names if getattr(held, name) != getattr(identity, name)]
+    names = ["config", "train_sha256", "validation_sha256", "teachers"]
+    if held.larger_sha256 is not None:
+        names.append("larger_sha256")
+    different = [
+        _IN_WORDS.get(name, name)
+        for name in names
+        if getattr(held, name) != getattr(identity, name)
+    ]
     if different:
         raise ConfigError(
             f"{folder} holds another run ({', '.join(different)} differ); choose a new folder"
@@ -121,6 +141,7 @@ def start_record(identity: Identity, split: Split, folder: Path) -> Record:
         "config": encode(identity.config),
         "train_sha256": identity.train_sha256,
         "validation_sha256": identity.validation_sha256,
+        "larger_sha256": identity.larger_sha256,
         "teachers": list(identity.teachers),
         "train": _count(split.train),
         "validation": _count(split.validation),
