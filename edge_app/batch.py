@@ -23,6 +23,7 @@ from edge_app.discovery import ImageFile, Inputs, gone
 from edge_app.errors import NoInputError, StorageError, UsageError
 from edge_app.journal import good_rows
 from edge_app.known import DiskTable
+from edge_app.messages import Reply
 from edge_app.pool import DEEP, SHALLOW
 from edge_app.run_folder import RunFolder
 from edge_app.run_header import printable
@@ -240,7 +241,7 @@ class _Feeder:
 
     def wind_down(self) -> None:
         """After an interruption: nothing that is finished is lost."""
-        self._run.wind_down(self._count, self._keep_unread)
+        self._run.wind_down(self._count, self._wants)
 
     def _unclaimed(self, files: Iterator[ImageFile]) -> Iterator[ImageFile]:
         for number, file in enumerate(files):
@@ -256,14 +257,16 @@ class _Feeder:
 
     def _advance(self, seconds: float) -> None:
         self._check()
-        self._run.advance(seconds, self._count, self._keep_unread)
+        self._run.advance(seconds, self._count, self._wants)
 
     def _count(self, outcome: Outcome) -> None:
         without = self._passed + self._run.tally.known
         self._on_outcome(outcome, self._inputs.listed - without)
 
-    def _keep_unread(self, file: ImageFile) -> bool:
+    def _wants(self, file: ImageFile, reply: Reply) -> bool:
         """A missing file gets a row that says so, unless all of them are missing at once."""
+        if not reply.unread:
+            return True
         if _place(self._inputs.root) != self._place:
             raise gone(self._inputs.root)
         if self._devices.has_changed(file.path):

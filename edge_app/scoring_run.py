@@ -57,8 +57,9 @@ _SECONDS_A_LOOK = 0.1
 
 # Told each row's outcome once it is in the journal.
 OnOutcome = Callable[[Outcome], None]
-# Asked whether a file that could not be read is to have a row; False: as if it had not been there.
-OnUnread = Callable[[ImageFile], bool]
+# Asked, when a file's reply comes in, whether it is to be its row; False: as if the file had not
+# been there.
+OnReply = Callable[[ImageFile, Reply], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ class ScoringRun:
         self.tally = Tally()
         self.gallery: Gallery | None = None
         self._names: DiskTable | None = None
-        self._tasks: dict[int, Task] = {}
+        self._offered: dict[int, ImageFile] = {}
         self._waiting = Waiting()
         self._kept: dict[str, Reply] = {}
         self._next_id = 0
@@ -222,7 +223,7 @@ class ScoringRun:
         task = Task(self._next_id, str(file.path), file.name, floors)
         if not self._pool.offer(task, depth=depth):
             return False
-        self._tasks[task.id] = task
+        self._offered[task.id] = file
         self._next_id += 1
         return True
 
@@ -230,19 +231,23 @@ class ScoringRun:
         self,
         seconds: float,
         on_outcome: OnOutcome = lambda outcome: None,
-        on_unread: OnUnread = lambda file: True,
+        on_reply: OnReply = lambda file, reply: True,
     ) -> None:
         """Wait for news at most so long, write the rows whose turn has come, sync where due.
+
+        Args:
+            seconds: the longest wait; none where a row's turn has come.
+            on_outcome: told of each row that was written.
+            on_reply: asked of each reply that has come in.
 
         Raises:
             StorageError: the results cannot be written.
         """
         for news in self._pool.take(0 if self._waiting.has_next else seconds):
             reply = self._given_up(news) if isinstance(news, Lost) else news
-            task = self._tasks.pop(reply.id)
-            if reply.unread and not on_unread(ImageFile(Path(task.path), task.name)):
-                reply = _WITHOUT_ROW
-            self._waiting.add(task.id, task.name, reply)
+            file = self._offered.pop(reply.id)
+            wanted = reply if on_reply(file, reply) else _WITHOUT_ROW
+            self._waiting.add(reply.id, file.name, wanted)
         while self._waiting.has_next:
             self._write(*self._waiting.take_next(), on_outcome)
             # Here, not behind the loop: after a stall thousands may come at once.
@@ -251,7 +256,7 @@ class ScoringRun:
         if self._journal.is_due:
             self.sync()
 
-    def wind_down(self, on_outcome: OnOutcome, on_unread: OnUnread) -> None:
+    def wind_down(self, on_outcome: OnOutcome, on_reply: OnReply) -> None:
         """Interrupted: write the rows of what is finished, or keep them for the next run.
 
         Waits a few seconds for an earlier file that is still being decoded.
@@ -261,7 +266,7 @@ class ScoringRun:
         """
         deadline = time.monotonic() + SECONDS_TO_WIND_DOWN
         while self._waiting and time.monotonic() < deadline:
-            self.advance(_SECONDS_A_LOOK, on_outcome, on_unread)
+            self.advance(_SECONDS_A_LOOK, on_outcome, on_reply)
         self.sync()
         kept = islice(chain(self._waiting.replies(), self._kept.values()), _WINDOW)
         with suppress(StorageError):  # then these files are scored again

@@ -22,7 +22,7 @@ from edge_app.errors import NoInputError, StorageError
 from edge_app.messages import Reply
 from edge_app.notify import FolderSignal
 from edge_app.run_folder import RunFolder
-from edge_app.scoring_run import OnOutcome, RunInput, RunOptions, ScoringRun
+from edge_app.scoring_run import RunInput, RunOptions, ScoringRun
 from edge_app.tally import Outcome, Summary
 
 _SECONDS_A_LOOK = 0.25
@@ -79,7 +79,7 @@ def watch_folder(
     if not os.path.isdir(plan.folder):  # Path.is_dir raises where a share has died
         raise NoInputError(f"{plan.folder}: no such folder")
     what = RunInput(os.fsdecode(plan.folder), {"watch": True})
-    run = _WatchRun(RunFolder(plan.out), what, plan.options, on_note, names=True)
+    run = ScoringRun(RunFolder(plan.out), what, plan.options, on_note, names=True)
     with run, closing(FolderSignal(plan.folder)) as signal:
         watch = _Watch(plan, run, signal, on_outcome, on_note)
         try:
@@ -93,23 +93,13 @@ def watch_folder(
             return run.summary(complete=False)
 
 
-class _WatchRun(ScoringRun):
-    """A run in which a reply becomes a row only where `wants` says so."""
-
-    wants: Callable[[str, Reply], bool]
-
-    def _write(self, name: str, reply: Reply, on_outcome: OnOutcome) -> None:
-        if self.wants(name, reply):
-            super()._write(name, reply, on_outcome)
-
-
 class _Watch:
     """The state between two looks."""
 
     def __init__(
         self,
         plan: WatchPlan,
-        run: _WatchRun,
+        run: ScoringRun,
         signal: FolderSignal,
         on_outcome: Callable[[Outcome], None],
         on_note: Callable[[str], None],
@@ -120,7 +110,6 @@ class _Watch:
         self._on_outcome = on_outcome
         self._on_note = on_note
         self._arrivals = Arrivals(plan, run, on_note)
-        run.wants = self._arrivals.wants
         self._ready: deque[ImageFile] = deque()
         self._next_look = 0.0
         self._trouble = ""
@@ -136,7 +125,7 @@ class _Watch:
             self._ready.popleft()
         # Also without work: rows are brought onto the disk when they are due.
         busy = self._run.in_flight > 0
-        self._run.advance(_SECONDS_A_LOOK if busy else 0, self._count)
+        self._run.advance(_SECONDS_A_LOOK if busy else 0, self._count, self._arrivals.wants)
         if busy:
             return
         if self._unreported and time.monotonic() >= self._next_report:
@@ -222,9 +211,8 @@ class _Growth:
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
-    """A file that was handed over: where it lies, its mark then, and whether it is the last try."""
+    """A file that was handed over: its mark then, and whether it is the last try."""
 
-    path: Path
     mark: bytes
     is_last: bool
 
@@ -262,21 +250,21 @@ class Arrivals:
             self._growing = before | self._growing
             raise
 
-    def wants(self, name: str, reply: Reply) -> bool:
+    def wants(self, file: ImageFile, reply: Reply) -> bool:
         """Whether a reply is to be the file's row.
 
         A failure is not, while it may be that of half a file: where the file has changed or gone
         since it was handed over, or has not stood still for long enough.
         """
-        trial = self._trials.pop(name)
+        trial = self._trials.pop(file.name)
         if reply.status != Status.FAILED:
             return True
-        mark = _mark(trial.path)
+        mark = _mark(file.path)
         if mark == trial.mark and trial.is_last:
             return True
-        self._run.forget(name)
+        self._run.forget(file.name)
         if mark is not None:
-            self._growing[name] = _Growth(mark, time.monotonic(), failed=mark == trial.mark)
+            self._growing[file.name] = _Growth(mark, time.monotonic(), failed=mark == trial.mark)
         return False
 
     def _growth(self, file: ImageFile, before: dict[str, _Growth]) -> _Growth | None:
@@ -296,7 +284,7 @@ class Arrivals:
                 self._growing[file.name] = growth
             return False
         self._run.set_mark(file.name, growth.mark)
-        self._trials[file.name] = _Trial(file.path, growth.mark, growth.failed)
+        self._trials[file.name] = _Trial(growth.mark, growth.failed)
         return True
 
     def _has_row(self, file: ImageFile, mark: bytes) -> bool:

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from edge_app.decision import Reason
+from edge_app.discovery import ImageFile
 from edge_app.errors import NoInputError
 from edge_app.messages import Reply
 from edge_app.phantom import Phantom, draw_phantom
@@ -70,9 +71,9 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     wants = Arrivals.wants
 
-    def spy(arrivals: Arrivals, name: str, reply: Reply) -> bool:
-        names.append(name)
-        return wants(arrivals, name, reply)
+    def spy(arrivals: Arrivals, file: ImageFile, reply: Reply) -> bool:
+        names.append(file.name)
+        return wants(arrivals, file, reply)
 
     monkeypatch.setattr(Arrivals, "wants", spy)
     return names
