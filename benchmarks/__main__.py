@@ -193,7 +193,6 @@ def _add_check(found: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     )
     parser.add_argument("--bundle", type=Path, help="(default: the one that ships)")
     _python_option(parser)
-    parser.add_argument("--checkpoint", type=Path, help="the Keras loop's .keras file")
     parser.add_argument("--report-only", action="store_true", help="exit 0 in any case")
     parser.add_argument("--write", action="store_true", help="make this the landed state")
 

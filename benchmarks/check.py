@@ -1,40 +1,41 @@
 """The regression guard: ratios of the landed state against those of now.
 
-Ratios only, never times: they hold on the next machine of the same kind, and on a busy one.
-`guarded_ratios` takes them from results, `judge` compares two sets. A ratio is called worse where
-it moved the bad way by more than the noise of both measurements, |ln now - ln then| >
-t * sqrt(se1^2 + se2^2), and by `DRIFT` on top, which is what the same code differs by from one
-hour to the next here.
+Ratios only, never times: they hold on the next machine of the same kind, and on a busy one. Each
+is something of ours against fixed work beside it (`benchmarks.reference`; a bare Python for the
+start), so that it moves only where ours does: a peer, another format or the floor that becomes
+faster makes nothing worse. `judge` compares two sets. A ratio is called worse where it grew by more
+than the noise of both measurements, |ln now - ln then| > t * sqrt(se1^2 + se2^2), and by `DRIFT`
+on top, which is what the same code differs by from one hour to the next here.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.compare import blocks
 from benchmarks.machine import Machine
 from benchmarks.processes import REPOSITORY
-from benchmarks.record import Latency, LatencyRow, Results, Startup, Throughput
+from benchmarks.record import Results, Startup, Throughput
+from benchmarks.reference import REFERENCE, Paired, versions
 from benchmarks.startup import BARE
-from benchmarks.tables import Table, throughput_ratio
+from benchmarks.tables import Table
 from benchmarks.timing import Ratio, log_mean_of, noise_between, ratio
 from edge_app.codec import CodecError, canonical_json, decode, parse_json
 from edge_app.errors import UsageError
 
 BASELINE = REPOSITORY / "benchmarks" / "baseline.json"
+FORMAT_VERSION = 2
 DRIFT = 0.05
-
-Better = Literal["higher", "lower"]
+FILL_SHORT = "python -m benchmarks check --write"
+FILL_FULL = "python -m benchmarks check --write FOLDER"
 
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """A ratio and which way is good."""
+    """How many times the cost of fixed work something of ours costs: lower is better."""
 
     name: str
-    better: Better
     ratio: Ratio
 
 
@@ -44,6 +45,7 @@ class Baseline:
 
     Attributes:
         cpu, cores: they were taken on; elsewhere a verdict is only a hint.
+        versions: of what the fixed work runs on; with others a verdict is only a hint, too.
         full: of the measurements on real files.
         short: of the short form, on phantoms, which CI runs.
     """
@@ -51,27 +53,32 @@ class Baseline:
     format_version: int
     cpu: str
     cores: int
+    versions: Mapping[str, str]
     full: tuple[Guarded, ...]
     short: tuple[Guarded, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One ratio then and now; `now` is None where it was not measured here."""
+    """One ratio then and now; None where it has not landed yet, or was not measured here."""
 
     name: str
-    then: Ratio
+    then: Ratio | None
     now: Ratio | None
-    verdict: Literal["same", "worse", "better", "not measured here"]
+    verdict: Literal["same", "worse", "better", "not measured here", "new"]
 
 
-def guarded_ratios(results: Results) -> list[Guarded]:
-    """Every ratio that the guard watches, of what the results hold."""
+def guarded_ratios(results: Results, inference: Sequence[Paired]) -> list[Guarded]:
+    """Every ratio that the guard watches, of what was measured."""
     found: list[Guarded] = []
     if results.throughput is not None:
         found += _throughput_ratios(results.throughput)
-    if results.latency is not None:
-        found += _latency_ratios(results.latency)
+    found += [
+        Guarded(
+            f"inference: {pair.name} / {REFERENCE}", ratio(pair.candidate_us, pair.reference_us)
+        )
+        for pair in inference
+    ]
     if results.startup is not None:
         found += _startup_ratios(results.startup)
     return found
@@ -80,7 +87,11 @@ def guarded_ratios(results: Results) -> list[Guarded]:
 def judge(then: Sequence[Guarded], now: Sequence[Guarded]) -> list[Verdict]:
     """Compare each ratio of the baseline with the one of the same name."""
     measured = {guarded.name: guarded.ratio for guarded in now}
-    return [_verdict(guarded, measured.get(guarded.name)) for guarded in then]
+    known = {guarded.name for guarded in then}
+    return [
+        *(_verdict(guarded, measured.get(guarded.name)) for guarded in then),
+        *(Verdict(g.name, None, g.ratio, "new") for g in now if g.name not in known),
+    ]
 
 
 def landed(baseline: Baseline, *, short: bool) -> tuple[Guarded, ...]:
@@ -91,31 +102,53 @@ def landed(baseline: Baseline, *, short: bool) -> tuple[Guarded, ...]:
     """
     found = baseline.short if short else baseline.full
     if not found:
-        form = ("short form", "check --write") if short else ("full form", "check --write FOLDER")
+        form, fill = ("short", FILL_SHORT) if short else ("full", FILL_FULL)
         raise UsageError(
-            f"{BASELINE}: holds no ratios of the {form[0]}; make them with "
-            f"`python -m benchmarks {form[1]}`"
+            f"{BASELINE}: holds no ratios of the {form} form; on a quiet machine `{fill}` makes "
+            "them, and so does `make benchmarks`"
         )
     return found
 
 
-def same_machine(baseline: Baseline, machine: Machine) -> bool:
-    """Whether the baseline is of such a processor with as many cores."""
-    return (baseline.cpu, baseline.cores) == (machine.cpu, machine.cores)
+def only_a_hint(baseline: Baseline, machine: Machine) -> str:
+    """Why a verdict against this baseline is no more than a hint here, "" where it is more."""
+    if (baseline.cpu, baseline.cores) != (machine.cpu, machine.cores):
+        return "The baseline is of another processor or number of cores"
+    now = versions(machine)
+    if baseline.versions == now:
+        return ""
+    names = sorted(baseline.versions.keys() | now.keys())
+    moved = [
+        f"{name} {baseline.versions.get(name, 'none')}, now {now.get(name, 'none')}"
+        for name in names
+        if baseline.versions.get(name) != now.get(name)
+    ]
+    return f"The fixed work runs on other versions than the baseline's ({'; '.join(moved)})"
 
 
-def verdict_table(verdicts: Sequence[Verdict], *, same_machine: bool) -> Table:
-    """The verdicts for people."""
+def verdict_table(verdicts: Sequence[Verdict], baseline: Baseline, hint: str) -> Table:
+    """The verdicts for people; `hint` is what `only_a_hint` says."""
     rows = tuple(
-        (v.name, str(v.then), "–" if v.now is None else str(v.now), v.verdict) for v in verdicts
+        (
+            v.name,
+            "–" if v.then is None else str(v.then),
+            "–" if v.now is None else str(v.now),
+            v.verdict,
+        )
+        for v in verdicts
     )
     notes = [
-        f"Worse: by {100 * DRIFT:g}% more than the noise of both measurements explains (95%, "
-        "standard errors added in squares)."
+        f"Worse: grown by {100 * DRIFT:g}% more than the noise of both measurements explains "
+        "(95%, standard errors added in squares). Each ratio is ours / fixed work beside it "
+        "(docs/benchmarks.md)."
     ]
-    if not same_machine:
+    if hint:
+        notes.append(f"{hint}: these ratios are only a hint, and nothing fails on them.")
+    if any(v.then is None for v in verdicts):
+        notes.append("New: no landed ratio to compare with; --write makes it one.")
+    if not baseline.full:
         notes.append(
-            "The baseline is of another processor or number of cores: its ratios are only a hint."
+            f"The full form, on real files, has no landed ratios yet: `{FILL_FULL}` makes them."
         )
     return Table(
         "check", "Against the landed state", ("ratio", "landed", "now", ""), rows, tuple(notes)
@@ -129,9 +162,13 @@ def read_baseline(path: Path = BASELINE) -> Baseline:
         UsageError: there is none, or it does not fit.
     """
     try:
-        return decode(Baseline, parse_json(path.read_bytes()))
+        document = parse_json(path.read_bytes())
+        _check_version(document, path)
+        return decode(Baseline, document)
     except OSError as error:
-        raise UsageError(f"{path}: no baseline ({error.strerror}); make it with --write") from error
+        raise UsageError(
+            f"{path}: no baseline ({error.strerror}); `{FILL_SHORT}` makes one"
+        ) from error
     except CodecError as error:
         raise UsageError(f"{path}: not a baseline: {error}") from error
 
@@ -141,33 +178,27 @@ def baseline_json(baseline: Baseline) -> bytes:
     return canonical_json(baseline)
 
 
-def _throughput_ratios(section: Throughput) -> list[Guarded]:
-    ours = next((row for row in section.rows if row.name == section.ours), None)
-    if ours is None or not ours.seconds:
-        return []
-    found = []
-    for row in section.rows:
-        times = None if row is ours else throughput_ratio(row, ours, section)
-        if times is None:
-            continue
-        if row.name == section.floor:
-            found.append(Guarded("throughput: ours / floor", "lower", _inverse(times)))
-        else:
-            found.append(Guarded(f"throughput: {row.name} / ours", "higher", times))
-    return found
-
-
-def _latency_ratios(section: Latency) -> list[Guarded]:
-    """Each candidate against the first, with one thread: block medians of the two series."""
-    rows = [row for row in section.rows if row.figures is not None and row.threads == 1]
-    return [
-        Guarded(
-            f"latency: {row.entrant.name} / {rows[0].entrant.name}",
-            "higher",
-            ratio(_blocks(row), _blocks(rows[0])),
+def _check_version(document: object, path: Path) -> None:
+    """Raises UsageError for a baseline of another version, whose ratios mean something else."""
+    version = document.get("format_version") if isinstance(document, dict) else None
+    if isinstance(version, int) and version != FORMAT_VERSION:
+        raise UsageError(
+            f"{path}: its ratios are not comparable: format version {version}, this is "
+            f"{FORMAT_VERSION}, which takes them against other work; on a quiet machine make them "
+            f"again: `{FILL_SHORT}` and `{FILL_FULL}`"
         )
-        for row in rows[1:]
-    ]
+
+
+def _throughput_ratios(section: Throughput) -> list[Guarded]:
+    """Ours, with the most workers, against decoding of the same files, by round."""
+    rows = {row.name: row for row in section.rows}
+    ours, fixed = rows.get(section.ours), rows.get(REFERENCE)
+    if ours is None or fixed is None or not ours.seconds:
+        return []
+    if len(ours.seconds) != len(fixed.seconds):
+        return []
+    found = ratio(ours.ms_per_image(), fixed.ms_per_image())
+    return [Guarded(f"throughput: pneumoscope batch / {REFERENCE}", found)]
 
 
 def _startup_ratios(section: Startup) -> list[Guarded]:
@@ -175,25 +206,10 @@ def _startup_ratios(section: Startup) -> list[Guarded]:
     if bare is None:
         return []
     return [
-        Guarded(f"startup: {row.name} / {BARE}", "lower", ratio(row.seconds, bare.seconds))
+        Guarded(f"startup: {row.name} / {BARE}", ratio(row.seconds, bare.seconds))
         for row in section.rows
         if row is not bare and row.seconds
     ]
-
-
-def _blocks(row: LatencyRow) -> list[float]:
-    return [] if row.figures is None else blocks(row.figures.samples_us)
-
-
-def _inverse(found: Ratio) -> Ratio:
-    return Ratio(
-        value=1 / found.value,
-        low=1 / found.high,
-        high=1 / found.low,
-        least=1 / found.most,
-        most=1 / found.least,
-        rounds=found.rounds,
-    )
 
 
 def _verdict(then: Guarded, now: Ratio | None) -> Verdict:
@@ -203,5 +219,4 @@ def _verdict(then: Guarded, now: Ratio | None) -> Verdict:
     change = after.value - before.value
     if abs(change) <= noise_between(before, after) + math.log1p(DRIFT):
         return Verdict(then.name, then.ratio, now, "same")
-    good = (change > 0) == (then.better == "higher")
-    return Verdict(then.name, then.ratio, now, "better" if good else "worse")
+    return Verdict(then.name, then.ratio, now, "worse" if change > 0 else "better")

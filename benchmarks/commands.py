@@ -23,8 +23,8 @@ from benchmarks.candidates import (
 from benchmarks.cases import Case, Labels, cases_hash, read_cases, sizes_hash
 from benchmarks.compare import compare as compare_sections
 from benchmarks.compare import recommend
-from benchmarks.latency import FULL, SHORT, measure_latency
-from benchmarks.machine import Machine, package_versions, usable_cores
+from benchmarks.latency import FULL, measure_latency
+from benchmarks.machine import Machine, package_versions, this_machine, usable_cores
 from benchmarks.peers import LOOPS
 from benchmarks.plots import draw_plots
 from benchmarks.record import (
@@ -38,6 +38,7 @@ from benchmarks.record import (
     read_results,
     write_file,
 )
+from benchmarks.reference import REFERENCE, measure_inference, versions
 from benchmarks.report import html_report, html_tables, side_by_side
 from benchmarks.startup import measure_startup
 from benchmarks.tables import (
@@ -58,13 +59,16 @@ from edge_app.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
 from edge_app.recommend import write_recommendation
 from edge_app.runtimes import RUNTIMES
 
-PEERS = tuple(name for name in LOOPS if name != FLOOR)
+PEERS = tuple(name for name in LOOPS if name not in (FLOOR, REFERENCE))
 # The short form of the guard: small enough for every `make test`.
 _SHORT_PICTURES = 20
 _SHORT_FILES = 200
 _SHORT_ROUNDS = 5
 _SHORT_STARTS = 7
-_SHORT_PEERS = ("onnxruntime", "litert")
+_SHORT_PROCESSES = 5
+_FULL_ROUNDS = 7
+_FULL_STARTS = 20
+_FULL_PROCESSES = 10
 
 
 def accuracy(options: argparse.Namespace) -> int:
@@ -200,15 +204,16 @@ def check(options: argparse.Namespace) -> int:
     then = () if options.write else _landed(options, short=short)
     if then is None:
         return EXIT_OK
-    results = _short_results(bundle) if short else _full_results(bundle, options)
-    now = tuple(check_module.guarded_ratios(results))
+    now = _short_ratios(bundle) if short else _full_ratios(bundle, options)
+    machine = this_machine()
     if options.write:
-        return _write_baseline(now, results.machine, short=short)
-    same_machine = check_module.same_machine(check_module.read_baseline(), results.machine)
+        return _write_baseline(now, machine, short=short)
+    baseline = check_module.read_baseline()
+    hint = check_module.only_a_hint(baseline, machine)
     verdicts = check_module.judge(then, now)
-    _show([check_module.verdict_table(verdicts, same_machine=same_machine)])
+    _show([check_module.verdict_table(verdicts, baseline, hint)])
     worse = any(verdict.verdict == "worse" for verdict in verdicts)
-    failed = worse and same_machine and not options.report_only
+    failed = worse and not hint and not options.report_only
     return EXIT_SOME_FAILED if failed else EXIT_OK
 
 
@@ -346,52 +351,46 @@ def _say_reused(what: str, taken: Taken, more: str = "") -> None:
     )
 
 
-def _short_results(bundle: Bundle) -> Results:
-    """The guard's short form: phantoms, few rounds, no Keras."""
+def _short_ratios(bundle: Bundle) -> tuple[check_module.Guarded, ...]:
+    """The guard's short form: phantoms, few rounds."""
     with tempfile.TemporaryDirectory(prefix="pneumoscope-") as scratch:
         folder = Path(scratch) / "phantoms"
         folder.mkdir()
         for index in range(_SHORT_PICTURES):
             scale_module.write_phantom(folder / f"{index:02d}.jpg", 1.2, seed=index)
-        store = Store(Path(scratch) / "out")
-        watch = Stopwatch("python -m benchmarks check", bundle.manifest.model_id)
-        wanted = Options(
-            pictures=_SHORT_PICTURES,
-            files=_SHORT_FILES,
-            rounds=_SHORT_ROUNDS,
-            workers=(usable_cores(),),
-            peers=_SHORT_PEERS,
-            pythons={},
-            checkpoint=None,
-        )
-        measure_throughput(bundle, folder, wanted, watch, lambda s: store.put("throughput", s))
-        measure_latency(
-            bundle_candidates(bundle), (1,), SHORT, watch, lambda s: store.put("latency", s)
-        )
-        _startup_where_possible(bundle, _SHORT_STARTS, watch, store)
-        return store.results
+        wanted = _guard_options(_SHORT_PICTURES, _SHORT_FILES, _SHORT_ROUNDS)
+        results = _guard_results(bundle, folder, wanted, _SHORT_STARTS)
+    pairs = measure_inference(bundle_candidates(bundle), _SHORT_PROCESSES)
+    return tuple(check_module.guarded_ratios(results, pairs))
 
 
-def _full_results(bundle: Bundle, options: argparse.Namespace) -> Results:
+def _full_ratios(bundle: Bundle, options: argparse.Namespace) -> tuple[check_module.Guarded, ...]:
+    pythons = parse_pythons(options.python)
+    wanted = _guard_options(100, 2000, _FULL_ROUNDS)
+    results = _guard_results(bundle, options.folder, wanted, _FULL_STARTS)
+    pairs = measure_inference(bundle_candidates(bundle, None, pythons), _FULL_PROCESSES)
+    return tuple(check_module.guarded_ratios(results, pairs))
+
+
+def _guard_options(pictures: int, files: int, rounds: int) -> Options:
+    """Ours with all cores beside the fixed work: peers are no part of what could become worse."""
+    return Options(
+        pictures=pictures,
+        files=files,
+        rounds=rounds,
+        workers=(usable_cores(),),
+        peers=(REFERENCE,),
+        pythons={},
+        checkpoint=None,
+    )
+
+
+def _guard_results(bundle: Bundle, folder: Path, wanted: Options, starts: int) -> Results:
     with tempfile.TemporaryDirectory(prefix="pneumoscope-") as scratch:
         store = Store(Path(scratch))
-        watch = Stopwatch(options.again, bundle.manifest.model_id)
-        pythons = parse_pythons(options.python)
-        wanted = Options(
-            pictures=100,
-            files=2000,
-            rounds=7,
-            workers=(usable_cores(),),
-            peers=PEERS,
-            pythons=pythons,
-            checkpoint=options.checkpoint,
-        )
-        measure_throughput(
-            bundle, options.folder, wanted, watch, lambda s: store.put("throughput", s)
-        )
-        candidates = bundle_candidates(bundle, None, pythons)
-        measure_latency(candidates, (1,), FULL, watch, lambda s: store.put("latency", s))
-        _startup_where_possible(bundle, 20, watch, store)
+        watch = Stopwatch("python -m benchmarks check", bundle.manifest.model_id)
+        measure_throughput(bundle, folder, wanted, watch, lambda s: store.put("throughput", s))
+        _startup_where_possible(bundle, starts, watch, store)
         return store.results
 
 
@@ -404,12 +403,14 @@ def _write_baseline(now: tuple[check_module.Guarded, ...], machine: Machine, *, 
     """Make these ratios the landed state; the other form's stay if they are of such a machine."""
     try:
         held = check_module.read_baseline()
-        here = check_module.same_machine(held, machine)
+        here = not check_module.only_a_hint(held, machine)
         kept = (held.full, held.short) if here else ((), ())
     except UsageError:
         kept = ((), ())
     full, brief = (kept[0], now) if short else (now, kept[1])
-    baseline = check_module.Baseline(1, machine.cpu, machine.cores, full, brief)
+    baseline = check_module.Baseline(
+        check_module.FORMAT_VERSION, machine.cpu, machine.cores, versions(machine), full, brief
+    )
     write_file(check_module.BASELINE, check_module.baseline_json(baseline))
     print(f"{check_module.BASELINE}: {len(now)} ratios written")
     return EXIT_OK

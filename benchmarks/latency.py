@@ -57,9 +57,6 @@ class Effort:
 FULL = Effort(
     warmup_runs=50, warmup_s=1.0, runs=1024, max_s=60.0, offline_samples=2048, offline_rounds=5
 )
-SHORT = Effort(
-    warmup_runs=10, warmup_s=0.2, runs=100, max_s=3.0, offline_samples=0, offline_rounds=0
-)
 
 
 def measure_latency(

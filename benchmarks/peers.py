@@ -23,6 +23,7 @@ from PIL import Image
 
 from benchmarks.candidates import Candidate
 from benchmarks.memory import peak_memory_mb
+from benchmarks.reference import REFERENCE
 from benchmarks.worker import network_inputs, private_stdout
 from edge_app.codec import decode
 from edge_app.runtimes import open_runtime
@@ -155,6 +156,24 @@ def floor_loop(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         }
 
 
+def reference_loop(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The guard's measure: every file decoded in full by Pillow, and nothing else."""
+    for file in request["files"][:3]:
+        _decode(file)
+    yield {"versions": {}}
+    while True:
+        started = time.perf_counter()
+        for file in request["files"]:
+            _decode(file)
+        seconds = time.perf_counter() - started
+        yield {"seconds": seconds, "scores": None, "peak_memory_mb": peak_memory_mb()}
+
+
+def _decode(file: str) -> None:
+    with Image.open(file) as image:
+        image.load()
+
+
 LOOPS = {
     "keras": keras_loop,
     "onnxruntime": onnxruntime_loop,
@@ -162,6 +181,7 @@ LOOPS = {
     "litert": litert_loop,
     "tflite-runtime": tflite_runtime_loop,
     "floor": floor_loop,
+    REFERENCE: reference_loop,
 }
 
 

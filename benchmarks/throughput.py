@@ -30,6 +30,7 @@ from benchmarks.memory import TreeMemory
 from benchmarks.processes import REPOSITORY, Worker, WorkerError
 from benchmarks.progress import progress
 from benchmarks.record import ContenderRow, Stopwatch, Throughput
+from benchmarks.reference import REFERENCE
 from edge_app import metrics
 from edge_app.bundle import Bundle, ModelFormat
 from edge_app.codec import encode
@@ -95,6 +96,7 @@ _WHAT = {
     "litert": "Pillow and LiteRT in a loop",
     "tflite-runtime": "Pillow and tflite-runtime in a loop",
     FLOOR: "entropy decoding and inference, one core",
+    REFERENCE: "Pillow decodes every file in full, one core",
 }
 
 

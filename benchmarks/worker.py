@@ -23,6 +23,7 @@ import numpy.typing as npt
 from benchmarks.candidates import Candidate
 from benchmarks.machine import EnergyMeter
 from benchmarks.memory import peak_memory_mb
+from benchmarks.reference import alternate
 from edge_app.codec import decode
 from edge_app.errors import BundleError, InputError, PneumoscopeError
 from edge_app.image import Radiograph, read_image
@@ -108,7 +109,22 @@ def offline(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     yield {"done": {"started": started, "ended": time.monotonic()}}
 
 
-TASKS = {"score": score, "latency": latency, "offline": offline}
+def beside_reference(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Inference and the guard's fixed computation, taking turns."""
+    candidate = decode(Candidate, request["candidate"])
+    bundle = candidate.open_bundle()
+    runtime = open_runtime(bundle, candidate.runtime, candidate.threads)
+    inputs = network_inputs(bundle.manifest.preprocess)
+    ours, theirs = alternate(lambda index: runtime.run(inputs[index % len(inputs)]))
+    yield {"done": {"candidate_us": ours, "reference_us": theirs}}
+
+
+TASKS = {
+    "score": score,
+    "latency": latency,
+    "offline": offline,
+    "beside_reference": beside_reference,
+}
 
 
 def network_inputs(spec: PreprocessSpec) -> list[npt.NDArray[np.uint8]]:
