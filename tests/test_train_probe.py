@@ -189,17 +189,34 @@ def _evaluate(
 
 def test_evaluation_of_a_good_score(samples: list[Sample]) -> None:
     evaluation = _evaluate(_opacity, samples, {})
-    clean, degraded, by_clean, elsewhere = evaluation.performances
+    clean, elsewhere = evaluation.performances
     assert clean.auroc.value > 0.95
     assert (clean.n_images, clean.n_positive, clean.n_patients) == (30, 15, 30)
-    # Trained on clean pictures, so nothing is degraded and the rows agree.
-    assert degraded.auroc == clean.auroc == by_clean.auroc
     assert min(clean.sensitivity.value, clean.specificity.value) > 0.8
     assert elsewhere.pictures == "elsewhere"
     assert "fitted on the other patients" in clean.operating_point
     assert "fitted on the validation pictures" in elsewhere.operating_point
     assert evaluation.subtype is None
     assert "| elsewhere" in evaluation_in_words(evaluation)
+
+
+def test_clean_figures_are_never_called_degraded(samples: list[Sample]) -> None:
+    """The checkpoint trains on clean pictures, so nothing says how to degrade, unless lent."""
+    evaluation = _evaluate(_opacity, samples, {})
+    assert [p.pictures for p in evaluation.performances] == ["validation", "elsewhere"]
+    assert "clean copies alone" in evaluation.performances[0].operating_point
+    assert "clean copies alone" in evaluation.performances[1].operating_point
+    assert "not degraded" in evaluation_in_words(evaluation)
+    scorer = FunctionScorer(_opacity)
+    degradation = tiny_config().degrade
+    lent = evaluate(scorer, samples, [], {}, {}, degradation)  # type: ignore[arg-type]
+    assert [p.pictures for p in lent.performances] == [
+        "validation",
+        "validation, degraded",
+        "validation, point from clean copies",
+    ]
+    assert lent.performances[0].auroc != lent.performances[1].auroc
+    assert "not degraded" not in evaluation_in_words(lent)
 
 
 def test_skew_between_copies(samples: list[Sample], tmp_path: Path) -> None:

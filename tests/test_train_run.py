@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,13 @@ from train import run as run_module
 from train.cache import Cache, open_cache
 from train.checkpoint import load_network, read_checkpoint
 from train.config import Config, ConfigError
+from train.folds import pool, read_held_out
 from train.loader import prefetch
 from train.network import multiply_adds
-from train.record import check_folder, identify, start_record
+from train.record import check_folder, identify, start_record, write_rows
 from train.run import Run
 from train.samples import read_samples
+from train.search import compare, draw, in_words
 from train.splits import Split, make_split
 
 
@@ -139,6 +143,83 @@ def test_the_checkpoint_gives_the_recorded_logits(
     means = outputs["activation_map"].mean(axis=(1, 2))
     np.testing.assert_allclose(means, outputs["logit"], atol=1e-4)
     assert set(outputs) == {"logit", "activation_map", "embedding", "subtype_logit"}
+
+
+def _clean_config(**changes: Any) -> Config:
+    return tiny_config(degrade=None, optimizer__epochs=3, **changes)
+
+
+@pytest.fixture(scope="module")
+def undegraded(data: tuple[Split, Cache], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clean") / "clean"
+    _fit(_clean_config(), data, folder)
+    return folder
+
+
+def test_a_run_without_degradation_has_no_degraded_figures(undegraded: Path) -> None:
+    record = json.loads((undegraded / "run.json").read_text())
+    assert set(record["best"]) == {"epoch", "val_auroc"}
+    assert record["best"]["val_auroc"] == max(row["val_auroc"] for row in record["history"])
+    for name in ("history.csv", "validation.csv"):
+        assert "degraded" not in (undegraded / name).read_text()
+    assert (undegraded / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_pooling_and_comparing_go_by_the_configuration(
+    undegraded: Path, uninterrupted: Path, tmp_path: Path
+) -> None:
+    # As runs without a degradation wrote it before: the clean logits a second time.
+    old = shutil.copytree(undegraded, tmp_path / "old")
+    with (old / "validation.csv").open(newline="") as file:
+        rows = [row | {"logit_degraded": row["logit"]} for row in csv.DictReader(file)]
+    write_rows(rows, old / "validation.csv")
+    for folder in (undegraded, old):
+        held = read_held_out(folder)
+        assert held.degraded is None
+        # A network of three epochs tells nothing; logits that do take the place of its own.
+        told = replace(held, logits=held.labels + np.linspace(-0.9, 0.9, len(held.labels)))
+        folds = pool([told, told])
+        assert folds.aurocs_degraded is None
+        assert [p.pictures for p in folds.pooled] == ["all folds"]
+        assert "clean copies alone" in folds.pooled[0].operating_point
+    assert read_held_out(uninterrupted).degraded is not None
+    entries = {e.name: e for e in compare([undegraded, old, uninterrupted])}
+    assert entries["clean"].auroc_degraded is entries["old"].auroc_degraded is None
+    assert entries["run"].auroc_degraded is not None
+    draw(list(entries.values()), tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert in_words(list(entries.values())).count("not degraded") == 2
+
+
+def test_a_run_from_before_goes_on_without_degraded_figures(
+    undegraded: Path, data: tuple[Split, Cache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "_finish", _cut)
+        with pytest.raises(_InterruptionError):
+            _fit(_clean_config(), data, folder)
+    with np.load(folder / "state.npz") as state:
+        arrays = dict(state)
+    progress = json.loads(str(arrays["progress"]))
+    for row in (*progress["history"], progress["best"]):
+        row["val_auroc_degraded"] = row["val_auroc"]
+    np.savez(folder / "state.npz", **arrays | {"progress": np.array(json.dumps(progress))})
+    assert set(_fit(_clean_config(), data, folder)["best"]) == {"epoch", "val_auroc"}
+
+
+def test_without_degradation_patience_goes_by_the_clean_figure(
+    data: tuple[Split, Cache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aurocs = iter([0.8, 0.9, 0.7, 0.95])
+    monkeypatch.setattr(run_module.metrics, "auroc", lambda labels, scores: next(aurocs))
+    record = _fit(_clean_config(optimizer__patience=1), data, tmp_path / "run")
+    assert [row["val_auroc"] for row in record["history"]] == [0.8, 0.9, 0.7]
+    assert record["best"] == {"epoch": 2, "val_auroc": 0.9}
+
+
+def _cut(*_: Any) -> Any:
+    raise _InterruptionError
 
 
 def test_a_finished_run_is_not_trained_again(

@@ -33,6 +33,9 @@ from train.tables import markdown_table, short
 _CROSS = "fitted on the other patients (5 parts), clean and degraded copies"
 _CROSS_CLEAN = "fitted on the other patients (5 parts), clean copies alone"
 _FIXED = "fitted on the validation pictures, clean and degraded copies"
+_FIXED_CLEAN = "fitted on the validation pictures, clean copies alone"
+DEGRADED = "validation, degraded"
+NOT_DEGRADED = "not degraded: the configuration has no table degrade"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +105,23 @@ class Validated:
 
     Attributes:
         samples: n pictures.
-        labels, clean, degraded: (n,).
+        labels, clean: (n,).
+        degraded: (n,), None where nothing says how to degrade.
         subtype_logits: (n,), None where the network has no such output.
-        point: fitted on clean and degraded logits together.
+        point: fitted on clean and, where there are any, degraded logits together.
     """
 
     samples: tuple[Sample, ...]
     labels: npt.NDArray[np.intp]
     clean: Floats
-    degraded: Floats
+    degraded: Floats | None
     subtype_logits: Floats | None
     point: Point
+
+    @property
+    def views(self) -> list[Floats]:
+        """The logits of each way of seeing the pictures, clean ones first."""
+        return [self.clean] if self.degraded is None else [self.clean, self.degraded]
 
     @property
     def patients(self) -> list[str]:
@@ -136,14 +145,15 @@ def validate(
     paths = [sample.path for sample in samples]
     outputs = scorer.outputs(paths, read_file)
     clean = outputs["logit"]
-    degraded = clean
+    degraded = None
     if spec is not None:
         seed = config.seed
         degraded = scorer.logits(
             range(len(samples)), lambda i, _: degraded_once(paths[i], spec, seed, i)
         )
     patients = [sample.patient_id for sample in samples]
-    point = fit_point(np.tile(labels, 2), np.concatenate([clean, degraded]), patients * 2)
+    views = [clean] if degraded is None else [clean, degraded]
+    point = fit_point(np.tile(labels, len(views)), np.concatenate(views), patients * len(views))
     return Validated(tuple(samples), labels, clean, degraded, outputs.get("subtype_logit"), point)
 
 
@@ -171,16 +181,10 @@ def evaluate(
         degradation: see `validate`.
     """
     held = validate(scorer, validation, degradation)
-    views = [held.clean, held.degraded]
-    clean, degraded = cross_fit(held.labels, views, held.patients)
-    (by_clean,) = cross_fit(held.labels, [held.clean], held.patients)
-    performances = [
-        perform(clean, "validation", _CROSS),
-        perform(degraded, "validation, degraded", _CROSS),
-        perform(by_clean, "validation, point from clean copies", _CROSS_CLEAN),
-    ]
+    performances = _held_out_performances(held)
+    how = _FIXED_CLEAN if held.degraded is None else _FIXED
     performances += [
-        perform(_judge_files(scorer, held.point, samples), name, _FIXED)
+        perform(_judge_files(scorer, held.point, samples), name, how)
         for name, samples in external.items()
     ]
     skews = []
@@ -199,6 +203,19 @@ def evaluate(
         skews=tuple(skews),
         subtype=_subtype(held),
     )
+
+
+def _held_out_performances(held: Validated) -> list[Performance]:
+    """Clean pictures alone where nothing was degraded: clean figures are not called degraded."""
+    (by_clean,) = cross_fit(held.labels, [held.clean], held.patients)
+    if held.degraded is None:
+        return [perform(by_clean, "validation", _CROSS_CLEAN)]
+    clean, degraded = cross_fit(held.labels, held.views, held.patients)
+    return [
+        perform(clean, "validation", _CROSS),
+        perform(degraded, DEGRADED, _CROSS),
+        perform(by_clean, "validation, point from clean copies", _CROSS_CLEAN),
+    ]
 
 
 def find_copies(folder: Path, samples: Sequence[Sample]) -> dict[str, Path]:
@@ -223,6 +240,8 @@ def in_words(evaluation: Evaluation) -> str:
         f"operating point: logit >= {evaluation.threshold:.3f}",
         performance_table(evaluation.performances),
     ]
+    if all(performance.pictures != DEGRADED for performance in evaluation.performances):
+        parts.append(f"{NOT_DEGRADED}; --degrade CONFIG lends one")
     if evaluation.skews:
         header = ("copies", "n", "mean change", "SD", "mean |change|", "decisions flipped", "AUROC")
         parts.append(markdown_table(header, [_skew_row(s) for s in evaluation.skews]))

@@ -18,7 +18,7 @@ from train.checkpoint import read_checkpoint
 from train.config import Config, ConfigError
 from train.decision import Floats, Performance, cross_fit, fit_point, perform
 from train.plan import Plan, execute, plan_run
-from train.record import VALIDATION, write_json
+from train.record import RECORD, VALIDATION, identity_of, read_record, write_json
 from train.samples import Sample
 
 
@@ -28,13 +28,14 @@ class HeldOut:
 
     Attributes:
         labels: (n,).
-        logits, degraded: (n,), of the pictures as they are and degraded once.
+        logits: (n,), of the pictures as they are.
+        degraded: (n,), of the pictures degraded once; None where the run does not degrade.
         patients: n names.
     """
 
     labels: np.ndarray
     logits: Floats
-    degraded: Floats
+    degraded: Floats | None
     patients: tuple[str, ...]
 
 
@@ -43,14 +44,15 @@ class Folds:
     """Figures of a k-fold.
 
     Attributes:
-        aurocs, aurocs_degraded: of each fold, in order.
+        aurocs: of each fold, in order.
+        aurocs_degraded: the same on degraded pictures; None where the runs do not degrade.
         pooled: over all pictures. Logits of different networks are compared with each other
             here, as one threshold for all of them must.
         threshold: that all folds give together.
     """
 
     aurocs: tuple[Figure, ...]
-    aurocs_degraded: tuple[Figure, ...]
+    aurocs_degraded: tuple[Figure, ...] | None
     pooled: tuple[Performance, ...]
     threshold: float
 
@@ -94,25 +96,31 @@ def run_folds(plans: Sequence[Plan], folder: Path, cache: Path | None, workers: 
 def pool(parts: Sequence[HeldOut]) -> Folds:
     """Figures of each fold and of all together."""
     labels = np.concatenate([part.labels for part in parts])
-    clean = np.concatenate([part.logits for part in parts])
-    degraded = np.concatenate([part.degraded for part in parts])
+    views = {"all folds": np.concatenate([part.logits for part in parts])}
+    degraded = [part.degraded for part in parts if part.degraded is not None]
+    how = "fitted on the other patients (5 parts), clean copies alone"
+    if len(degraded) == len(parts):
+        views["all folds, degraded"] = np.concatenate(degraded)
+        how = "fitted on the other patients (5 parts), clean and degraded copies"
     patients = [patient for part in parts for patient in part.patients]
-    how = "fitted on the other patients (5 parts), clean and degraded copies"
-    judged = cross_fit(labels, [clean, degraded], patients)
+    judged = cross_fit(labels, list(views.values()), patients)
+    point = fit_point(
+        np.tile(labels, len(views)), np.concatenate(list(views.values())), patients * len(views)
+    )
     return Folds(
         aurocs=tuple(
             metrics.auroc_delong(part.labels, part.logits, groups=part.patients) for part in parts
         ),
-        aurocs_degraded=tuple(
-            metrics.auroc_delong(part.labels, part.degraded, groups=part.patients) for part in parts
+        aurocs_degraded=(
+            tuple(
+                metrics.auroc_delong(part.labels, logits, groups=part.patients)
+                for part, logits in zip(parts, degraded, strict=True)
+            )
+            if len(views) > 1
+            else None
         ),
-        pooled=(
-            perform(judged[0], "all folds", how),
-            perform(judged[1], "all folds, degraded", how),
-        ),
-        threshold=fit_point(
-            np.tile(labels, 2), np.concatenate([clean, degraded]), patients * 2
-        ).threshold,
+        pooled=tuple(perform(seen, name, how) for seen, name in zip(judged, views, strict=True)),
+        threshold=point.threshold,
     )
 
 
@@ -120,16 +128,26 @@ def read_held_out(run: Path) -> HeldOut:
     """The held-out logits that a finished run wrote.
 
     Raises:
-        ConfigError: the run has not written them.
+        ConfigError: the run has not written them, or the file is damaged.
     """
     path = run / VALIDATION
     if not path.is_file():
         raise ConfigError(f"{path} is missing: the run is not finished")
+    record = read_record(run)
+    if record is None:
+        raise ConfigError(f"{run / RECORD} is missing: no run")
+    # The column alone does not tell: older runs without a degradation repeated the clean logits.
+    degrades = identity_of(record, run / RECORD).config.degrade is not None
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    return HeldOut(
-        labels=np.array([int(row["label"]) for row in rows]),
-        logits=np.array([float(row["logit"]) for row in rows]),
-        degraded=np.array([float(row["logit_degraded"]) for row in rows]),
-        patients=tuple(row["patient_id"] for row in rows),
-    )
+    try:
+        return HeldOut(
+            labels=np.array([int(row["label"]) for row in rows]),
+            logits=np.array([float(row["logit"]) for row in rows]),
+            degraded=(
+                np.array([float(row["logit_degraded"]) for row in rows]) if degrades else None
+            ),
+            patients=tuple(row["patient_id"] for row in rows),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: not what a run writes: {error}") from error

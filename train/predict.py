@@ -60,18 +60,16 @@ def inputs(
 
 def clean_and_degraded(
     samples: Sequence[Sample], cache: Cache, spec: DegradeSpec | None, seed: int
-) -> tuple[Callable[[int], Picture], Callable[[int], Picture]]:
-    """Readers of sample i: as it is, and degraded once by (seed, i).
-
-    Without a degradation both are the same.
-    """
+) -> tuple[Callable[[int], Picture], Callable[[int], Picture] | None]:
+    """Readers of sample i: as it is, and degraded once by (seed, i); None without a degradation."""
 
     def clean(index: int) -> Picture:
         return cache.read(samples[index].path)
 
+    if spec is None:
+        return clean, None
+
     def degraded(index: int) -> Picture:
-        if spec is None:
-            return clean(index)
         return degrade(clean(index), spec, np.random.default_rng([seed, index]))
 
     return clean, degraded

@@ -85,7 +85,8 @@ class Probe:
 
     Attributes:
         checkpoints: SHA-256 of each.
-        threshold: on the logit, fitted on these validation pictures, clean and degraded.
+        threshold: on the logit, fitted on these validation pictures, clean and (where the
+            checkpoint's configuration degrades) degraded.
         correlations, counterfactuals: the findings.
     """
 

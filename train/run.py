@@ -43,6 +43,8 @@ from train.trainer import averaged, float32_copy, make_trainer
 
 STATE_EVERY_STEPS = 50
 STATE = "state.npz"
+# Figures of an epoch; the second one only where the configuration degrades.
+_CLEAN, _DEGRADED = "val_auroc", "val_auroc_degraded"
 
 
 @dataclass
@@ -109,6 +111,11 @@ class Run:
             self._finish_epoch()
         return self._finish()
 
+    @property
+    def _criterion(self) -> str:
+        """The figure by which the best epoch is chosen and training stops."""
+        return _CLEAN if self._config.degrade is None else _DEGRADED
+
     def _train_epoch(self) -> None:
         progress, steps = self._progress, self._trainer.steps_per_epoch
         epoch, start = divmod(progress.step, steps)
@@ -160,20 +167,25 @@ class Run:
         self._save_state()
 
     def _validate(self) -> dict[str, float]:
-        """AUROC on clean and on degraded held-out pictures; keep the network if it is the best."""
+        """AUROC on clean and, where the configuration degrades, on degraded held-out pictures.
+
+        The network is kept if it is the best so far.
+        """
         samples, config = self._split.validation, self._config
         labels = np.array([sample.label for sample in samples])
         row, logits = {}, {}
-        readers = clean_and_degraded(samples, self._cache, config.degrade, config.seed)
-        for name, read in zip(("val_auroc", "val_auroc_degraded"), readers, strict=True):
+        clean, degraded = clean_and_degraded(samples, self._cache, config.degrade, config.seed)
+        for name, read in ((_CLEAN, clean), (_DEGRADED, degraded)):
+            if read is None:
+                continue
             pictures = inputs(range(len(samples)), read, config.preprocess)
             logits[name] = predict(self._trainer.network, pictures)["logit"][:, 0]
             row[name] = round(float(metrics.auroc(labels, logits[name])), 5)
-        if row["val_auroc_degraded"] >= self._progress.best.get("val_auroc_degraded", -1.0):
+        if row[self._criterion] >= self._progress.best.get(self._criterion, -1.0):
             epoch = self._progress.step // self._trainer.steps_per_epoch
             self._progress.best = {"epoch": epoch, **row}
             self._save_checkpoint()
-            self._write_validation(logits["val_auroc"], logits["val_auroc_degraded"])
+            self._write_validation(logits[_CLEAN], logits.get(_DEGRADED))
         return row
 
     def _save_checkpoint(self) -> None:
@@ -184,24 +196,18 @@ class Run:
         network.save(partial)
         os.replace(partial, self._folder / CHECKPOINT)
 
-    def _write_validation(self, clean: np.ndarray, degraded: np.ndarray) -> None:
+    def _write_validation(self, clean: np.ndarray, degraded: np.ndarray | None) -> None:
+        columns = {"logit": clean} | ({} if degraded is None else {"logit_degraded": degraded})
         rows = [
-            {
-                "file": sample.name,
-                "label": sample.label,
-                "patient_id": sample.patient_id,
-                "logit": f"{logit:.5f}",
-                "logit_degraded": f"{logit_degraded:.5f}",
-            }
-            for sample, logit, logit_degraded in zip(
-                self._split.validation, clean, degraded, strict=True
-            )
+            {"file": sample.name, "label": sample.label, "patient_id": sample.patient_id}
+            | {name: f"{logits[i]:.5f}" for name, logits in columns.items()}
+            for i, sample in enumerate(self._split.validation)
         ]
         write_rows(rows, self._folder / VALIDATION)
 
     def _out_of_patience(self) -> bool:
         patience = self._config.optimizer.patience
-        values = [row["val_auroc_degraded"] for row in self._progress.history]
+        values = [row[self._criterion] for row in self._progress.history]
         if patience == 0 or not values:
             return False
         return len(values) - 1 - int(np.argmax(values)) >= patience
@@ -247,4 +253,8 @@ class Run:
             for i, variable in enumerate(variables):
                 variable.assign(state[f"v{i}"])
             self._progress = Progress(**json.loads(str(state["progress"])))
+        if self._config.degrade is None:
+            # An older run without a degradation repeated its clean figures under this name.
+            for row in (*self._progress.history, self._progress.best):
+                row.pop(_DEGRADED, None)
         print(f"going on at step {self._progress.step}", flush=True)

@@ -36,14 +36,15 @@ class Entry:
     Attributes:
         name: of the run's folder.
         multiply_adds, parameters: of its network.
-        auroc, auroc_degraded: on its held-out pictures, clean and degraded alike.
+        auroc: on its held-out pictures as they are.
+        auroc_degraded: on the same pictures, degraded; None where its configuration does not.
     """
 
     name: str
     multiply_adds: int
     parameters: int
     auroc: Figure
-    auroc_degraded: Figure
+    auroc_degraded: Figure | None
 
 
 def variants(config: Config, sizes: Sizes) -> list[Config]:
@@ -95,6 +96,9 @@ def compare(runs: Sequence[Path]) -> list[Entry]:
         record = read_record(run)
         if record is None or not record.get("finished"):
             raise ConfigError(f"{run}: no finished run")
+        missing = {"validation_sha256", "multiply_adds", "parameters"} - set(record)
+        if missing:
+            raise ConfigError(f"{run}: its record lacks {', '.join(sorted(missing))}")
         held_out.add(record["validation_sha256"])
         held = read_held_out(run)
         entries.append(
@@ -103,8 +107,10 @@ def compare(runs: Sequence[Path]) -> list[Entry]:
                 multiply_adds=record["multiply_adds"],
                 parameters=record["parameters"],
                 auroc=metrics.auroc_delong(held.labels, held.logits, groups=held.patients),
-                auroc_degraded=metrics.auroc_delong(
-                    held.labels, held.degraded, groups=held.patients
+                auroc_degraded=(
+                    metrics.auroc_delong(held.labels, held.degraded, groups=held.patients)
+                    if held.degraded is not None
+                    else None
                 ),
             )
         )
@@ -122,7 +128,7 @@ def in_words(entries: Sequence[Entry]) -> str:
             f"{entry.multiply_adds / 1e6:.1f}",
             f"{entry.parameters / 1e6:.2f}",
             short(entry.auroc),
-            short(entry.auroc_degraded),
+            short(entry.auroc_degraded) if entry.auroc_degraded else "not degraded",
         )
         for entry in entries
     ]
@@ -131,19 +137,22 @@ def in_words(entries: Sequence[Entry]) -> str:
 
 def draw(entries: Sequence[Entry], path: Path) -> None:
     """AUROC with its interval against multiply-adds."""
-    millions = [entry.multiply_adds / 1e6 for entry in entries]
     with figure(path, 1, 1, height=4.2) as (axes,):
-        for label, figures in (
-            ("held-out pictures", [entry.auroc for entry in entries]),
-            ("the same, degraded alike", [entry.auroc_degraded for entry in entries]),
+        for label, points in (
+            ("held-out pictures", [(e.multiply_adds, e.auroc) for e in entries]),
+            ("the same, degraded", [(e.multiply_adds, e.auroc_degraded) for e in entries]),
         ):
+            known = [(count / 1e6, found) for count, found in points if found is not None]
+            if not known:
+                continue
+            millions, figures = zip(*known, strict=True)
             spread = [[f.value - f.low for f in figures], [f.high - f.value for f in figures]]
             values = [f.value for f in figures]
             axes.errorbar(millions, values, yerr=spread, fmt="o-", capsize=3, label=label)
-        for x, entry in zip(millions, entries, strict=True):
-            axes.annotate(
-                entry.name, (x, entry.auroc_degraded.low), rotation=90, fontsize=7, va="top"
-            )
+        for entry in entries:
+            lowest = (entry.auroc_degraded or entry.auroc).low
+            place = (entry.multiply_adds / 1e6, lowest)
+            axes.annotate(entry.name, place, rotation=90, fontsize=7, va="top")
         axes.set_xscale("log")
         axes.set_xlabel("multiply-adds of one picture (million)")
         axes.set_ylabel("AUROC (95% interval)")

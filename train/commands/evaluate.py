@@ -36,11 +36,13 @@ def run(options: argparse.Namespace) -> None:
     """Write `evaluation.json`, print the tables."""
     from edge_app.codec import encode
     from train.checkpoint import Scorer, read_checkpoint
-    from train.config import load_config
+    from train.config import ConfigError, load_config
     from train.evaluate import evaluate, find_copies, in_words
     from train.record import new_folder, write_json
 
     degradation = load_config(options.degrade).degrade if options.degrade else None
+    if options.degrade and degradation is None:
+        raise ConfigError(f"--degrade {options.degrade}: this configuration has no table degrade")
     checkpoints = [read_checkpoint(path) for path in options.checkpoint]
     samples = samples_of(options)
     validation, training = held_out_by_all(checkpoints, samples)

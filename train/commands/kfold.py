@@ -26,10 +26,12 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> None:
     """Check every fold, then train them."""
     from train.config import load_config
-    from train.evaluate import performance_table
+    from train.evaluate import NOT_DEGRADED, performance_table
     from train.folds import plan_folds, run_folds
 
     config = load_config(options.config)
     plans = plan_folds(config, samples_of(options), options.output, options.teacher)
     folds = run_folds(plans, options.output, options.cache, options.workers)
     print(performance_table(folds.pooled))
+    if folds.aurocs_degraded is None:
+        print(NOT_DEGRADED)
