@@ -122,7 +122,7 @@ def compare(options: argparse.Namespace) -> int:
         if labelled is None and options.data is not None:
             labelled = _accuracy(bundle, store, options)
         timed = _held_latency(bundle, store, options) or _latency(bundle, store, options)
-        section = compare_sections(labelled, timed, watch)
+        section = compare_sections(labelled, timed, watch, _only_elsewhere(options))
         store.put("compare", section)
         _show(compare_tables(section, store.results.machine))
         found = recommend(section, bundle, store.results.machine)
@@ -286,6 +286,12 @@ def _candidates(bundle: Bundle, options: argparse.Namespace) -> list[Candidate]:
 
 def _thread_counts(options: argparse.Namespace) -> tuple[int, ...]:
     return options.threads or tuple(sorted({1, usable_cores()}))
+
+
+def _only_elsewhere(options: argparse.Namespace) -> set[str]:
+    """Runtimes of --python that this environment, and so the app in it, lacks."""
+    installed = {engine.name for engine in RUNTIMES if engine.is_installed}
+    return parse_pythons(options.python).keys() - installed
 
 
 def _default_candidate(bundle: Bundle) -> Candidate:

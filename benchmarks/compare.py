@@ -5,12 +5,13 @@ and a `Recommendation` leave. The rule: patients come before milliseconds. Out o
 that lose no more AUROC to the best of them, and flip no more of float32's decisions, than `MARGINS`
 allow, the one with the most images a second; of those that are as fast within the noise of the
 measurement, the one with the least memory. A foreign model stands beside them and is never chosen:
-nothing is known of its training.
+nothing is known of its training. Neither is a runtime that only the interpreter of `--python` has:
+the app could not run what is recommended.
 """
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -41,17 +42,31 @@ class Margins:
 
 RECOMMENDED = "recommended"
 FOREIGN = "foreign: not the bundle's own"
+ELSEWHERE = "only with --python: not installed where the app runs"
 # The loosest limits that the export lets a file pass with (export/recipes/*.toml, [limits]:
 # auroc_change and flipped_share), so that what may ship may be chosen; a test compares them.
 MARGINS = Margins(auroc=0.001, flipped=0.005)
 _BLOCKS = 8
 
 
-def compare(accuracy: Accuracy | None, latency: Latency, watch: Stopwatch) -> Compare:
-    """Put both together and choose."""
+def compare(
+    accuracy: Accuracy | None,
+    latency: Latency,
+    watch: Stopwatch,
+    elsewhere: Collection[str] = (),
+) -> Compare:
+    """Put both together and choose.
+
+    Args:
+        accuracy: None where there are no labelled pictures.
+        latency: of every candidate.
+        watch: as for every section.
+        elsewhere: runtimes that this environment lacks, measured in another one.
+    """
     rows = [_row(row, accuracy) for row in latency.rows]
     own = [row.auroc.value for row in rows if row.auroc is not None and not row.entrant.foreign]
-    rows = [replace(row, choice=_objection(row, max(own, default=None))) for row in rows]
+    best = max(own, default=None)
+    rows = [replace(row, choice=_objection(row, best, elsewhere)) for row in rows]
     chosen = _choose([row for row in rows if not row.choice])
     why = "nothing here can run the bundle"
     if chosen is not None:
@@ -134,12 +149,14 @@ def _accuracy_of(entrant: Entrant, accuracy: Accuracy) -> AccuracyRow | None:
     return next((row for row in accuracy.rows if row.entrant.key == entrant.key), None)
 
 
-def _objection(row: CompareRow, best: float | None) -> str:
+def _objection(row: CompareRow, best: float | None, elsewhere: Collection[str]) -> str:
     """Why a candidate is out of the question, "" where it is not."""
     if row.p50_ms is None:
         return row.entrant.missing or "not measured"
     if row.entrant.foreign:
         return FOREIGN
+    if row.entrant.runtime in elsewhere:
+        return ELSEWHERE
     if best is not None and row.auroc is None:
         return "accuracy not measured"
     if best is not None and row.auroc is not None and best - row.auroc.value > MARGINS.auroc:

@@ -271,6 +271,7 @@ def test_interrupted_check_does_not_claim_to_keep_anything(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
+    monkeypatch.setattr("benchmarks.commands._landed", lambda *_, **__: ())
     monkeypatch.setattr("benchmarks.commands.measure_throughput", interrupted)
     assert main(["check", "--bundle", str(tiny_bundle_folder)]) == 130
     assert capsys.readouterr().err.strip().endswith("interrupted; nothing was written")

@@ -1,13 +1,17 @@
 """The choice of a format, and the recommendation that the edge app reads."""
 
+import argparse
 import os
 import platform
+import sys
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from benchmarks import commands
 from benchmarks.compare import MARGINS, compare, recommend
 from benchmarks.machine import this_machine
 from benchmarks.plots import pareto_front
@@ -89,6 +93,32 @@ def test_foreign_model_is_shown_and_never_recommended(tiny_bundle_folder: Path) 
     # Same file, same name: each has its own figures.
     assert own.auroc is not None
     assert own.auroc.value == 0.95
+
+
+def test_runtime_of_another_interpreter_is_shown_and_never_recommended() -> None:
+    fast = latency_row("static_int8", 1, per_s=1000)
+    fast = replace(fast, entrant=replace(fast.entrant, runtime="tflite-runtime"))
+    slow = latency_row("float32", 4, per_s=250)
+    section = compare(None, latency(fast, slow), WATCH, {"tflite-runtime"})
+    assert choices(section) == {
+        "static_int8": "only with --python: not installed where the app runs",
+        "float32": "recommended",
+    }
+    assert section.rows[0].p50_ms is not None
+    alone = compare(None, latency(fast), WATCH, {"tflite-runtime"})
+    assert recommend(alone, load_bundle(), this_machine()) is None
+    # Installed here as well: the app can run it.
+    assert choices(compare(None, latency(fast, slow), WATCH))["static_int8"] == "recommended"
+
+
+def test_only_a_runtime_that_is_missing_here_counts_as_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pythons = [f"{name}={sys.executable}" for name in ("litert", "tflite-runtime")]
+    options = argparse.Namespace(python=pythons)
+    engines = [SimpleNamespace(name="litert", is_installed=True)]
+    monkeypatch.setattr("benchmarks.commands.RUNTIMES", engines)
+    assert commands._only_elsewhere(options) == {"tflite-runtime"}
 
 
 def test_why_claims_only_what_was_measured() -> None:
