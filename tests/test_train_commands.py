@@ -298,6 +298,36 @@ def test_a_checkpoint_of_other_data_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_evaluate_looks_at_other_sets_before_it_scores(
+    teacher: Path,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("train.checkpoint.Scorer.__init__", _must_not_run)
+    out = tmp_path / "out"
+    site = write_phantoms(tmp_path / "site", 3, first=100)
+    torn = write_phantoms(tmp_path / "torn", 3, first=200) / "NORMAL" / "IM-0200-0000.png"
+    torn.write_bytes(torn.read_bytes()[:100])
+    copies = write_phantoms(tmp_path / "copies", 3, side=96)
+    cases = [
+        (["--external", str(data)], 2, "of its patients were trained on"),
+        (["--external", str(site), "--external", str(site)], 2, "is named twice"),
+        (["--external", str(tmp_path / "none")], 2, "no such folder"),
+        (["--external", str(tmp_path / "torn")], 1, "1 of 12 cannot be read"),
+        (["--adult", str(tmp_path / "none")], 2, "no such file"),
+        (["--copies", str(site)], 2, "no copies of the pictures"),
+        (["--copies", str(copies), "--copies", str(copies)], 2, "is named twice"),
+        (["--degrade", str(write_toml(tmp_path / "c.toml", degrade=None))], 2, "no table degrade"),
+    ]
+    for more, code, message in cases:
+        arguments = ["evaluate", str(teacher), "--data", str(data), "-o", str(out), *more]
+        assert main(arguments) == code
+        assert message in capsys.readouterr().err
+        assert not out.exists()
+
+
 def test_the_seed_network_trains(data: Path, tmp_path: Path) -> None:
     from train.checkpoint import load_network, read_checkpoint
 

@@ -26,9 +26,14 @@ def read_adult_nih(folder: Path) -> tuple[list[Sample], list[Sample]]:
             rows = list(csv.DictReader(file))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    missing = {"file", "patient_id", "view", "rsna_class"} - set(rows[0] if rows else ())
+    columns = ("file", "patient_id", "view", "rsna_class")
+    missing = set(columns) - set(rows[0] if rows else ())
     if missing:
         raise DataError(f"{path}: missing columns {sorted(missing)}")
+    for line, row in enumerate(rows, start=2):
+        empty = [name for name in columns if not row[name]]
+        if empty:
+            raise DataError(f"{path}:{line}: {', '.join(empty)} is empty")
     wanted = [_sample(folder, row) for row in rows if row["rsna_class"] != OTHER]
     other = [_sample(folder, row) for row in rows if row["rsna_class"] == OTHER]
     return wanted, other

@@ -38,6 +38,7 @@ def run(options: argparse.Namespace) -> None:
     from train.checkpoint import Scorer, read_checkpoint
     from train.config import ConfigError, load_config
     from train.evaluate import evaluate, find_copies, in_words
+    from train.external import check_judgeable, check_readable, check_unseen, distinct_names
     from train.record import new_folder, write_json
 
     degradation = load_config(options.degrade).degrade if options.degrade else None
@@ -46,8 +47,14 @@ def run(options: argparse.Namespace) -> None:
     checkpoints = [read_checkpoint(path) for path in options.checkpoint]
     samples = samples_of(options)
     validation, training = held_out_by_all(checkpoints, samples)
-    copies = {_name(path): find_copies(path, samples) for path in options.copies}
+    copies = {
+        name: find_copies(path, samples) for name, path in distinct_names(options.copies).items()
+    }
     external = _external(options)
+    check_unseen(external, training)
+    check_judgeable(external)
+    others = [sample.path for chosen in external.values() for sample in chosen]
+    check_readable([*others, *(path for found in copies.values() for path in found.values())])
     output = new_folder(options.output)
     scorer = Scorer(checkpoints, mirror=options.mirror)
     evaluation = evaluate(scorer, validation, training, copies, external, degradation)
@@ -57,20 +64,21 @@ def run(options: argparse.Namespace) -> None:
 
 def _external(options: argparse.Namespace) -> dict[str, list[Sample]]:
     from train.adult_nih import read_adult_nih
+    from train.external import distinct_names
 
     external = {
-        _name(path): read_samples(path, classes=class_names(options)) for path in options.external
+        name: read_samples(path, classes=class_names(options))
+        for name, path in distinct_names(options.external).items()
     }
     if options.adult is not None:
         adults, other = read_adult_nih(options.adult)
         external["adults"] = adults
         for view in sorted({sample.view for sample in adults}):
-            external[f"adults, {view}"] = [sample for sample in adults if sample.view == view]
+            chosen = [sample for sample in adults if sample.view == view]
+            # Few patients of one view are no reason to refuse the set.
+            if min(len({s.patient_id for s in chosen if s.label == y}) for y in (0, 1)) > 1:
+                external[f"adults, {view}"] = chosen
         sick = [sample for sample in adults if sample.label]
-        external["adults, opacity against other findings"] = [*sick, *other]
+        if other:
+            external["adults, opacity against other findings"] = [*sick, *other]
     return external
-
-
-def _name(path: Path) -> str:
-    """The last two parts, since many folders are called `train`."""
-    return "/".join(path.resolve().parts[-2:])
