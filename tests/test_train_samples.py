@@ -1,5 +1,6 @@
 """Reading labelled pictures: the Kaggle archive as it is unpacked, CSVs, and what is refused."""
 
+import argparse
 import shutil
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import pytest
 from PIL import Image
 
 from tests.train_inputs import write_phantoms
-from train.samples import ClassNames, DataError, patient_of, patients_are_unknown, read_samples
+from train.commands.options import samples_of
+from train.samples import ClassNames, DataError, patient_is_unknown, patient_of, read_samples
 
 
 def test_a_folder_of_classes(tmp_path: Path) -> None:
@@ -112,15 +114,48 @@ def test_files_of_one_name_and_size_are_two_pictures_unless_they_are_equal(tmp_p
     samples = read_samples(tmp_path)
     assert [s.name for s in samples if s.label == 0] == ["a/NORMAL/0.bmp", "b/NORMAL/0.bmp"]
     assert len({s.patient_id for s in samples}) == len(samples)
-    assert patients_are_unknown(samples)
+    assert all(map(patient_is_unknown, samples))
 
 
-def test_unknown_patients_are_noticed(tmp_path: Path) -> None:
-    root = write_phantoms(tmp_path, 2)
-    assert not patients_are_unknown(read_samples(root))
-    for number, path in enumerate(sorted(root.rglob("*.png"))):
+def test_unknown_patients_are_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_phantoms(tmp_path / "data", 2)
+    options = argparse.Namespace(data=root, larger=None, positive="PNEUMONIA", negative="NORMAL")
+    samples_of(options)
+    assert capsys.readouterr().err == ""
+    # Some names tell a patient and some do not: those that do not are the danger.
+    for number, path in enumerate(sorted(root.rglob("*.png"))[:3]):
         path.rename(path.with_name(f"{number}.png"))
-    assert patients_are_unknown(read_samples(root))
+    samples_of(options)
+    assert "note: 3 of 8 file names tell no patient" in capsys.readouterr().err
+    # One picture a patient, and each of them told: nothing to note.
+    table = _csv(
+        tmp_path / "csv",
+        "file,label,patient_id\nNORMAL/IM-0000-0000.png,0,a\nPNEUMONIA/person0_virus_0.png,1,b\n",
+    )
+    samples_of(argparse.Namespace(**vars(options) | {"data": table}))
+    assert capsys.readouterr().err == ""
+
+
+def test_patients_of_the_test_part_that_are_trained_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_phantoms(tmp_path / "train", 4)
+    write_phantoms(tmp_path / "test", 3, side=64, first=3)
+    shutil.copy(
+        tmp_path / "train" / "NORMAL" / "IM-0000-0000.png",
+        tmp_path / "test" / "NORMAL" / "IM-0888-0000.png",
+    )
+    options = argparse.Namespace(
+        data=tmp_path, larger=None, positive="PNEUMONIA", negative="NORMAL"
+    )
+    assert len(samples_of(options)) == 16 + 13
+    notes = capsys.readouterr().err
+    # Number 3 of both classes, and the copied picture.
+    assert "note: 2 patients of the data's test part also stand" in notes
+    assert "note: 1 pictures of the data's test part also stand" in notes
+    shutil.rmtree(tmp_path / "test")
+    samples_of(options)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_class_folder_without_pictures(tmp_path: Path) -> None:

@@ -114,9 +114,9 @@ def patient_of(path: Path) -> str | None:
     return match[1] if match else None
 
 
-def patients_are_unknown(samples: Sequence[Sample]) -> bool:
-    """Whether no two pictures share a patient, as when file names do not tell patients."""
-    return len(samples) == len({sample.patient_id for sample in samples})
+def patient_is_unknown(sample: Sample) -> bool:
+    """Whether nobody told the patient, so that the file counts as one of its own."""
+    return sample.patient_id == sample.name
 
 
 def _dicom_patient(path: Path) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from train.samples import ClassNames, Sample, patients_are_unknown, read_samples
+from train.samples import ClassNames, Sample, patient_is_unknown, read_samples
+from train.splits import shared_values
 
 if TYPE_CHECKING:
     from train.checkpoint import Checkpoint
@@ -82,12 +83,24 @@ def class_names(options: argparse.Namespace) -> ClassNames:
 def samples_of(options: argparse.Namespace) -> list[Sample]:
     """What `--data` and `--larger` hold."""
     samples = read_samples(options.data, options.larger, class_names(options))
-    if patients_are_unknown(samples):
+    unknown = sum(map(patient_is_unknown, samples))
+    if unknown:
         print(
-            "note: file names tell no patients, so each picture counts as one; a CSV with "
-            "patient_id keeps the pictures of a patient together",
+            f"note: {unknown} of {len(samples)} file names tell no patient, so each such picture "
+            "counts as one; a CSV with patient_id keeps the pictures of a patient together",
             file=sys.stderr,
         )
+    test = [sample for sample in samples if sample.given_split == "test"]
+    others = [sample for sample in samples if sample.given_split != "test"]
+    for attribute, what in (("patient_id", "patients"), ("duplicate_group", "pictures")):
+        # No error: the test part is never trained on, and its numbering may start anew.
+        if both := shared_values(test, others, attribute):
+            print(
+                f"note: {len(both)} {what} of the data's test part also stand in the parts that "
+                f"are trained and validated on, such as {both[0]}; figures on that test part "
+                "would flatter",
+                file=sys.stderr,
+            )
     return samples
 
 
