@@ -7,13 +7,12 @@ the report and nothing else.
 """
 
 import heapq
-import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
 
+from edge_app.appended_file import AppendedFile
 from edge_app.codec import CodecError, decode, parse_json
 from edge_app.decision import Decision
 from edge_app.errors import StorageError
@@ -57,8 +56,7 @@ class Gallery:
         """
         self.path = path
         self._best = {decision: _Best(most) for decision, most in MOST_PICTURES.items()}
-        self._end = 0
-        self._stream = self._open()
+        self._file = AppendedFile(path)
         self._recover()
 
     @property
@@ -73,34 +71,22 @@ class Gallery:
         return floors
 
     def add(self, decision: Decision, raw_score: float | None, line: bytes) -> None:
-        """Take a thumbnail's line; lines of one run come in the order of its rows.
-
-        Raises:
-            StorageError: the disk is full, read-only or gone.
-        """
+        """Take a thumbnail's line; lines of one run come in the order of its rows."""
         best = self._best[decision]
         score = _rank(raw_score)
         if best.floor is not None and score <= best.floor:
             return
-        try:
-            self._stream.write(line)
-        except OSError as error:
-            raise self._unwritable(error) from error
-        best.offer(score, self._end, len(line))
-        self._end += len(line)
+        best.offer(score, self._file.append(line), len(line))
 
-    def sync(self) -> None:
+    def flush(self) -> None:
         """Hand what was added to the system; called before the rows are, so none lacks its picture.
 
         Raises:
-            StorageError: the disk is full, read-only or gone.
+            StorageError: the disk is full, read-only or gone; what was added is dropped.
         """
-        try:
-            self._stream.flush()
-            if self._end > 2 * self._kept_bytes() + (1 << 20):
-                self._rewrite()
-        except OSError as error:
-            raise self._unwritable(error) from error
+        self._file.flush()
+        if self._file.end > 2 * self._kept_bytes() + (1 << 20):
+            self._rewrite()
 
     def count(self, decision: Decision) -> int:
         """How many pictures of a decision there are."""
@@ -113,8 +99,8 @@ class Gallery:
             StorageError: they cannot be read.
         """
         places = sorted(self._best[decision].heap, reverse=True)
+        self._file.flush()
         try:
-            self._stream.flush()
             with self.path.open("rb") as stream:
                 seen: set[str] = set()
                 for _, minus_offset, length in places:
@@ -127,13 +113,6 @@ class Gallery:
         except (OSError, CodecError) as error:
             raise StorageError(f"{self.path}: cannot be read: {error}") from error
 
-    def close(self) -> None:
-        """Close the file."""
-        try:
-            self._stream.close()
-        except OSError as error:
-            raise self._unwritable(error) from error
-
     def __enter__(self) -> "Gallery":
         return self
 
@@ -143,20 +122,11 @@ class Gallery:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            self.close()
-        except StorageError:
-            if error is None:
-                raise
-
-    def _open(self) -> BinaryIO:
-        try:
-            return self.path.open("ab")
-        except OSError as error:
-            raise self._unwritable(error) from error
+        self._file.__exit__(kind, error, trace)
 
     def _recover(self) -> None:
         """Read what an earlier run left; from the first bad line on, nothing."""
+        end = 0
         with self.path.open("rb") as stream:
             for line in stream:
                 try:
@@ -166,9 +136,10 @@ class Gallery:
                     break
                 if not line.endswith(b"\n"):
                     break
-                best.offer(_rank(thumbnail.raw_score), self._end, len(line))
-                self._end += len(line)
-        os.truncate(self.path, self._end)
+                best.offer(_rank(thumbnail.raw_score), end, len(line))
+                end += len(line)
+        if end < self._file.end:
+            self._file.cut(end)
 
     def _kept_bytes(self) -> int:
         return sum(length for best in self._best.values() for _, _, length in best.heap)
@@ -180,22 +151,19 @@ class Gallery:
             for decision, best in self._best.items()
             for score, minus_offset, length in best.heap
         )
-        temporary = self.path.with_name(f".{self.path.name}.part")
         end = 0
         fresh = {decision: _Best(most) for decision, most in MOST_PICTURES.items()}
-        with self.path.open("rb") as old, temporary.open("wb") as new:
-            for offset, length, decision, score in places:
-                old.seek(offset)
-                new.write(old.read(length))
-                fresh[decision].offer(score, end, length)
-                end += length
-        self._stream.close()
-        temporary.replace(self.path)
-        self._best, self._end = fresh, end
-        self._stream = self._open()
+        for _, length, decision, score in places:
+            fresh[decision].offer(score, end, length)
+            end += length
+        self._file.rewrite(self._lines_at((offset, length) for offset, length, *_ in places))
+        self._best = fresh
 
-    def _unwritable(self, error: OSError) -> StorageError:
-        return StorageError(f"{self.path}: cannot be written: {error.strerror or error}")
+    def _lines_at(self, places: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+        with self.path.open("rb") as stream:
+            for offset, length in places:
+                stream.seek(offset)
+                yield stream.read(length)
 
 
 def _rank(raw_score: float | None) -> float:

@@ -3,8 +3,7 @@
 Lines enter, and are on the disk after at most a second or a few hundred of them. A run that was
 killed at any moment leaves at most one torn end, which the next run cuts off once it is known to be
 of the same kind; every row before it is good. Rows that stand behind damage are never thrown away:
-they are set aside in a file of their own. One process at a time writes (an advisory lock that dies
-with the process).
+they are set aside in a file of their own. One process at a time writes.
 """
 
 import os
@@ -15,16 +14,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
+from edge_app.appended_file import AppendedFile, sync_folder
 from edge_app.codec import CodecError, compact_json, encode, parse_json
 from edge_app.errors import StorageError, UsageError
 from edge_app.results import ResultRow, RunHeader, decode_header, decode_row
-
-try:
-    import fcntl
-except ImportError:  # Windows: nothing keeps two runs apart there
-    fcntl = None  # type: ignore[assignment]
 
 T = TypeVar("T")
 
@@ -70,11 +65,9 @@ class Journal:
         self.path = path
         self.header: RunHeader | None = None
         self.cut_bytes = 0
-        self._waiting: list[bytes] = []
         self._waiting_since = 0.0
         self._damage: _Damage | None = None
-        self._end = 0
-        self._stream = self._open(path)
+        self._file = AppendedFile(path, locked=True)
 
     def recover(self, on_row: Callable[[ResultRow], None]) -> None:
         """Read what is there; nothing in it is changed yet.
@@ -85,8 +78,7 @@ class Journal:
         Raises:
             StorageError: it is damaged before its end.
         """
-        self._end = self._read_good_lines(on_row)
-        self.cut_bytes = os.fstat(self._stream.fileno()).st_size - self._end
+        self.cut_bytes = self._file.end - self._read_good_lines(on_row)
 
     def begin(
         self,
@@ -112,9 +104,8 @@ class Journal:
         self._drop_torn_end(on_note)
         if self.header is None:
             self.header = header
-            self._write((compact_json(header) + "\n").encode("utf-8"))
-            self._bring_onto_disk()
-            _sync_folder(self.path.parent)
+            self._file.append((compact_json(header) + "\n").encode("utf-8"))
+            self._file.sync()
 
     def drop(self, unwanted: Callable[[ResultRow], bool]) -> None:
         """Write it anew without some of its rows; as it was or as it is to be, never between.
@@ -122,39 +113,20 @@ class Journal:
         Raises:
             StorageError: it cannot be written; it is as it was.
         """
-        temporary = self.path.with_name(f".{self.path.name}.part")
-        try:
-            with open(self.path, "rb") as lines, open(temporary, "wb") as kept:
-                kept.write(next(lines))
-                kept.writelines(line for line in lines if not unwanted(decode_row(line)))
-                kept.flush()
-                os.fsync(kept.fileno())
-            # Locked before it is there under the name that another run would open.
-            fresh = self._open(temporary)
-            if fcntl is None:  # Windows moves no open file
-                fresh.close()
-                self._stream.close()
-            temporary.replace(self.path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise self._unwritable(error) from error
-        self._stream.close()
-        self._stream = fresh if not fresh.closed else self._open(self.path)
-        self._end = os.fstat(self._stream.fileno()).st_size
-        _sync_folder(self.path.parent)
+        self._file.rewrite(self._lines_without(unwanted))
 
     def append(self, line: bytes) -> None:
         """Add a line (with its newline); it is on the disk after `sync`."""
-        if not self._waiting:
+        if not self._file.waiting:
             self._waiting_since = time.monotonic()
-        self._waiting.append(line)
+        self._file.append(line)
 
     @property
     def is_due(self) -> bool:
         """Whether enough rows or enough time came together for a `sync`."""
-        if len(self._waiting) >= SYNC_ROWS:
+        if self._file.waiting >= SYNC_ROWS:
             return True
-        return bool(self._waiting) and time.monotonic() - self._waiting_since >= SYNC_SECONDS
+        return self._file.waiting > 0 and time.monotonic() - self._waiting_since >= SYNC_SECONDS
 
     def sync(self) -> None:
         """Bring all lines onto the disk.
@@ -163,15 +135,11 @@ class Journal:
             StorageError: the disk is full, read-only or gone; the file ends with a whole line,
                 and the lines that did not fit are dropped.
         """
-        waiting, self._waiting = self._waiting, []
-        if not waiting:
-            return
-        self._write(b"".join(waiting))
-        self._bring_onto_disk()
+        self._file.sync()
 
     def close(self) -> None:
         """Let go of the file and of its lock; lines that were not synced are dropped."""
-        self._stream.close()
+        self._file.close()
 
     def __enter__(self) -> "Journal":
         return self
@@ -183,23 +151,12 @@ class Journal:
         trace: TracebackType | None,
     ) -> None:
         """Bring what was appended onto the disk, also when interrupted."""
-        try:
-            self.sync()
-        except StorageError:
-            if not isinstance(error, StorageError):
-                raise
-        finally:
-            self.close()
+        self._file.__exit__(kind, error, trace)
 
-    def _open(self, path: Path) -> BinaryIO:
-        try:
-            stream = open(path, "a+b", buffering=0)  # noqa: SIM115
-        except OSError as error:
-            raise self._unwritable(error) from error
-        if not _lock(stream):
-            stream.close()
-            raise StorageError(f"{self.path}: another run is writing here; wait until it has ended")
-        return stream
+    def _lines_without(self, unwanted: Callable[[ResultRow], bool]) -> Iterator[bytes]:
+        with open(self.path, "rb") as lines:
+            yield next(lines)
+            yield from (line for line in lines if not unwanted(decode_row(line)))
 
     def _read_good_lines(self, on_row: Callable[[ResultRow], None]) -> int:
         """Read to the end of the last good line; gives that place."""
@@ -263,20 +220,20 @@ class Journal:
         try:
             if self._damage is not None and self._damage.rows_behind:
                 self._set_aside(self._damage, on_note)
-            self._stream.truncate(self._end)
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise self._file.unwritable(error) from error
+        self._file.cut(self._file.end - self.cut_bytes)
 
     def _set_aside(self, damage: _Damage, on_note: Callable[[str], None]) -> None:
         """Copy the end, before it is cut off, to a file of its own."""
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         copy = self.path.with_name(f"{self.path.name}.cut-{now}")
         with open(self.path, "rb") as source, open(copy, "xb") as target:
-            source.seek(self._end)
+            source.seek(self._file.end - self.cut_bytes)
             shutil.copyfileobj(source, target)
             target.flush()
             os.fsync(target.fileno())
-        _sync_folder(copy.parent)
+        sync_folder(copy.parent)
         on_note(
             f"{self.path}: line {damage.line} is damaged: it and the {damage.lines_behind} lines "
             f"behind it were cut off and are in {copy}; their files are scored again"
@@ -287,38 +244,6 @@ class Journal:
         with open(self.path, "rb") as stream:
             found = stream.read(len(_HEADER_BEGIN)).rstrip(b"\0")
         return _HEADER_BEGIN.startswith(found)
-
-    def _bring_onto_disk(self) -> None:
-        try:
-            os.fsync(self._stream.fileno())
-        except OSError as error:
-            raise self._unwritable(error) from error
-
-    def _write(self, data: bytes) -> None:
-        """Append all of it or nothing."""
-        rest = memoryview(data)
-        try:
-            while rest:
-                rest = rest[self._stream.write(rest) :]
-        except OSError as error:
-            self._cut_off(self._end)
-            raise self._unwritable(error) from error
-        except BaseException:  # Ctrl-C at the wrong moment
-            self._cut_off(self._end)
-            raise
-        self._end += len(data)
-
-    def _cut_off(self, end: int) -> None:
-        try:
-            self._stream.truncate(end)
-        except OSError:  # the disk is gone: the next opening cuts instead
-            return
-
-    def _unwritable(self, error: OSError) -> StorageError:
-        return StorageError(
-            f"{self.path}: cannot be written: {error.strerror or error}; once it can, the same "
-            "command goes on"
-        )
 
 
 def good_rows(path: Path) -> Iterator[ResultRow]:
@@ -375,30 +300,3 @@ def _is_json_line(line: bytes) -> bool:
     except CodecError:
         return False
     return True
-
-
-def _lock(stream: BinaryIO) -> bool:
-    """Take the lock of an open file; False where another process has it."""
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a network share without locks
-        return True
-    return True
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring a new file's name onto the disk too (POSIX; elsewhere folders cannot be opened)."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    except OSError:
-        return
-    finally:
-        os.close(handle)

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
 
 from edge_app.bundle import MANIFEST_FILE, Bundle, current_bundle_folder, load_bundle
 from edge_app.codec import CodecError
@@ -143,7 +142,6 @@ class ScoringRun:
         self._waiting = Waiting()
         self._kept: dict[str, Reply] = {}
         self._next_id = 0
-        self._pictures_end = 0
         with ExitStack() as stack:
             self._pool, ready = self._open_pool(what, on_note, stack)
             for path in options.only_new:
@@ -163,7 +161,6 @@ class ScoringRun:
             self._marks = stack.enter_context(Marks(folder.marks))
             if "html" in options.formats:
                 self.gallery = stack.enter_context(Gallery(folder.thumbnails))
-                self._pictures_end = os.stat(folder.thumbnails).st_size
             self._stack = stack.pop_all()
 
     @property
@@ -276,27 +273,19 @@ class ScoringRun:
                 self._forget_kept()
 
     def sync(self) -> None:
-        """Bring all written rows onto the disk, their pictures first.
+        """Bring all written rows onto the disk, their marks and pictures first.
 
         Raises:
             StorageError: the results cannot be written.
         """
         try:
-            if self.gallery is not None:
-                self.gallery.sync()
-                self._pictures_end = os.stat(self.folder.thumbnails).st_size
             self._marks.sync()
-        except (StorageError, OSError) as error:
-            self._save_rows(error)
-        self._journal.sync()
-
-    def _save_rows(self, error: Exception) -> NoReturn:
-        """Bring the rows onto a disk that has no room for what accompanies them, then give up."""
-        with suppress(OSError):
-            # Pictures are ten times as large as the rows for which they have left no room.
-            os.truncate(self.folder.thumbnails, self._pictures_end)
-        self._journal.sync()
-        raise StorageError(f"{error}; once it can, the same command goes on") from error
+            if self.gallery is not None:
+                self.gallery.flush()
+        finally:
+            # Also where there was no room for these: pictures are ten times as large as rows, and
+            # where they do not fit none of them is left in the way.
+            self._journal.sync()
 
     def end_workers(self) -> None:
         """End the workers, whose work is done."""
@@ -424,13 +413,10 @@ class ScoringRun:
             return
         self._journal.append(reply.row.encode("utf-8"))
         decision = Decision(reply.decision)
-        try:
-            if reply.mark is not None:
-                self._marks.add(reply.mark)
-            if reply.picture is not None and self.gallery is not None:
-                self.gallery.add(decision, reply.raw_score, reply.picture.encode("utf-8"))
-        except StorageError as error:
-            self._save_rows(error)
+        if reply.mark is not None:
+            self._marks.add(reply.mark)
+        if reply.picture is not None and self.gallery is not None:
+            self.gallery.add(decision, reply.raw_score, reply.picture.encode("utf-8"))
         reason = None if reply.reason is None else Reason(reply.reason)
         outcome = Outcome(name, Status(reply.status), decision, reason)
         self.tally.count(outcome)

@@ -533,13 +533,15 @@ def test_rows_that_come_at_once_are_synced_in_bounded_batches(
     for index in range(700):
         (folder / f"{index:03d}.png").write_bytes(b"no picture")
     written: list[int] = []
-    honest = Journal._write
+    honest = Journal.sync
 
-    def write(journal: Journal, data: bytes) -> None:
-        written.append(data.count(b"\n"))
-        honest(journal, data)
+    def sync(journal: Journal) -> None:
+        before = results.read_bytes().count(b"\n") if results.exists() else 0
+        honest(journal)
+        written.append(results.read_bytes().count(b"\n") - before)
 
-    monkeypatch.setattr(Journal, "_write", write)
+    results = RunFolder(tmp_path / "out").results
+    monkeypatch.setattr(Journal, "sync", sync)
     # As after a stall: the first row's news comes when all others have come.
     take = Pool.take
     held: list[Reply | Lost] = []
@@ -552,7 +554,35 @@ def test_rows_that_come_at_once_are_synced_in_bounded_batches(
 
     monkeypatch.setattr(Pool, "take", late)
     assert run_batch(plan(options, folder)).files == 700
+    assert sum(written) == 700
     assert max(written) <= SYNC_ROWS
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="asks the system for a file's name")
+def test_no_row_is_on_the_disk_before_its_mark(
+    ward: Path, options: RunOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a power cut at any moment leaves at least: what was brought onto the disk before it."""
+    todo = plan(options, ward)
+    disk: dict[str, set[str]] = {"results.jsonl": set(), "files.jsonl": set()}
+    folders: list[int] = []
+    honest = os.fsync
+
+    def fsync(handle: int) -> None:
+        honest(handle)
+        if os.path.isdir(f"/proc/self/fd/{handle}"):
+            folders.append(os.stat(handle).st_ino)
+            return
+        path = Path(os.readlink(f"/proc/self/fd/{handle}"))
+        lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+        disk[path.name] = {line["file"] for line in lines if "file" in line}
+        assert disk["results.jsonl"] <= disk["files.jsonl"]
+
+    monkeypatch.setattr("edge_app.appended_file.os.fsync", fsync)
+    run_batch(todo)
+    assert disk["results.jsonl"] == disk["files.jsonl"] == {name for name, *_ in WARD}
+    # The names of the two files are on the disk as well.
+    assert folders == [os.stat(todo.out).st_ino] * 2
 
 
 def many(folder: Path, count: int) -> list[str]:
