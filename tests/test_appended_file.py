@@ -77,15 +77,15 @@ with AppendedFile(Path(sys.argv[1])) as file:
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most))
     for number in range(30):
-        file.append(b"%098d\\\n" % number)
-        file.append(b"%098d\\\n" % number)
+        file.append(b"%098d\n" % number)
+        file.append(b"%098d\n" % number)
         try:
             file.flush()
         except StorageError as error:
             print(number, error.exit_code)
             break
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-    file.append(b"once there is room\\\n")
+    file.append(b"once there is room\n")
 """.replace("\\\\", "\\")
 
 
