@@ -5,6 +5,7 @@ import io
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 from edge_app.phantom import Phantom, draw_phantom
 from tests.train_inputs import write_phantoms
 from train.__main__ import main
-from train.audit import Audit, audit, in_words
+from train.audit import Audit, audit, in_words, write_labels
 from train.duplicates import find_duplicates, fingerprint
 from train.quantities import measure, sharpness
 from train.samples import read_samples
@@ -103,6 +104,31 @@ def test_a_picture_is_found_again_at_another_size_and_quality() -> None:
     larger = Image.fromarray(phantoms[4]).resize((500, 420), Image.Resampling.BICUBIC)
     pictures = [*phantoms, _jpeg(copy, 40), _jpeg(larger, 90)]
     assert find_duplicates([fingerprint(p) for p in pictures]) == ((4, 12, 13),)
+
+
+def test_a_deep_picture_and_its_shallow_copy_are_one(tmp_path: Path) -> None:
+    """12 bits in a 16-bit file: scaled by 65535, only 16 grey values would be left to compare."""
+    deep = _individual(3).astype(np.uint16) * 16
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    Image.fromarray((deep // 16).astype(np.uint8)).save(tmp_path / "shallow.png")
+    pictures = [measure(tmp_path / f"{name}.png")[1] for name in ("deep", "shallow")]
+    assert len(np.unique(pictures[0])) > 60
+    assert find_duplicates([fingerprint(p) for p in pictures]) == ((0, 1),)
+
+
+def test_labels_keep_what_was_known(tmp_path: Path) -> None:
+    root = write_phantoms(tmp_path / "data", 1)
+    table = root / "labels.csv"
+    table.write_text(
+        "file,label,patient_id,original_width,original_height,view\n"
+        "NORMAL/IM-0000-0000.png,0,a,2000,1800,PA\n"
+        "PNEUMONIA/person0_virus_0.png,1,b,,,\n"
+    )
+    samples = read_samples(table)
+    write_labels(samples, {}, tmp_path / "data" / "again.csv")
+    again = read_samples(tmp_path / "data" / "again.csv")
+    assert [(s.original_size, s.view) for s in again] == [((2000, 1800), "PA"), (None, "")]
+    assert [replace(s, path=Path()) for s in again] == [replace(s, path=Path()) for s in samples]
 
 
 def test_nothing_has_no_duplicates() -> None:

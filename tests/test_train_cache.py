@@ -48,6 +48,32 @@ def test_a_deep_picture_prepares_like_its_shallow_twin(tmp_path: Path) -> None:
     assert len(np.unique(from_cache)) > 60
 
 
+def test_a_dead_pixel_of_a_deep_picture_takes_no_greys_from_the_lungs(tmp_path: Path) -> None:
+    deep = draw_phantom(Phantom(seed=4), 96, 96, bits=12)
+    marred = deep.copy()
+    marred[0, :3] = 65535
+    marred[-1, :3] = 0
+    for name, pixels in (("deep", deep), ("marred", marred)):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    spec = tiny_config().preprocess
+    expected, found = (
+        preprocess(read_grey(tmp_path / f"{name}.png"), spec).astype(int)
+        for name in ("deep", "marred")
+    )
+    inner = np.s_[0, 2:-2, 2:-2]
+    assert np.abs(found[inner] - expected[inner]).max() <= 3
+    assert len(np.unique(found)) > 60
+
+
+def test_a_deep_picture_of_nearly_one_grey(tmp_path: Path) -> None:
+    pixels = np.full((96, 96), 1000, np.uint16)
+    Image.fromarray(pixels).save(tmp_path / "flat.png")
+    assert set(np.unique(read_grey(tmp_path / "flat.png"))) == {0}
+    pixels[40, 40:42] = 3000
+    Image.fromarray(pixels).save(tmp_path / "dot.png")
+    assert set(np.unique(read_grey(tmp_path / "dot.png"))) == {0, 255}
+
+
 def test_unreadable_pictures_are_all_named_and_nothing_stays(tmp_path: Path) -> None:
     paths = sorted(write_phantoms(tmp_path / "data", 2).rglob("*.png"))
     paths[1].write_bytes(paths[1].read_bytes()[:200])

@@ -180,6 +180,9 @@ def write_labels(samples: Sequence[Sample], group_of: Mapping[str, str], path: P
             "patient_id": sample.patient_id,
             "duplicate_group": group_of.get(sample.name, sample.duplicate_group),
             "split": sample.given_split,
+            "original_width": sample.original_size[0] if sample.original_size else "",
+            "original_height": sample.original_size[1] if sample.original_size else "",
+            "view": sample.view,
         }
         for sample in samples
     ]

@@ -24,6 +24,7 @@ MAX_SIDE = 512
 # Decoded ahead of the writer, so that memory stays small however many files there are.
 _CHUNK = 256
 _SHOWN = 5
+_CLIPPED_PERCENTILES = (0.1, 99.9)
 
 Picture = npt.NDArray[np.uint8]
 
@@ -67,7 +68,7 @@ def open_cache(paths: Sequence[Path], folder: Path) -> Cache:
 
 def read_grey(path: Path, max_side: int = MAX_SIDE) -> Picture:
     """Decode one picture through the edge's reader: (height, width) uint8, bright = dense."""
-    image = Image.fromarray(_eight_bits(read_image(path).pixels), mode="L")
+    image = Image.fromarray(eight_bits(read_image(path).pixels), mode="L")
     scale = max_side / max(image.size)
     if scale < 1:
         width, height = (max(1, round(side * scale)) for side in image.size)
@@ -75,21 +76,26 @@ def read_grey(path: Path, max_side: int = MAX_SIDE) -> Picture:
     return np.asarray(image)
 
 
-def _eight_bits(pixels: npt.NDArray[np.generic]) -> Picture:
-    """Deeper pictures become 8 bits from their darkest to their brightest value.
+def eight_bits(pixels: npt.NDArray[np.generic]) -> Picture:
+    """Deeper pictures become 8 bits between the grey values at `_CLIPPED_PERCENTILES`.
 
     Preprocessing undoes any linear change of grey values, so nothing but rounding is lost; a
-    12-bit picture in a 16-bit file scaled by 65535 would keep 4 bits.
+    12-bit picture in a 16-bit file scaled by 65535 would keep 4 bits. Not from the darkest to the
+    brightest value: one dead pixel or burnt-in letter would leave the lungs a handful of greys.
+    What is clipped lies beyond the percentiles that preprocessing clips at.
     """
     if pixels.dtype == np.uint8:
         return pixels
     values = pixels.astype(np.float32)
-    values -= values.min()
-    return np.rint(values * (255 / max(1.0, float(values.max())))).astype(np.uint8)
+    low, high = np.percentile(values, _CLIPPED_PERCENTILES)
+    if high <= low:  # nearly all of one grey, so that what differs is all there is
+        low, high = values.min(), values.max()
+    scaled = (values - low) * (255 / max(1.0, float(high - low)))
+    return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
 
 
 def _key(paths: Sequence[Path]) -> str:
-    digest = hashlib.sha256(f"{MAX_SIDE} v2".encode())
+    digest = hashlib.sha256(f"{MAX_SIDE} v3".encode())
     for path in sorted(set(paths)):
         status = path.stat()
         digest.update(f"{path}\t{status.st_size}\t{status.st_mtime_ns}\n".encode())

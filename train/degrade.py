@@ -42,7 +42,8 @@ class DegradeSpec:
         p_letters: a marker is burnt in.
         p_photo: photographed from a light box: perspective, vignette, uneven light.
         p_blur, blur_sigma: Gaussian blur in pixels of a 224-pixel picture.
-        p_sharpen: unsharp mask.
+        p_sharpen: unsharp mask; drawn only for a picture that was not blurred, so its share of
+            all pictures is (1 - p_blur) * p_sharpen.
         p_noise, noise_sigma: Gaussian noise in grey values.
         p_jpeg, jpeg_quality: JPEG at the picture's own size.
     """

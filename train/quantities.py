@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from edge_app.image import read_image
+from train.cache import eight_bits
 
 # Share of the sides that counts as border, and of the grey range that counts as dark.
 _BORDER = 0.05
@@ -49,7 +50,9 @@ NAMES = tuple(field.name for field in fields(Quantities))
 
 
 def measure(path: Path) -> tuple[Quantities, npt.NDArray[np.uint8]]:
-    """Quantities of one file, and its pixels as (height, width) uint8.
+    """Quantities of one file, and its pixels as (height, width) uint8 to compare with others'.
+
+    Quantities are those of the grey values as stored; the pixels of a deep picture fill 8 bits.
 
     Raises:
         InputError: the picture cannot be read.
@@ -69,7 +72,7 @@ def measure(path: Path) -> tuple[Quantities, npt.NDArray[np.uint8]]:
         mean_grey=float(grey.mean()),
         border_darkness=_border_darkness(grey),
     )
-    return measured, grey
+    return measured, eight_bits(radiograph.pixels)
 
 
 def sharpness(pixels: npt.NDArray[np.uint8]) -> float:
