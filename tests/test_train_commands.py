@@ -1,7 +1,10 @@
 """`python -m train` from end to end on phantoms, and every bad input before any time is spent."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -203,6 +206,14 @@ def _few_pictures(_: Path, changes: dict[str, Any]) -> None:
     changes["optimizer__batch_size"] = 500
 
 
+def _too_wide(_: Path, changes: dict[str, Any]) -> None:
+    changes |= {"initial_weights": "imagenet-lite0", "network__stem_channels": 64}
+
+
+def _too_deep(_: Path, changes: dict[str, Any]) -> None:
+    changes |= {"initial_weights": "imagenet-lite0", "network__depth_multiplier": 3.0}
+
+
 def _no_teacher(_: Path, changes: dict[str, Any]) -> None:
     changes["distill"] = {"weight": 0.5, "temperature": 1.0}
 
@@ -216,6 +227,8 @@ def _no_teacher(_: Path, changes: dict[str, Any]) -> None:
         (_unknown_key, 2, "optimizer.momentum: unknown key"),
         (_few_pictures, 2, "do not fill a batch of 500"),
         (_no_teacher, 2, "learns from a teacher"),
+        (_too_wide, 2, "stem: 64 channels, the ImageNet weights of lite0 have 32"),
+        (_too_deep, 2, "stage 1 is deeper than in lite0"),
     ],
 )
 def test_bad_input_costs_no_time_and_writes_nothing(
@@ -239,7 +252,54 @@ def test_bad_input_costs_no_time_and_writes_nothing(
     assert main(arguments) == code
     assert message in capsys.readouterr().err
     assert not run.exists()
-    assert not cache.exists() or list(cache.iterdir()) == []
+    # What is known from names and numbers is known before a picture is decoded.
+    assert not cache.exists() or (spoil is _unreadable and list(cache.iterdir()) == [])
+
+
+@pytest.mark.parametrize(
+    ("backend", "missing", "extra"),
+    [
+        ("tensorflow", "tensorflow", "train"),
+        ("jax", "jax", "train,jax"),
+        ("tensorflow", "matplotlib", "train"),
+        ("tensorflow", "keras", "train"),
+    ],
+)
+def test_a_missing_backend_is_named_before_a_picture_is_decoded(
+    backend: str, missing: str, extra: str, data: Path, tmp_path: Path
+) -> None:
+    config = write_toml(tmp_path / "tiny.toml")
+    cache = tmp_path / "cache"
+    arguments = ["fit", str(config), "--data", str(data), "-o", str(tmp_path / "run")]
+    # None in sys.modules is how Python marks a module that cannot be imported.
+    program = (
+        f"import sys; sys.modules[{missing!r}] = None; from train.__main__ import main; "
+        f"sys.exit(main({[*arguments, '--cache', str(cache)]!r}))"
+    )
+    environment = os.environ | {"KERAS_BACKEND": backend}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 3, done.stderr
+    line = f"error: {missing} is not installed: pip install 'pneumoscope[{extra}]'"
+    assert line in done.stderr.splitlines()
+    assert not cache.exists()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_finished_run_decodes_nothing_again(
+    teacher: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = shutil.copytree(teacher, tmp_path / "run")
+    shutil.rmtree(run / "cache", ignore_errors=True)
+    config = write_toml(tmp_path / "tiny.toml", optimizer__epochs=1)
+    monkeypatch.setattr("train.run.Run.__init__", _must_not_run)
+    assert main(["fit", str(config), "--data", str(data), "-o", str(run)]) == 0
+    assert not (run / "cache").exists()
 
 
 def _must_not_run(*_: object) -> None:

@@ -25,8 +25,9 @@ def _weights(variant: str) -> Path:
 def test_embedding_equals_the_original_implementation() -> None:
     keras = pytest.importorskip("keras", reason="needs the extra train")
     _weights("lite0")
+    from train.blocks import lite0
     from train.imagenet import load_imagenet
-    from train.network import build_network, lite0
+    from train.network import build_network
     from train.predict import predict
 
     network = build_network(lite0(192))
@@ -44,8 +45,9 @@ def test_embedding_equals_the_original_implementation() -> None:
 def test_every_block_of_the_larger_variants_finds_its_weights(variant: str) -> None:
     pytest.importorskip("keras", reason="needs the extra train")
     state = read_state_dict(_weights(variant))
-    from train.imagenet import load_imagenet, variant_spec
-    from train.network import block_plan, build_network
+    from train.blocks import block_plan, variant_spec
+    from train.imagenet import load_imagenet
+    from train.network import build_network
 
     spec = replace(variant_spec(variant), height=64, width=64)
     network = build_network(spec)
@@ -62,8 +64,9 @@ def test_every_block_of_the_larger_variants_finds_its_weights(variant: str) -> N
 def test_a_narrower_shallower_network_takes_the_most_important_channels() -> None:
     pytest.importorskip("keras", reason="needs the extra train")
     state = read_state_dict(_weights("lite0"))
+    from train.blocks import block_plan, lite0
     from train.imagenet import load_imagenet
-    from train.network import block_plan, build_network, lite0
+    from train.network import build_network
 
     spec = replace(
         lite0(64), width_multiplier=0.5, depth_multiplier=0.5, head_channels=128, stem_channels=16
@@ -85,8 +88,9 @@ def test_a_narrower_shallower_network_takes_the_most_important_channels() -> Non
 def test_without_the_last_stages_the_head_stays_fresh() -> None:
     keras = pytest.importorskip("keras", reason="needs the extra train")
     _weights("lite0")
+    from train.blocks import lite0
     from train.imagenet import load_imagenet
-    from train.network import build_network, lite0
+    from train.network import build_network
 
     spec = replace(lite0(64), stages=5, head_channels=64)
     keras.utils.set_random_seed(1)
@@ -104,12 +108,33 @@ def test_without_the_last_stages_the_head_stays_fresh() -> None:
 def test_a_larger_network_than_published_is_refused(change: dict[str, float]) -> None:
     pytest.importorskip("keras", reason="needs the extra train")
     _weights("lite0")
+    from train.blocks import lite0
     from train.imagenet import load_imagenet
-    from train.network import build_network, lite0
+    from train.network import build_network
 
     spec = replace(lite0(64), **change)
     with pytest.raises(WeightsError, match=r"channels|deeper"):
         load_imagenet(build_network(spec), spec, "lite0")
+
+
+@pytest.mark.parametrize("variant", ["lite0", "lite1", "lite2"])
+def test_a_published_network_fits_and_nothing_larger(variant: str) -> None:
+    """By hand: Lite0 has 2 blocks in stage 1, of 24 channels; half of it fits everywhere."""
+    from train.blocks import check_fits, variant_spec
+
+    spec = variant_spec(variant)
+    check_fits(spec, variant)
+    check_fits(replace(spec, width_multiplier=0.5, depth_multiplier=0.5), variant)
+    # Without the last stages the head is fresh, and may be as wide as it likes.
+    check_fits(replace(spec, stages=5, head_channels=9999), variant)
+    for change, message in (
+        ({"head_channels": 1281}, "head: 1281 channels, .* have 1280"),
+        ({"stem_channels": 33}, "stem: 33 channels, .* have 32"),
+        ({"depth_multiplier": 2.0}, "stage 1 is deeper"),
+        ({"width_multiplier": 1.5}, "stage 0"),
+    ):
+        with pytest.raises(WeightsError, match=message):
+            check_fits(replace(spec, **change), variant)
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

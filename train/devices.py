@@ -6,6 +6,7 @@ whatever the number of devices, so that does not change what is learned.
 
 import os
 
+from edge_app.errors import RuntimeUnavailableError
 from train.config import ConfigError
 
 
@@ -16,6 +17,23 @@ def prepare_environment() -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_gpu_deterministic_ops" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+
+
+def require_packages() -> None:
+    """Import what training and its plots need, before anything is spent on pictures.
+
+    Raises:
+        RuntimeUnavailableError: a package is missing; the message names the extra.
+    """
+    try:
+        import keras  # noqa: F401  it imports its backend with it
+        import matplotlib  # noqa: F401
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        extra = "train,jax" if package in ("jax", "jaxlib") else "train"
+        raise RuntimeUnavailableError(
+            f"{package} is not installed: pip install 'pneumoscope[{extra}]'"
+        ) from error
 
 
 def make_deterministic() -> None:

@@ -7,18 +7,15 @@ each stage's first blocks; one without the last stages gets a fresh head. Traini
 the cut tore, and starts far ahead of noise.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
+from train.blocks import Block, block_plan, check_fits, variant_spec
 from train.config import NetworkSpec
-from train.network import Block, block_plan, lite0
-from train.torch_state import Array, WeightsError, find_weights, read_state_dict
-
-# (width multiplier, depth multiplier) of the published variants.
-_VARIANTS = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}
+from train.torch_state import Array, find_weights, read_state_dict
 
 Indices = npt.NDArray[np.intp]
 
@@ -35,12 +32,6 @@ class _Layer:
     outputs: Indices
 
 
-def variant_spec(variant: str) -> NetworkSpec:
-    """Width and depth of a published variant; its input size is ours."""
-    width, depth = _VARIANTS[variant]
-    return replace(lite0(224), width_multiplier=width, depth_multiplier=depth)
-
-
 def load_imagenet(network: keras.Model, spec: NetworkSpec, variant: str) -> None:
     """Put the ImageNet weights of `variant` into a network built from `spec`.
 
@@ -51,6 +42,7 @@ def load_imagenet(network: keras.Model, spec: NetworkSpec, variant: str) -> None
         WeightsError: the network is wider or deeper than the variant somewhere.
         RuntimeUnavailableError: the weights' package is not installed.
     """
+    check_fits(spec, variant)
     state = read_state_dict(find_weights(variant))
     for layer in _layers(state, spec, variant):
         kernel = state[f"{layer.source}{layer.conv}.weight"][layer.outputs]
@@ -77,16 +69,14 @@ def _layers(state: dict[str, Array], spec: NetworkSpec, variant: str) -> list[_L
     original = block_plan(variant_spec(variant))
     places = {(block.stage, block.repeat): i for i, block in enumerate(original)}
     streams = _stage_channels(state, original, block_plan(spec))
-    incoming = _most_important([_gamma(state, "_bn0")], spec.stem_channels, "stem")
+    incoming = _most_important([_gamma(state, "_bn0")], spec.stem_channels)
     found = [_Layer("stem", "_conv_stem", "_bn0", "", np.arange(1), incoming)]
     for index, block in enumerate(block_plan(spec)):
-        if (block.stage, block.repeat) not in places:
-            raise WeightsError(f"stage {block.stage} is deeper than in {variant}")
         source = f"_blocks.{places[block.stage, block.repeat]}."
         name = f"block{index}"
         hidden = incoming
         if block.expansion != 1:
-            hidden = _most_important([_gamma(state, f"{source}_bn0")], block.hidden, name)
+            hidden = _most_important([_gamma(state, f"{source}_bn0")], block.hidden)
             found.append(_Layer(f"{name}_expand", "_expand_conv", "_bn0", source, incoming, hidden))
         outgoing = streams[block.stage]
         found.append(_Layer(f"{name}_depthwise", "_depthwise_conv", "_bn1", source, hidden, hidden))
@@ -94,7 +84,7 @@ def _layers(state: dict[str, Array], spec: NetworkSpec, variant: str) -> list[_L
         incoming = outgoing
     if spec.stages < variant_spec(variant).stages:
         return found  # the published head reads the last stage, so it can't follow another one
-    head = _most_important([_gamma(state, "_bn1")], spec.head_channels, "head")
+    head = _most_important([_gamma(state, "_bn1")], spec.head_channels)
     return [*found, _Layer("head", "_conv_head", "_bn1", "", incoming, head)]
 
 
@@ -106,21 +96,14 @@ def _stage_channels(
     for i, block in enumerate(original):
         gammas.setdefault(block.stage, []).append(_gamma(state, f"_blocks.{i}._bn2"))
     channels = {block.stage: block.channels_out for block in plan}
-    return {
-        stage: _most_important(gammas[stage], channels[stage], f"stage {stage}")
-        for stage in channels
-    }
+    return {stage: _most_important(gammas[stage], channels[stage]) for stage in channels}
 
 
 def _gamma(state: dict[str, Array], norm: str) -> Array:
     return np.abs(state[f"{norm}.weight"])
 
 
-def _most_important(gammas: list[Array], count: int, where: str) -> Indices:
+def _most_important(gammas: list[Array], count: int) -> Indices:
     """Sorted indices of the `count` channels with the largest gamma, summed over layers."""
     importance = np.sum(gammas, axis=0)
-    if count > importance.size:
-        raise WeightsError(
-            f"{where}: {count} channels, the ImageNet weights have only {importance.size}"
-        )
     return np.sort(np.argsort(-importance, kind="stable")[:count])

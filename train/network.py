@@ -12,82 +12,16 @@ stands before the average instead of after it, which gives the same logit.
 """
 
 import math
-from dataclasses import dataclass
 
 import keras
 from keras import layers
 
+from train.blocks import Block, block_plan
 from train.config import NetworkSpec
 
-# (repeats, kernel size, stride, expansion, channels): EfficientNet-B0's stages.
-_STAGES = (
-    (1, 3, 1, 1, 16),
-    (2, 3, 2, 6, 24),
-    (2, 5, 2, 6, 40),
-    (3, 3, 2, 6, 80),
-    (3, 5, 1, 6, 112),
-    (4, 5, 2, 6, 192),
-    (1, 3, 1, 6, 320),
-)
-_STEM_CHANNELS = 32
-_HEAD_CHANNELS = 1280
 _EPSILON = 1e-3
 
 OUTPUTS = ("logit", "activation_map", "embedding", "subtype_logit")
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """One inverted residual.
-
-    Attributes:
-        stage, repeat: its place in EfficientNet-B0's table, which depth scaling keeps.
-        kernel, stride, expansion: of the block.
-        channels_in, channels_out: after width scaling.
-    """
-
-    stage: int
-    repeat: int
-    kernel: int
-    stride: int
-    expansion: int
-    channels_in: int
-    channels_out: int
-
-    @property
-    def hidden(self) -> int:
-        """Channels between the 1x1 convolutions."""
-        return self.channels_in * self.expansion
-
-
-def lite0(size: int, dropout: float = 0.2) -> NetworkSpec:
-    """EfficientNet-Lite0 for a square input of `size` pixels."""
-    return NetworkSpec(
-        size, size, 1.0, 1.0, _HEAD_CHANNELS, _STEM_CHANNELS, dropout, stages=len(_STAGES)
-    )
-
-
-def round_channels(channels: float, divisor: int = 8) -> int:
-    """Nearest multiple of `divisor` that does not lose more than a tenth (the reference's rule)."""
-    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * channels else rounded
-
-
-def block_plan(spec: NetworkSpec) -> tuple[Block, ...]:
-    """The blocks between stem and head, in order."""
-    blocks = []
-    incoming = spec.stem_channels
-    last = len(_STAGES) - 1
-    for stage, (repeats, kernel, stride, expansion, base) in enumerate(_STAGES[: spec.stages]):
-        channels = round_channels(base * spec.width_multiplier)
-        # The Lite variants scale neither the first nor the last stage's depth.
-        if stage not in (0, last):
-            repeats = math.ceil(repeats * spec.depth_multiplier)
-        for repeat in range(repeats):
-            step = stride if repeat == 0 else 1
-            blocks.append(Block(stage, repeat, kernel, step, expansion, incoming, channels))
-            incoming = channels
-    return tuple(blocks)
 
 
 def build_network(spec: NetworkSpec) -> keras.Model:

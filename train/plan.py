@@ -1,17 +1,20 @@
 """All that can be known to be wrong with a run before any time is spent on it.
 
 A configuration, samples and a folder enter; a `Plan` leaves, or an error with nothing written.
-`execute` carries it out. Keras is imported by `execute`, not before.
+`execute` carries it out. Keras is imported by `execute`, first of all: a backend that is missing,
+or that cannot divide the batch, is known before a picture is decoded.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from train.blocks import check_fits
 from train.cache import open_cache
 from train.checkpoint import Checkpoint, held_out
 from train.config import Config, ConfigError
-from train.record import Record, check_folder, identify
+from train.devices import make_deterministic, require_packages, use_all_devices
+from train.record import Record, check_folder, identify, read_record
 from train.samples import Sample
 from train.splits import Split, make_split
 from train.torch_state import find_weights
@@ -42,6 +45,7 @@ def plan_run(
         ConfigError: the folder holds something else, a teacher is missing or not wanted, not
             finished, or has seen what the run holds out, or the pictures do not fill a batch.
         DataError: the data cannot be split as configured.
+        WeightsError: the network is larger than the ImageNet weights that it is to begin with.
         RuntimeUnavailableError: the package with the first weights is not installed.
     """
     split = make_split(samples, config.split, config.seed)
@@ -57,27 +61,34 @@ def plan_run(
             f"{len(split.train)} training pictures do not fill a batch of "
             f"{config.optimizer.batch_size}"
         )
-    if config.variant is not None:
+    if config.variant is not None and config.network is not None:
+        check_fits(config.network, config.variant)
         find_weights(config.variant)
     return Plan(config, split, folder, tuple(teachers))
 
 
 def execute(plan: Plan, cache_folder: Path | None, workers: int) -> Record:
-    """Decode the pictures, train, and return the record.
+    """Decode the pictures, train, and return the record; that of a finished run at once.
 
     Args:
         plan: from `plan_run`.
         cache_folder: of decoded pictures; the run's own where None.
         workers: threads that prepare batches.
+
+    Raises:
+        RuntimeUnavailableError: a package that training or its plots need is not installed.
     """
+    record = read_record(plan.folder)
+    if record is not None and record.get("finished"):
+        return record
+    require_packages()
+    make_deterministic()
+    use_all_devices(plan.config.optimizer.batch_size)
     samples = (*plan.split.train, *plan.split.validation)
     paths = [path for s in samples for path in (s.path, s.larger) if path is not None]
     cache = open_cache(paths, cache_folder or plan.folder / "cache")
-    from train.devices import make_deterministic, use_all_devices
     from train.run import Run
 
-    make_deterministic()
-    use_all_devices(plan.config.optimizer.batch_size)
     run = Run(plan.config, plan.split, cache, plan.folder, plan.teachers, workers)
     return run.fit()
 

@@ -26,9 +26,11 @@ def run(options: argparse.Namespace) -> None:
     """Write `probe.json` and `probe.png`, print the tables."""
     from edge_app.codec import encode
     from train.checkpoint import Scorer, read_checkpoint
+    from train.devices import require_packages
     from train.probe import draw, in_words, probe
     from train.record import new_folder, write_json
 
+    require_packages()
     checkpoints = [read_checkpoint(path) for path in options.checkpoint]
     validation, _ = held_out_by_all(checkpoints, samples_of(options))
     output = new_folder(options.output)

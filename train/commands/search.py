@@ -34,6 +34,7 @@ def run(options: argparse.Namespace) -> None:
     """Check every variant, train those within the budget, compare them."""
     from train.checkpoint import read_checkpoint
     from train.config import ConfigError, load_config
+    from train.devices import require_packages
     from train.plan import execute, plan_run
     from train.search import Sizes, compare, draw, in_words, variants
 
@@ -43,6 +44,7 @@ def run(options: argparse.Namespace) -> None:
     configs = variants(load_config(options.config), sizes)
     samples = samples_of(options)
     teachers = [read_checkpoint(path) for path in options.teacher]
+    require_packages()
     if options.budget is not None:
         from train.network import multiply_adds
         from train.trainer import build
