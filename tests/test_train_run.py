@@ -22,7 +22,7 @@ from train.config import Config, ConfigError
 from train.folds import pool, read_held_out
 from train.loader import prefetch
 from train.network import multiply_adds
-from train.record import check_folder, identify, start_record, write_rows
+from train.record import check_folder, file_sha256, identify, start_record, write_rows
 from train.run import Run
 from train.samples import read_samples
 from train.search import compare, draw, in_words
@@ -114,6 +114,7 @@ def test_what_a_run_leaves(uninterrupted: Path, data: tuple[Split, Cache]) -> No
     assert record["versions"]["backend"] == keras.backend.backend()
     assert record["training_s"] > 0
     assert record["images_per_s"] > 0
+    assert record["checkpoint_sha256"] == file_sha256(uninterrupted / "model.keras")
     assert [row["epoch"] for row in record["history"]] == [1, 2]
     assert record["best"]["val_auroc_degraded"] == max(
         row["val_auroc_degraded"] for row in record["history"]
@@ -328,6 +329,54 @@ def test_training_stops_when_patience_ends(
     # Best after epoch 2, two epochs without a better one, so the fifth is never trained.
     assert [row["val_auroc_degraded"] for row in record["history"]] == [0.8, 0.9, 0.7, 0.8]
     assert record["best"]["epoch"] == 2
+
+
+def _stops_early(monkeypatch: pytest.MonkeyPatch) -> Config:
+    """A configuration that ends after three of five epochs, its second being the best."""
+    aurocs = iter([0.8, 0.8, 0.9, 0.9, 0.7, 0.7])
+    monkeypatch.setattr(run_module.metrics, "auroc", lambda labels, scores: next(aurocs))
+    return tiny_config(optimizer__epochs=5, optimizer__patience=1)
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_run_that_stopped_early_stays_stopped(
+    data: tuple[Split, Cache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, folder = _stops_early(monkeypatch), tmp_path / "run"
+    record = _fit(config, data, folder)
+    assert [row["epoch"] for row in record["history"]] == [1, 2, 3]
+    before = _contents(folder)
+    monkeypatch.setattr(run_module, "prefetch", _cut)
+    assert _fit(config, data, folder) == record
+    assert _contents(folder) == before
+
+
+@pytest.mark.parametrize("cut", ["draw_curves", "write_json"])
+def test_a_run_killed_after_it_decided_to_stop_only_finishes(
+    cut: str, data: tuple[Split, Cache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    expected = _fit(_stops_early(monkeypatch), data, whole)
+    config = _stops_early(monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, cut, _cut)
+        with pytest.raises(_InterruptionError):
+            _fit(config, data, killed)
+    assert not json.loads((killed / "run.json").read_text())["finished"]
+    # Neither another epoch nor another validation: the figures have run out.
+    monkeypatch.setattr(run_module, "prefetch", _cut)
+    record = _fit(config, data, killed)
+    assert record["finished"]
+    assert record["best"] == expected["best"]
+    assert [row["epoch"] for row in record["history"]] == [1, 2, 3]
+    assert set(_contents(killed)) == set(_contents(whole))
+    assert (killed / "validation.csv").read_bytes() == (whole / "validation.csv").read_bytes()
+    assert _without_time(killed) == _without_time(whole)
+    for one, other in zip(_weights(killed), _weights(whole), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_mixed_precision_saves_a_plain_checkpoint(
