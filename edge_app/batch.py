@@ -99,16 +99,23 @@ class BatchPlan:
         return RunInput(names[0], parameters)
 
 
-def list_files(plan: BatchPlan) -> Iterator[tuple[ImageFile, bool]]:
+def list_files(
+    plan: BatchPlan, on_note: Callable[[str], None] = lambda text: None
+) -> Iterator[tuple[ImageFile, bool]]:
     """Every file that a run would look at, and whether it needs no score; writes no results.
 
     It needs none where it has a row already, or an earlier run knows its content.
+
+    Args:
+        plan: of the run.
+        on_note: told what a user should know, such as a folder that cannot be listed.
 
     Raises:
         NoInputError: nothing to score was found.
         UsageError: there are no earlier results where some are named.
     """
-    files = _some(plan.inputs())
+    inputs = plan.inputs()
+    files = _some(inputs)
     with (
         tempfile.TemporaryDirectory(prefix="pneumoscope-") as folder,
         DiskTable(Path(folder) / "names.sqlite") as done,
@@ -119,8 +126,13 @@ def list_files(plan: BatchPlan) -> Iterator[tuple[ImageFile, bool]]:
             if not (plan.options.retry_failed and row.status is Status.FAILED):
                 done.add(row.file.encode("utf-8"))
         for file in files:
+            if file.trouble is not None:
+                on_note(trouble_note(file))
+                continue
             has_row = file.name.encode("utf-8") in done
             yield file, has_row or (bool(plan.options.only_new) and _has_content_of(known, file))
+    for note in folder_notes(inputs):
+        on_note(note)
 
 
 def _has_content_of(known: DiskTable, file: ImageFile) -> bool:
@@ -156,7 +168,7 @@ def run_batch(
     run = ScoringRun(plan.folder, plan.described(), plan.options, on_note, names=inputs.may_repeat)
     with run:
         _require_same_files(plan, run, check)
-        feeder = _Feeder(run, inputs, on_outcome, check)
+        feeder = _Feeder(run, inputs, on_outcome, on_note, check)
         if inputs.is_list:
             # What it names may lie on other devices, and be unplugged long before its turn.
             feeder.note_places(plan.inputs())
@@ -176,12 +188,29 @@ def run_batch(
         return run.summary(complete=True)
 
 
+def trouble_note(folder: ImageFile) -> str:
+    """What a user should know of a sub-folder that cannot be listed."""
+    return f"{folder.path}: cannot be listed: {folder.trouble}; nothing in it is scored"
+
+
+def folder_notes(inputs: Inputs) -> Iterator[str]:
+    """What a user should know of the folders in which a walk has found nothing."""
+    if inputs.empty.count:
+        yield (
+            f"sub-folders that are empty, {inputs.empty.count}: {inputs.empty}. Is a device or a "
+            "share not mounted?"
+        )
+    if inputs.links.count:
+        yield f"links to folders are not followed, {inputs.links.count}: {inputs.links}"
+
+
 def _some(inputs: Inputs) -> Iterator[ImageFile]:
     """The files, after a look at whether there is one."""
     files = iter(inputs)
     first = next(files, None)
     if first is None:
-        raise NoInputError(f"{inputs.root}: no PNG, JPEG, TIFF, BMP, WebP or DICOM file in it")
+        why = "".join(f"; {note}" for note in folder_notes(inputs))
+        raise NoInputError(f"{inputs.root}: no PNG, JPEG, TIFF, BMP, WebP or DICOM file in it{why}")
     return chain([first], files)
 
 
@@ -206,11 +235,13 @@ class _Feeder:
         run: ScoringRun,
         inputs: Inputs,
         on_outcome: OnOutcome,
+        on_note: Callable[[str], None],
         check: Callable[[], None],
     ) -> None:
         self._run = run
         self._inputs = inputs
         self._on_outcome = on_outcome
+        self._on_note = on_note
         self._check = check
         self._place = _place(inputs.root)
         self._devices = _Devices()
@@ -238,6 +269,9 @@ class _Feeder:
                 self._advance(_SECONDS_A_LOOK)
         while self._run.in_flight:
             self._advance(_SECONDS_A_LOOK)
+        self._run.tally.empty_folders = self._inputs.empty.count
+        for note in folder_notes(self._inputs):
+            self._on_note(note)
 
     def wind_down(self) -> None:
         """After an interruption: nothing that is finished is lost."""
@@ -245,6 +279,10 @@ class _Feeder:
 
     def _unclaimed(self, files: Iterator[ImageFile]) -> Iterator[ImageFile]:
         for number, file in enumerate(files):
+            if file.trouble is not None:
+                self._require_place(file)
+                self._run.tally.unlisted_folders += 1
+                self._on_note(trouble_note(file))
             if self._run.claim(file.name):
                 if not self._devices.note(file.path):
                     self._devices.forget_oldest()
@@ -265,13 +303,15 @@ class _Feeder:
 
     def _wants(self, file: ImageFile, reply: Reply) -> bool:
         """A missing file gets a row that says so, unless all of them are missing at once."""
-        if not reply.unread:
-            return True
+        if reply.unread:
+            self._require_place(file)
+        return True
+
+    def _require_place(self, file: ImageFile) -> None:
         if _place(self._inputs.root) != self._place:
             raise gone(self._inputs.root)
         if self._devices.has_changed(file.path):
             raise gone(file.path.parent)
-        return True
 
 
 class _Devices:

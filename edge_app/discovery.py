@@ -5,12 +5,14 @@ on the names only. Memory is bounded: of a folder with more names than fit, sort
 to disk and merged. No picture is decoded here.
 """
 
+import errno
 import heapq
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -42,6 +44,9 @@ _OTHER_MARKS = {
 }
 _LIST_BYTES_LOOKED_AT = 4096
 
+_MOST_FOLDERS_NAMED = 3
+# Of a link: it leads nowhere, or to itself. All else (no permission, a dead share) hides a file.
+_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 _LOOKS_ESCAPED = re.compile(rb"\\(?=x[0-9a-f]{2})")
 
@@ -54,10 +59,31 @@ class ImageFile:
         path: where it lies.
         name: what its row calls it: relative to the input's root, forward slashes, bytes that are
             no UTF-8 as `\xNN`; see `portable_name`.
+        trouble: why it is a folder that cannot be listed, in the place of the files that may be in
+            it; None for a file.
     """
 
     path: Path
     name: str
+    trouble: str | None = None
+
+
+@dataclass(slots=True)
+class Folders:
+    """Folders that nothing was found in: how many, and the names of the first few."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, name: str) -> None:
+        """Count one."""
+        self.count += 1
+        if self.count <= _MOST_FOLDERS_NAMED:
+            self.first.append(name)
+
+    def __str__(self) -> str:
+        more = self.count - len(self.first)
+        return ", ".join(self.first) + (f" and {more} more" if more else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +100,8 @@ class Inputs:
     Attributes:
         root: the folder that the rows' names are relative to.
         listed: pictures seen so far, in all folders that have been listed.
+        empty: sub-folders without a name in them, as a place where nothing is mounted.
+        links: links to folders, which are not followed.
         is_list: whether the files stand in a list, so that they may lie anywhere.
         may_repeat: whether one file can come up twice (named twice, in a list, links aside).
     """
@@ -101,6 +129,7 @@ class Inputs:
             UsageError: a list beside something else, or one that is no UTF-8 text.
         """
         self.listed = 0
+        self.empty, self.links = Folders(), Folders()
         self._recursive = recursive
         self._excluded = excluded.resolve() if excluded is not None else None
         self._spill_folder = spill_folder
@@ -129,31 +158,37 @@ class Inputs:
             StorageError: the root went away meanwhile, or names could not be spilled.
         """
         self.listed = 0
-        paths = self._listed_paths() if self._list is not None else self._walked_paths()
-        return (ImageFile(path, portable_name(path, self.root)) for path in paths)
+        self.empty, self.links = Folders(), Folders()
+        return self._listed_files() if self._list is not None else self._walked_files()
 
-    def _listed_paths(self) -> Iterator[Path]:
+    def _listed_files(self) -> Iterator[ImageFile]:
         assert self._list is not None
         for line in _list_lines(self._list):
             self.listed += 1
-            yield self._list.parent / line
+            path = self._list.parent / line
+            yield ImageFile(path, self._name(path))
 
-    def _walked_paths(self) -> Iterator[Path]:
+    def _walked_files(self) -> Iterator[ImageFile]:
         for branch in self._branches:
             if not os.path.isdir(branch.path):
                 self.listed += 1
-                yield branch.path
+                yield ImageFile(branch.path, self._name(branch.path))
                 continue
             matches = _matcher(branch.pattern)
             recursive = self._recursive if branch.pattern is None else "/" in branch.pattern
             folder = os.fsencode(branch.path)
             prefix = len(os.path.join(folder, b""))
-            for path in self._walk(folder, recursive):
+            for found, trouble in self._walk(folder, recursive):
                 # A folder that could not be listed is kept whatever the pattern says.
-                if matches(path[prefix:]) or os.path.isdir(path):
-                    yield Path(os.fsdecode(path))
+                if trouble is not None or matches(found[prefix:]):
+                    path = Path(os.fsdecode(found))
+                    yield ImageFile(path, self._name(path), trouble)
 
-    def _walk(self, top: bytes, recursive: bool) -> Iterator[bytes]:
+    def _name(self, path: Path) -> str:
+        return portable_name(path, self.root)
+
+    def _walk(self, top: bytes, recursive: bool) -> Iterator[tuple[bytes, str | None]]:
+        """Files, and folders that cannot be listed with the reason why."""
         # A list of folders that are open, rather than recursion: trees may be thousands deep.
         open_folders = [(top, self._listed_top(top))]
         while open_folders:
@@ -161,18 +196,19 @@ class Inputs:
             name, kind = next(names, _END)
             path = os.path.join(folder, name)
             if kind == _FILE:
-                if has_picture_name(name) or _has_picture_content(path):
-                    yield path
+                if has_picture_name(name) or _may_be_picture(path):
+                    yield path, None
             elif kind != _FOLDER:
                 open_folders.pop()
             elif recursive and not self._is_excluded(path):
-                inner = self._listed_inner(path)
-                if inner is not None:
-                    open_folders.append((path, inner))
-                else:
+                try:
+                    open_folders.append((path, self._sorted_names(path)))
+                except OSError as error:
+                    if not os.path.isdir(self.root):
+                        raise gone(self.root) from error
                     # Given itself, so that it ends up among the failures, not missed in silence.
                     self.listed += 1
-                    yield path
+                    yield path, error.strerror or str(error)
 
     def _listed_top(self, folder: bytes) -> Iterator[tuple[bytes, bytes]]:
         try:
@@ -180,15 +216,6 @@ class Inputs:
         except OSError as error:
             text = error.strerror or str(error)
             raise NoInputError(f"{os.fsdecode(folder)}: {text}") from error
-
-    def _listed_inner(self, folder: bytes) -> Iterator[tuple[bytes, bytes]] | None:
-        """Names in a folder below the first; None where it cannot be listed."""
-        try:
-            return self._sorted_names(folder)
-        except OSError as error:
-            if not os.path.isdir(self.root):
-                raise gone(self.root) from error
-            return None
 
     def _is_excluded(self, path: bytes) -> bool:
         return self._excluded is not None and Path(os.fsdecode(path)).resolve() == self._excluded
@@ -198,6 +225,8 @@ class Inputs:
         with os.scandir(folder) as entries:
             records = self._records(entries)
             chunk = sorted(islice(records, _NAMES_IN_MEMORY))
+            if not chunk and folder != os.fsencode(self.root):
+                self.empty.add(self._name(Path(os.fsdecode(folder))))
             if len(chunk) < _NAMES_IN_MEMORY:
                 return iter(chunk)
             return _merged_on_disk(chunk, records, self._spill_folder)
@@ -209,21 +238,11 @@ class Inputs:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 yield entry.name, _FOLDER
-            elif entry.name.upper() not in _NOT_PICTURES and not _is_folder_link(entry):
+            elif _is_folder_link(entry):
+                self.links.add(self._name(Path(os.fsdecode(entry.path))))
+            elif entry.name.upper() not in _NOT_PICTURES:
                 self.listed += has_picture_name(entry.name)
                 yield entry.name, _FILE
-
-
-def find_images(folder: Path, *, excluded: Path | None = None) -> Iterator[Path]:
-    """Paths of the pictures of one folder and its sub-folders; see `Inputs`.
-
-    Raises:
-        NoInputError: the folder is missing, is no folder, or cannot be listed.
-    """
-    if not os.path.isdir(folder):
-        what = "is not a folder" if os.path.exists(folder) else "no such folder"
-        raise NoInputError(f"{folder}: {what}")
-    return (file.path for file in Inputs([folder], excluded=excluded))
 
 
 def gone(root: Path) -> StorageError:
@@ -255,18 +274,19 @@ def _is_folder_link(entry: "os.DirEntry[bytes]") -> bool:
         return False
 
 
-def _has_picture_content(path: bytes) -> bool:
+def _may_be_picture(path: bytes) -> bool:
     """Whether the first bytes are a picture's (DICOM files often have no ending).
 
-    A pipe or device is never opened.
+    So may be those of a file that cannot be read: it gets a row that says so. A pipe or device is
+    never opened.
     """
     try:
-        if not os.path.isfile(path):
+        if not stat.S_ISREG(os.stat(path).st_mode):
             return False
         with open(path, "rb") as stream:
             return sniff_format(stream.read(SNIFF_BYTES)) is not None
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno not in _NOT_THERE
 
 
 def _merged_on_disk(

@@ -214,6 +214,9 @@ class ScoringRun:
         """Hand over a file; False where there is no room for it now."""
         if self.in_flight >= _WINDOW:
             return False
+        if file.trouble is not None:
+            self._add_waiting(file, self._reply_for_folder(file, file.trouble))
+            return True
         if self._kept and self._offer_kept(file):
             return True
         floors = self.gallery.floors if self.gallery is not None else {}
@@ -317,9 +320,13 @@ class ScoringRun:
         mark = None if reply is None else mark_of(file.path)
         if reply is None or mark is None or reply.mark != mark_line(file.name, mark):
             return False
+        self._add_waiting(file, reply)
+        return True
+
+    def _add_waiting(self, file: ImageFile, reply: Reply) -> None:
+        """Take a reply that no worker was asked for."""
         self._waiting.add(self._next_id, file.name, reply)
         self._next_id += 1
-        return True
 
     def _read_kept(self) -> dict[str, Reply]:
         kept = read_waiting(self.folder.waiting, self.header)
@@ -425,15 +432,26 @@ class ScoringRun:
 
     def _given_up(self, lost: Lost) -> Reply:
         """The row of a file that no worker could answer for."""
+        message = f"{Path(lost.task.name).name}: {lost.message}"
+        return self._failed(lost.task.id, lost.task.name, lost.reason, message, lost.seconds)
+
+    def _reply_for_folder(self, folder: ImageFile, trouble: str) -> Reply:
+        """The row of a folder that stands for the files that may be in it."""
+        message = f"{folder.path.name}: the folder cannot be listed: {trouble}"
+        return self._failed(self._next_id, folder.name, Reason.UNREADABLE, message, 0.0)
+
+    def _failed(
+        self, number: int, name: str, reason: Reason, message: str, seconds: float
+    ) -> Reply:
         header = self.header
         row = ResultRow(
-            file=lost.task.name,
+            file=name,
             sha256=None,
             sop_instance_uid=None,
             status=Status.FAILED,
             decision=Decision.NOT_ASSESSABLE,
-            reason=lost.reason,
-            message=f"{Path(lost.task.name).name}: {lost.message}",
+            reason=reason,
+            message=printable(message),
             raw_score=None,
             probability=None,
             operating_point=header.operating_point.name,
@@ -443,11 +461,11 @@ class ScoringRun:
             runtime=header.runtime,
             decode_ms=None,
             infer_ms=None,
-            total_ms=lost.seconds * 1000,
+            total_ms=seconds * 1000,
             scored_at=utc_now(),
         )
         return Reply(
-            id=lost.task.id,
+            id=number,
             row=encode_row(row).decode("utf-8"),
             status=row.status,
             decision=row.decision,

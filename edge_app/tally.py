@@ -36,6 +36,9 @@ class Summary:
         files: rows in the results.
         scored_now: rows that this run added; the others stood there already.
         known: files without a row, since an earlier run knows their content.
+        unlisted_folders: sub-folders that could not be listed when the run looked last; what is in
+            them has no score.
+        empty_folders: sub-folders without a name in them, as where a device is not mounted.
         decisions, refused, failed: rows by answer and by reason.
         seconds: from the command to the last row.
         startup_seconds: until a model was open, within `seconds`.
@@ -51,6 +54,8 @@ class Summary:
     files: int
     scored_now: int
     known: int
+    unlisted_folders: int
+    empty_folders: int
     decisions: Mapping[str, int]
     refused: Mapping[str, int]
     failed: Mapping[str, int]
@@ -76,6 +81,8 @@ class Tally:
     failed: Counter[Reason] = field(default_factory=Counter)
     scored_now: int = 0
     known: int = 0
+    unlisted_folders: int = 0
+    empty_folders: int = 0
     stages: list[float] = field(default_factory=lambda: [0.0] * len(STAGES))
 
     @property
@@ -115,6 +122,8 @@ class Tally:
             files=self.files,
             scored_now=self.scored_now,
             known=self.known,
+            unlisted_folders=self.unlisted_folders,
+            empty_folders=self.empty_folders,
             decisions={d.value: self.decisions[d] for d in Decision},
             refused={reason.value: n for reason, n in self.refused.most_common()},
             failed={reason.value: n for reason, n in self.failed.most_common()},

@@ -226,6 +226,7 @@ class Arrivals:
         self._on_note = on_note
         self._growing: dict[str, _Growth] = {}
         self._trials: dict[str, _Trial] = {}
+        self._unlisted: set[str] = set()
 
     @property
     def failed(self) -> int:
@@ -239,9 +240,14 @@ class Arrivals:
             NoInputError, StorageError, OSError: the folder has gone.
         """
         before, self._growing = self._growing, {}
+        unlisted: set[str] = set()
         try:
             named = [self._plan.folder]
             for file in Inputs(named, excluded=self._plan.out, spill_folder=self._plan.out):
+                if file.trouble is not None:
+                    unlisted.add(file.name)
+                    self._say_unlisted(file)
+                    continue
                 growth = self._growth(file, before)
                 if growth is not None and self._is_ready(file, growth):
                     yield file
@@ -249,6 +255,13 @@ class Arrivals:
             # Half a look: what it did not come to has not gone.
             self._growing = before | self._growing
             raise
+        self._unlisted = unlisted
+        self._run.tally.unlisted_folders = len(unlisted)
+
+    def _say_unlisted(self, folder: ImageFile) -> None:
+        """Once, until it can be listed again: it gets no row, since it is waited for."""
+        if folder.name not in self._unlisted:
+            self._on_note(f"{folder.path}: cannot be listed: {folder.trouble}; waiting for it")
 
     def wants(self, file: ImageFile, reply: Reply) -> bool:
         """Whether a reply is to be the file's row.

@@ -86,7 +86,7 @@ with AppendedFile(Path(sys.argv[1])) as file:
             break
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     file.append(b"once there is room\n")
-""".replace("\\\\", "\\")
+"""
 
 
 def test_on_a_full_disk_no_half_of_what_waited_is_left(path: Path) -> None:

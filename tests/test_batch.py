@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from edge_app.batch import BatchPlan, _Devices, list_files, run_batch
+from edge_app.cli.run_options import describe
 from edge_app.codec import compact_json
 from edge_app.decision import Decision, Reason, Status
 from edge_app.errors import (
@@ -34,6 +35,7 @@ from edge_app.storage import make_folder
 from edge_app.tally import Outcome
 from edge_app.waiting import Waiting
 from tests.pictures import encoded
+from tests.test_discovery import deny
 from tests.tiny_bundle import write_tiny_bundle
 
 
@@ -269,6 +271,43 @@ def test_a_dry_run_tells_and_writes_nothing(ward: Path, options: RunOptions) -> 
     run_batch(todo)
     (ward / "new.png").write_bytes(phantom_png(1))
     assert [file.name for file, done in list_files(todo) if not done] == ["new.png"]
+
+
+def test_a_sub_folder_that_cannot_be_listed_is_said_and_has_a_row(
+    ward: Path, options: RunOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (ward / "mount").mkdir()
+    todo = plan(options, ward)
+    before = f"{ward / 'a'}: cannot be listed: Permission denied; nothing in it is scored"
+    empty = "sub-folders that are empty, 1: mount. Is a device or a share not mounted?"
+    notes: list[str] = []
+    with monkeypatch.context() as patch:
+        deny(patch, ward / "a")
+        assert [file.name for file, _ in list_files(todo, notes.append)] == [
+            name for name, *_ in WARD[2:]
+        ]
+        assert notes == [before, empty]
+        notes.clear()
+        summary = run_batch(todo, on_note=notes.append)
+    assert notes == [before, empty]
+    assert (summary.unlisted_folders, summary.empty_folders) == (1, 1)
+    assert "sub-folders that could not be listed: 1" in describe(summary)
+    rows = rows_of(todo.out)
+    assert answers(rows) == [("a", Decision.NOT_ASSESSABLE, Reason.UNREADABLE), *WARD[2:]]
+    assert rows[0].message == "a: the folder cannot be listed: Permission denied"
+    # Once it can be listed, its row can go and its files are scored.
+    again = replace(todo, options=replace(options, retry_failed=True))
+    summary = run_batch(again)
+    assert summary.unlisted_folders == 0
+    assert sorted(answers(rows_of(todo.out)), key=str) == sorted(WARD, key=str)
+
+
+def test_where_nothing_is_found_empty_folders_are_named(
+    options: RunOptions, tmp_path: Path
+) -> None:
+    (tmp_path / "in" / "mount").mkdir(parents=True)
+    with pytest.raises(NoInputError, match="sub-folders that are empty, 1: mount"):
+        run_batch(plan(options, tmp_path / "in"))
 
 
 def test_an_interruption_leaves_whole_rows_and_the_rest_follows(

@@ -1,15 +1,17 @@
 """Which files a folder run takes, and in which order."""
 
+import errno
 import inspect
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from edge_app.discovery import Inputs, find_images, portable_name
+from edge_app.discovery import Folders, Inputs, portable_name
 from edge_app.errors import NoInputError, UsageError
 from tests.pictures import encoded, gradient
 
@@ -18,7 +20,7 @@ DICOM = bytes(128) + b"DICM" + bytes(50)
 
 
 def names(folder: Path, **options: Path) -> list[str]:
-    return [portable_name(path, folder) for path in find_images(folder, **options)]
+    return [file.name for file in Inputs([folder], **options)]
 
 
 def test_names_and_content_decide(tmp_path: Path) -> None:
@@ -81,12 +83,79 @@ def test_links(tmp_path: Path) -> None:
 
 
 def test_missing_folders(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    for path in (tmp_path / "none", tmp_path / "file"):
-        with pytest.raises(NoInputError, match=path.name):
-            find_images(path)
+    with pytest.raises(NoInputError, match="none"):
+        Inputs([tmp_path / "none"])
     assert NoInputError.exit_code == 4
     assert names(tmp_path) == []
+
+
+def deny(monkeypatch: pytest.MonkeyPatch, *denied: Path, number: int = errno.EACCES) -> None:
+    """Let the system refuse to list or open these, as it does for whoever is not root."""
+    scandir, open_file = os.scandir, open
+
+    def refuse(path: Any) -> None:
+        if not isinstance(path, int) and os.fsdecode(path) in map(str, denied):
+            raise OSError(number, os.strerror(number), path)
+
+    def denied_scandir(path: Any) -> Any:
+        refuse(path)
+        return scandir(path)
+
+    def denied_open(path: Any, *rest: Any, **options: Any) -> Any:
+        refuse(path)
+        return open_file(path, *rest, **options)
+
+    monkeypatch.setattr(os, "scandir", denied_scandir)
+    monkeypatch.setattr("edge_app.discovery.open", denied_open, raising=False)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ENOTCONN, errno.ESTALE])
+@pytest.mark.parametrize("pattern", ["", "**/*.png"])
+def test_a_folder_that_cannot_be_listed_stands_for_what_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, pattern: str
+) -> None:
+    for name in ("a/1.png", "b/deep/2.png", "c/3.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(PNG)
+    deny(monkeypatch, tmp_path / "b", number=number)
+    inputs = Inputs([tmp_path / pattern])
+    assert [(file.name, file.trouble) for file in inputs] == [
+        ("a/1.png", None),
+        ("b", os.strerror(number)),
+        ("c/3.png", None),
+    ]
+    assert inputs.listed == 3
+
+
+def test_a_named_folder_that_cannot_be_listed_ends_the_walk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deny(monkeypatch, tmp_path)
+    with pytest.raises(NoInputError, match="Permission denied"):
+        names(tmp_path)
+
+
+def test_a_file_without_an_ending_that_cannot_be_opened_may_be_a_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "IM000001").write_bytes(DICOM)
+    (tmp_path / "IM000002").write_bytes(b"no picture")
+    (tmp_path / "IM000003").symlink_to("nowhere")
+    deny(monkeypatch, tmp_path / "IM000001")
+    assert names(tmp_path) == ["IM000001"]
+
+
+def test_empty_folders_and_links_to_folders_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(PNG)
+    for number in range(5):
+        (tmp_path / f"stick{number}").mkdir()
+    (tmp_path / "link").symlink_to("stick0")
+    inputs = Inputs([tmp_path])
+    for _ in range(2):  # a second walk counts anew
+        assert [file.name for file in inputs] == ["a.png"]
+        assert inputs.empty == Folders(5, ["stick0", "stick1", "stick2"])
+        assert str(inputs.empty) == "stick0, stick1, stick2 and 2 more"
+        assert inputs.links == Folders(1, ["link"])
 
 
 def test_a_name_that_is_no_utf8_is_kept_readable(tmp_path: Path) -> None:

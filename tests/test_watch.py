@@ -26,6 +26,7 @@ from edge_app.watch import Arrivals, WatchPlan, watch_folder
 from tests.conftest import REPOSITORY
 from tests.pictures import encoded
 from tests.test_batch import phantom_png
+from tests.test_discovery import deny
 
 MOST_SECONDS = 60.0
 
@@ -214,6 +215,28 @@ def test_a_share_that_dies_is_waited_for(
 
     Session(plan, script)
     assert [(row.file, row.reason) for row in rows(plan)] == [("a.png", None), ("b.png", None)]
+
+
+def test_a_sub_folder_that_cannot_be_listed_is_said_once_and_waited_for(
+    plan: WatchPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (plan.folder / "sub").mkdir()
+    (plan.folder / "sub" / "b.png").write_bytes(phantom_png(1))
+    (plan.folder / "a.png").write_bytes(phantom_png(1))
+
+    def script(session: Session) -> Iterator[bool]:
+        with monkeypatch.context() as patch:
+            deny(patch, plan.folder / "sub")
+            yield from until(lambda: session.outcomes == ["a.png"])
+            # Longer than a file has to stand still, and than the patience with one that fails.
+            pause = time.monotonic() + 1.5
+            yield from until(lambda: time.monotonic() > pause)
+        yield from until(lambda: len(session.outcomes) == 2)
+
+    session = Session(plan, script)
+    (note,) = session.notes
+    assert note == f"{plan.folder / 'sub'}: cannot be listed: Permission denied; waiting for it"
+    assert [(row.file, row.reason) for row in rows(plan)] == [("a.png", None), ("sub/b.png", None)]
 
 
 def test_a_table_that_cannot_be_replaced_is_said_once(

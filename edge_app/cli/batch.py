@@ -110,7 +110,7 @@ def _list(plan: "BatchPlan") -> int:
     from edge_app.batch import list_files
 
     found = done = 0
-    for file, has_row in list_files(plan):
+    for file, has_row in list_files(plan, note):
         found += 1
         done += has_row
         if not has_row:
