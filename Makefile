@@ -52,7 +52,9 @@ slow-test: $(TEST)/.installed
 test-pi:
 	$(PYTHON) -m tests.emulated_pi
 
-# The tables of README.md and docs/benchmarks.md, measured again (30 minutes, nothing else running).
+# The tables of README.md and docs/benchmarks.md, measured again; nothing else should run (how long
+# each part takes: docs/benchmarks.md). Interrupted, the same command goes on; once it is through,
+# it begins anew. Everything is also in out/benchmarks/report.html.
 DATA ?= ../shared/data
 BENCH := $(TEST)/bin/python -m benchmarks
 SHIPPED = train/checkpoints/$(shell $(TEST)/bin/python -c "from edge_app import load_bundle; \
@@ -60,17 +62,19 @@ SHIPPED = train/checkpoints/$(shell $(TEST)/bin/python -c "from edge_app import 
 PEER_PYTHON := --python tflite-runtime=$(TFLITE)/bin/python
 benchmarks: $(TEST)/.installed $(EDGE)/.installed $(TFLITE)/.tried
 	$(TEST)/bin/pip install $(PIP_FLAGS) --editable '.[benchmarks]'
-	rm -rf out/benchmarks
+	[ -e out/benchmarks/unfinished ] || rm -rf out/benchmarks
+	mkdir -p out/benchmarks && touch out/benchmarks/unfinished
 	$(BENCH) compare --data $(SHIPPED)/split.csv --part validation --root $(DATA) \
 		--name 'chest_xray patient-wise validation' $(PEER_PYTHON)
-	$(BENCH) throughput $(DATA)/originals --checkpoint $(SHIPPED)/model.keras $(PEER_PYTHON)
-	$(EDGE)/bin/python -m benchmarks startup
-	$(BENCH) scale $(DATA)/originals --most-files 100000
+	$(BENCH) throughput $(DATA)/originals --checkpoint $(SHIPPED)/model.keras $(PEER_PYTHON) --resume
+	$(EDGE)/bin/python -m benchmarks startup --resume
+	$(BENCH) scale $(DATA)/originals --most-files 100000 --resume
 	$(BENCH) article
 	cp out/benchmarks/results.json benchmarks/results.json
 	$(BENCH) readme
 	$(BENCH) check --write
 	$(BENCH) check --write $(DATA)/originals $(PEER_PYTHON)
+	rm out/benchmarks/unfinished
 
 # The shipped bundle again from its checkpoint, every byte but the signature's; files that differ are
 # named. Options as they were for the shipped one: tests/test_export_rebuild.py holds them together.

@@ -23,16 +23,19 @@ from pathlib import Path
 
 from benchmarks import commands
 from benchmarks.processes import WorkerError
+from benchmarks.scale import FILES, MEGAPIXELS
 from edge_app.errors import EXIT_BUNDLE, EXIT_INTERRUPTED, PneumoscopeError
 
 OUT = Path("out/benchmarks")
+_RESUME = "--resume"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = _parser().parse_args(arguments)
-    options.again = f"python -m benchmarks {shlex.join(arguments)}"
+    again = [argument for argument in arguments if argument != _RESUME]
+    options.again = f"python -m benchmarks {shlex.join(again)}"
     try:
         code: int = options.run(options)
         return code
@@ -122,6 +125,7 @@ def _add_throughput(found: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help=f"(default: {','.join(commands.PEERS)})",
     )
     parser.add_argument("--checkpoint", type=Path, help="the Keras loop's .keras file")
+    _resume_option(parser)
 
 
 def _add_compare(found: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -146,12 +150,19 @@ def _add_scale(found: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     _measuring_options(parser)
     parser.add_argument(
         "--most-files",
-        type=_positive,
+        type=_most_files,
         default=10_000,
         metavar="N",
-        help="up to 100000 (default: %(default)s)",
+        help=f"up to {FILES[-1]} (default: %(default)s)",
     )
-    parser.add_argument("--most-megapixels", type=float, default=50.0, metavar="MP")
+    parser.add_argument(
+        "--most-megapixels",
+        type=_most_megapixels,
+        default=MEGAPIXELS[-1],
+        metavar="MP",
+        help=f"up to {MEGAPIXELS[-1]:g} (default: %(default)s)",
+    )
+    _resume_option(parser)
     _workers_option(parser)
 
 
@@ -160,6 +171,7 @@ def _add_startup(found: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     _measuring_options(parser)
     parser.add_argument("--file", type=Path, help="picture to score (default: a drawn phantom)")
     parser.add_argument("--runs", type=_positive, default=20, help="(default: %(default)s)")
+    _resume_option(parser)
 
 
 def _add_article(found: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -261,6 +273,28 @@ def _workers_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=_numbers, metavar="N,...", help="(default: 1 to all cores)"
     )
+
+
+def _resume_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        _RESUME,
+        action="store_true",
+        help="take over what the same command has measured of this model with these packages",
+    )
+
+
+def _most_files(text: str) -> int:
+    return int(_within(_positive(text), 1, FILES[-1]))
+
+
+def _most_megapixels(text: str) -> float:
+    return _within(float(text), MEGAPIXELS[0], MEGAPIXELS[-1])
+
+
+def _within(number: float, least: float, most: float) -> float:
+    if not least <= number <= most:
+        raise argparse.ArgumentTypeError(f"{number:g} must be from {least:g} to {most:g}")
+    return number
 
 
 def _positive(text: str) -> int:

@@ -32,9 +32,13 @@ from benchmarks.record import (
     Latency,
     LatencyRow,
     Results,
+    Scale,
+    Section,
+    Startup,
     Stopwatch,
     Store,
     Taken,
+    Throughput,
     read_results,
     write_file,
 )
@@ -94,6 +98,10 @@ def throughput(options: argparse.Namespace) -> int:
     bundle = load_bundle(options.bundle)
     _check_peers(options.peers)
     with _recorded(options.out) as store:
+        held = _resumed("throughput", store, bundle, options)
+        if isinstance(held, Throughput) and held.taken.complete:
+            _show(throughput_tables(held, store.results.machine))
+            return EXIT_OK
         section = measure_throughput(
             bundle,
             options.folder,
@@ -135,15 +143,20 @@ def scale(options: argparse.Namespace) -> int:
     """How cost grows."""
     bundle = load_bundle(options.bundle)
     with _recorded(options.out) as store:
+        held = _resumed("scale", store, bundle, options)
+        if isinstance(held, Scale) and held.taken.complete:
+            _show(scale_tables(held, store.results.machine))
+            return EXIT_OK
         section = scale_module.measure_scale(
             bundle,
             _default_candidate(bundle),
             options.folder,
-            [count for count in scale_module.FILES if count <= options.most_files],
-            [size for size in scale_module.MEGAPIXELS if size <= options.most_megapixels],
+            [round(n) for n in scale_module.up_to(scale_module.FILES, options.most_files)],
+            scale_module.up_to(scale_module.MEGAPIXELS, options.most_megapixels),
             options.workers or _worker_counts(),
             _watch(options, bundle),
             lambda section: store.put("scale", section),
+            held if isinstance(held, Scale) else None,
         )
         _show(scale_tables(section, store.results.machine))
     return EXIT_OK
@@ -153,6 +166,10 @@ def startup(options: argparse.Namespace) -> int:
     """Commands from cold."""
     bundle = load_bundle(options.bundle)
     with _recorded(options.out) as store:
+        held = _resumed("startup", store, bundle, options)
+        if isinstance(held, Startup) and held.taken.complete:
+            _show(startup_tables(held, store.results.machine))
+            return EXIT_OK
         section = measure_startup(
             bundle.folder,
             options.file,
@@ -350,9 +367,25 @@ def _fewer_runs(row: LatencyRow, options: argparse.Namespace) -> bool:
     return row.figures.single_stream.n < options.runs and not full_time
 
 
+def _resumed(
+    name: str, store: Store, bundle: Bundle, options: argparse.Namespace
+) -> Section | None:
+    """With --resume, what an earlier run of the same command, model and packages has left."""
+    if not options.resume:
+        return None
+    wanted = (options.again, bundle.manifest.model_id, package_versions())
+    for section in store.left(name):
+        taken = section.taken
+        if (taken.command, taken.model_id, taken.versions) == wanted:
+            if taken.complete:
+                _say_reused(name, taken)
+            return section
+    return None
+
+
 def _say_reused(what: str, taken: Taken, more: str = "") -> None:
     print(
-        f"{what}{more}, measured {taken.at}, is taken from results.json (--fresh measures again)",
+        f"{what}{more}, measured {taken.at}, is taken from results.json",
         file=sys.stderr,
     )
 

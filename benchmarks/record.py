@@ -535,6 +535,14 @@ class Store:
         """Where a section waits that would replace a whole one."""
         return self.folder / PARTIAL_FILE
 
+    def left(self, name: str) -> list[Section]:
+        """What earlier runs left of a section: interrupted first, since that is the newer one."""
+        files = [self.results]
+        if self.partial_path.exists():
+            files.insert(0, read_results(self.partial_path))
+        found: list[Section | None] = [getattr(results, name) for results in files]
+        return [section for section in found if section is not None]
+
     def kept(self) -> str:
         """What an interruption leaves of this run, in words."""
         parts = [f"{name} is finished" for name, complete in self.changed.items() if complete]

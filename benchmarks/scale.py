@@ -7,9 +7,10 @@ more workers stop helping: both beyond the noise only.
 """
 
 import math
+import shutil
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -19,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.candidates import Candidate
-from benchmarks.processes import run_worker
+from benchmarks.processes import WorkerError, run_worker
 from benchmarks.progress import progress
 from benchmarks.record import Scale, ScaleCurve, ScalePoint, Stopwatch
 from benchmarks.throughput import (
@@ -36,6 +37,7 @@ from edge_app.intervals import normal_quantile_two_sided
 from edge_app.phantom import Phantom, draw_phantom
 
 Save = Callable[[Scale], None]
+Measure = Callable[[float], ScalePoint]
 
 FILES = (100, 1_000, 10_000, 100_000)
 MEGAPIXELS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
@@ -44,6 +46,7 @@ _FILES_PER_WORKER_POINT = 2_000
 _REPEATS_PER_SIZE = 5
 _RUNS = 3
 _ONCE_FROM_S = 60.0
+_RUNS_NOTE = f"median of {_RUNS} runs, one where it takes over {_ONCE_FROM_S:g} s"
 # More workers that save less than this are not worth starting.
 _WORTH_A_WORKER = 1.05
 # Between two points, cost grows like x to this power; outside of the band it is not linear.
@@ -60,51 +63,73 @@ def measure_scale(
     workers: Sequence[int],
     watch: Stopwatch,
     save: Save,
+    held: Scale | None = None,
 ) -> Scale:
-    """Measure the three curves; `save` is called after each point.
+    """Measure the three curves, the dearest last; `save` is called after each point.
+
+    Args:
+        bundle, candidate: what scores: folders with the command, sizes with the candidate.
+        folder: pictures that are put under as many names as are asked for.
+        files, megapixels, workers: the points.
+        watch, save: as for every section.
+        held: an interrupted measurement whose points are taken over.
 
     Raises:
         NoInputError: the folder holds no picture.
+        StorageError: the disk cannot hold the names.
         WorkerError: a run failed.
     """
     chosen = choose_pictures(folder, _DIFFERENT_PICTURES)
     pictures = chosen.pictures
     most = max(workers)
-    curves: list[ScaleCurve] = []
+    done: list[ScaleCurve] = []
 
-    def grown(curve: ScaleCurve, points: Iterator[ScalePoint], total: int) -> None:
-        curves.append(curve)
-        with progress(f"scale: {curve.name}", total, "points") as bar:
-            for count, point in enumerate(points, start=1):
-                last = curves.pop()
-                curves.append(ScaleCurve(last.name, last.unit, (*last.points, point), last.note))
-                save(Scale(watch.taken(complete=False), tuple(curves)))
+    def grow(name: str, note: str, xs: Sequence[float], measure: Measure) -> None:
+        known = _held_points(held, name)
+        points: list[ScalePoint] = []
+        with progress(f"scale: {name}", len(xs), "points") as bar:
+            for count, x in enumerate(sorted(xs), start=1):
+                points.append(known.get(x) or measure(x))
+                curve = ScaleCurve(name, name, tuple(points), note)
+                save(Scale(watch.taken(complete=False), (*done, curve)))
                 bar.at(count)
+        done.append(curve)
 
     left_out = f" ({chosen})" if str(chosen) else ""
-    note = (
-        f"{len(pictures)} pictures of {folder.name}{left_out} under several names, {most} workers"
+    grow(
+        "megapixels",
+        f"a JPEG phantom with noise, scored by {candidate.name}; median of {_REPEATS_PER_SIZE}, "
+        "seconds for one picture in one process",
+        megapixels,
+        lambda size: _at_size(candidate, size),
     )
-    grown(
-        ScaleCurve("files", "files", (), note),
-        measure_files(bundle, pictures, files, most),
-        len(files),
+    grow(
+        "workers",
+        f"{linked_count(pictures, _FILES_PER_WORKER_POINT)} files of {folder.name}{left_out}, "
+        f"{_RUNS_NOTE}",
+        workers,
+        lambda count: _at_workers(bundle, pictures, round(count)),
     )
-    note = f"{linked_count(pictures, _FILES_PER_WORKER_POINT)} files of {folder.name}{left_out}"
-    grown(
-        ScaleCurve("workers", "workers", (), note),
-        _by_workers(bundle, pictures, workers),
-        len(workers),
+    grow(
+        "files",
+        f"{len(pictures)} pictures of {folder.name}{left_out} under several names, {most} workers, "
+        f"{_RUNS_NOTE}",
+        list({linked_count(pictures[:count], count) for count in files}),
+        lambda count: at_files(bundle, pictures, round(count), most),
     )
-    note = "a JPEG phantom with noise, seconds for one picture in one process"
-    grown(
-        ScaleCurve("megapixels", "megapixels", (), note),
-        _by_size(candidate, megapixels),
-        len(megapixels),
-    )
-    section = Scale(watch.taken(complete=True), tuple(curves))
+    section = Scale(watch.taken(complete=True), tuple(done))
     save(section)
     return section
+
+
+def up_to(points: Sequence[float], most: float) -> list[float]:
+    """The points below a limit, and the limit itself."""
+    return [*(point for point in points if point < most), most]
+
+
+def _held_points(held: Scale | None, name: str) -> dict[float, ScalePoint]:
+    curves = () if held is None else held.curves
+    return {point.x: point for curve in curves if curve.name == name for point in curve.points}
 
 
 def linearity(points: Sequence[ScalePoint]) -> str:
@@ -204,24 +229,13 @@ def _noise(points: Sequence[ScalePoint]) -> _Noise | None:
     return _Noise(math.sqrt(squares / degrees), degrees)
 
 
-def measure_files(
-    bundle: Bundle, pictures: Sequence[Path], counts: Sequence[int], workers: int
-) -> Iterator[ScalePoint]:
-    """Points at about so many files: x is how many whole copies of the pictures make.
-
-    Of fewer files than pictures, the first ones only.
-    """
-    for count in sorted(counts):
-        point = _run_folder(bundle, pictures[:count], count, workers)
-        yield replace(point, x=linked_count(pictures[:count], count))
+def at_files(bundle: Bundle, pictures: Sequence[Path], count: int, workers: int) -> ScalePoint:
+    """The cost of so many files; of fewer files than pictures, the first ones only."""
+    return replace(_run_folder(bundle, pictures[:count], count, workers), x=count)
 
 
-def _by_workers(
-    bundle: Bundle, pictures: Sequence[Path], workers: Sequence[int]
-) -> Iterator[ScalePoint]:
-    for count in sorted(workers):
-        point = _run_folder(bundle, pictures, _FILES_PER_WORKER_POINT, count)
-        yield replace(point, x=count)
+def _at_workers(bundle: Bundle, pictures: Sequence[Path], workers: int) -> ScalePoint:
+    return replace(_run_folder(bundle, pictures, _FILES_PER_WORKER_POINT, workers), x=workers)
 
 
 def _run_folder(bundle: Bundle, pictures: Sequence[Path], files: int, workers: int) -> ScalePoint:
@@ -232,11 +246,41 @@ def _run_folder(bundle: Bundle, pictures: Sequence[Path], files: int, workers: i
         runs: list[float] = []
         peaks: list[float | None] = []
         while len(runs) < _RUNS and (not runs or runs[0] < _ONCE_FROM_S):
-            out = scratch / f"out-{len(runs)}"
-            seconds, peak = run_watched(batch_command(bundle.folder, links, out, workers))
+            what = f"{files} files, {workers} workers, run {len(runs) + 1}"
+            out = scratch / "out"
+            with progress(what, linked_count(pictures, files), "files") as bar:
+                rows = Rows(out / "results.jsonl")
+                seconds, peak = run_watched(
+                    batch_command(bundle.folder, links, out, workers),
+                    lambda bar=bar, rows=rows: bar.at(rows.count()),
+                )
             runs.append(seconds)
             peaks.append(peak)
+            # A run of 100,000 files leaves 100 MB.
+            shutil.rmtree(out)
         return scale_point(0, runs, peaks[0])
+
+
+class Rows:
+    """Counts the rows of a `results.jsonl` that grows; reads each byte once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = 0
+        self._lines = 0
+
+    def count(self) -> int:
+        """Rows so far; 0 before the file is there."""
+        try:
+            with self._path.open("rb") as stream:
+                stream.seek(self._read)
+                new = stream.read()
+        except OSError:
+            return 0
+        self._read += len(new)
+        self._lines += new.count(b"\n")
+        # The first line describes the run.
+        return max(0, self._lines - 1)
 
 
 def scale_point(x: float, runs: Sequence[float], peak_memory_mb: float | None) -> ScalePoint:
@@ -244,15 +288,19 @@ def scale_point(x: float, runs: Sequence[float], peak_memory_mb: float | None) -
     return ScalePoint(x, statistics.median(runs), peak_memory_mb, tuple(runs))
 
 
-def _by_size(candidate: Candidate, megapixels: Sequence[float]) -> Iterator[ScalePoint]:
-    for size in sorted(megapixels):
-        with tempfile.TemporaryDirectory(prefix="pneumoscope-") as scratch:
-            file = Path(scratch) / "phantom.jpg"
-            write_phantom(file, size)
-            yield _score_size(candidate, file, size)
+def _at_size(candidate: Candidate, size: float) -> ScalePoint:
+    with tempfile.TemporaryDirectory(prefix="pneumoscope-") as scratch:
+        file = Path(scratch) / "phantom.jpg"
+        write_phantom(file, size)
+        return score_size(candidate, file, size)
 
 
-def _score_size(candidate: Candidate, file: Path, size: float) -> ScalePoint:
+def score_size(candidate: Candidate, file: Path, size: float) -> ScalePoint:
+    """One picture, scored several times in one process.
+
+    Raises:
+        WorkerError: it could not be read, so that there is no time to tell.
+    """
     request = {
         "task": "score",
         "candidate": encode(candidate),
@@ -263,7 +311,10 @@ def _score_size(candidate: Candidate, file: Path, size: float) -> ScalePoint:
     peak = None
     for message in run_worker(candidate.interpreter, request):
         if "row" in message:
-            times.append(message["row"]["total_ms"] / 1000)
+            row = message["row"]
+            if row["status"] == "failed":
+                raise WorkerError(f"a picture of {size:g} megapixels: {row['message']}")
+            times.append(row["total_ms"] / 1000)
         if "done" in message:
             peak = message["done"]["peak_memory_mb"]
     return scale_point(size, times[1:], peak)

@@ -247,6 +247,11 @@ def scale_tables(section: Scale, machine: Machine) -> list[Table]:
             for point in curve.points
         )
         growth = scaling(curve.points) if curve.name == "workers" else linearity(curve.points)
+        memory = "Memory: the process's peak."
+        if curve.name != "megapixels":
+            memory = (
+                "Memory: all processes together, looked at ten times a second in the first run."
+            )
         headers = (curve.unit, "seconds", f"ms per {curve.unit.removesuffix('s')}", "memory MB")
         if curve.name == "workers":
             rows = tuple(
@@ -260,7 +265,7 @@ def scale_tables(section: Scale, machine: Machine) -> list[Table]:
                 headers,
                 rows,
                 (
-                    f"{curve.note}; {growth}. Watched for memory ten times a second.",
+                    f"{curve.note}; {growth}. {memory}",
                     _origin(section.taken, machine),
                 ),
             )

@@ -9,6 +9,7 @@ last byte on the disk; a peer only its loop, in a warm process. The floor is wha
 this model on this machine can leave out: entropy decoding and one inference, divided by the cores.
 """
 
+import os
 import shutil
 import statistics
 import subprocess
@@ -34,11 +35,13 @@ from benchmarks.reference import REFERENCE
 from edge_app import metrics
 from edge_app.bundle import Bundle, ModelFormat
 from edge_app.codec import encode
-from edge_app.errors import NoInputError
+from edge_app.errors import NoInputError, StorageError
 from edge_app.results import read_results
 
 Save = Callable[[Throughput], None]
 FLOOR = "floor"
+_TICK_S = 1.0
+_STOP_WITHIN_S = 10.0
 _DICOM_SUFFIXES = (".dcm", ".dicom")
 
 
@@ -175,17 +178,47 @@ def link_pictures(pictures: Sequence[Path], folder: Path, files: int) -> Path:
     """Put pictures under about `files` names into a folder, as links where allowed.
 
     A picture's own folder is kept, since it may be its class.
+
+    Raises:
+        StorageError: no kind of link is allowed here and copies would fill the disk.
     """
-    for copy in range(linked_count(pictures, files) // len(pictures)):
-        for index, picture in enumerate(pictures):
+    copies = linked_count(pictures, files) // len(pictures)
+    for picture in pictures:
+        (folder / picture.parent.name).mkdir(parents=True, exist_ok=True)
+    put = _way_to_put(pictures, folder, copies)
+    originals = [picture.resolve() for picture in pictures]
+    for copy in range(copies):
+        for index, (picture, original) in enumerate(zip(pictures, originals, strict=True)):
             name = f"{copy:04d}_{index:05d}{picture.suffix}"
-            target = folder / picture.parent.name / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                target.symlink_to(picture.resolve())
-            except OSError:  # Windows without the privilege
-                shutil.copyfile(picture, target)
+            put(original, folder / picture.parent.name / name)
     return folder
+
+
+def _way_to_put(
+    pictures: Sequence[Path], folder: Path, copies: int
+) -> Callable[[Path, Path], object]:
+    """Symbolic links; hard ones where those are forbidden (Windows); copies where they fit."""
+    probe = folder / "probe"
+    for link in (_symlink, os.link):
+        try:
+            link(pictures[0].resolve(), probe)
+        except OSError:
+            continue
+        probe.unlink()
+        return link
+    needed = copies * sum(picture.stat().st_size for picture in pictures)
+    free = shutil.disk_usage(folder).free
+    if needed > free / 2:
+        raise StorageError(
+            f"{folder}: no links are allowed here, and {needed / 1e6:.0f} MB of copies are more "
+            f"than half of the {free / 1e6:.0f} MB that are free; name fewer files, or another "
+            "place for temporary files with TMPDIR"
+        )
+    return shutil.copyfile
+
+
+def _symlink(original: Path, target: Path) -> None:
+    target.symlink_to(original)
 
 
 def linked_count(pictures: Sequence[Path], files: int) -> int:
@@ -362,20 +395,46 @@ def run_timed(command: Sequence[str]) -> float:
     """
     started = time.perf_counter()
     with _start(command) as process:
-        _, text = process.communicate()
+        text = _last_words(process)
         seconds = time.perf_counter() - started
         _check_ended_well(process.returncode, text)
     return seconds
 
 
-def run_watched(command: Sequence[str]) -> tuple[float, float | None]:
-    """The same, and the peak memory of the command with its children in 10^6 bytes."""
+def run_watched(
+    command: Sequence[str], tick: Callable[[], None] | None = None
+) -> tuple[float, float | None]:
+    """The same, and the peak memory of the command with its children in 10^6 bytes.
+
+    `tick` is called about once a second while it runs.
+    """
     started = time.perf_counter()
     with _start(command) as process, TreeMemory(process.pid) as memory:
-        _, text = process.communicate()
+        text = _last_words(process, tick)
         seconds = time.perf_counter() - started
         _check_ended_well(process.returncode, text)
     return seconds, memory.peak_mb
+
+
+def _last_words(process: "subprocess.Popen[str]", tick: Callable[[], None] | None = None) -> str:
+    """Wait for its end; whatever interrupts this ends the process too, with its children."""
+    try:
+        while True:
+            try:
+                _, text = process.communicate(timeout=_TICK_S)
+            except subprocess.TimeoutExpired:
+                if tick is not None:
+                    tick()
+            else:
+                return text
+    except BaseException:
+        # Not killed at once: a batch that is told ends its own workers.
+        process.terminate()
+        try:
+            process.wait(_STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        raise
 
 
 def _start(command: Sequence[str]) -> "subprocess.Popen[str]":

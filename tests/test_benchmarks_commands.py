@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,11 +18,20 @@ from PIL import Image
 
 from benchmarks.__main__ import main
 from benchmarks.article import read_article
+from benchmarks.candidates import bundle_candidates
 from benchmarks.cases import cases_hash, read_cases, sizes_hash
 from benchmarks.machine import read_sensors
 from benchmarks.processes import WorkerError
-from benchmarks.record import FILE, ArticleRow, ContenderRow, Stopwatch, read_results
-from benchmarks.scale import measure_files
+from benchmarks.record import (
+    FILE,
+    ArticleRow,
+    ContenderRow,
+    Scale,
+    ScalePoint,
+    Stopwatch,
+    read_results,
+)
+from benchmarks.scale import FILES, Rows, measure_scale, scale_point, score_size, up_to
 from benchmarks.throughput import (
     Contender,
     Options,
@@ -29,10 +40,11 @@ from benchmarks.throughput import (
     choose_pictures,
     link_pictures,
     run_rounds,
+    run_watched,
 )
 from edge_app.bundle import Bundle, Metric, Split, load_bundle
 from edge_app.codec import encode
-from edge_app.errors import NoInputError, UsageError
+from edge_app.errors import NoInputError, StorageError, UsageError
 from edge_app.intervals import Figure
 from edge_app.phantom import Phantom, draw_phantom
 from tests.tiny_bundle import write_tiny_bundle
@@ -419,18 +431,173 @@ def test_article_without_a_finished_record(tmp_path: Path, tiny_bundle_folder: P
         read_article([folder], load_bundle(tiny_bundle_folder), Stopwatch("t", "m"))
 
 
-def test_a_point_of_scale_is_at_the_number_of_files_really_there(
-    tiny_bundle_folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def point(x: float) -> ScalePoint:
+    return scale_point(x, [1.0, 1.0, 1.0], None)
+
+
+def measured_scale(
+    monkeypatch: pytest.MonkeyPatch,
+    bundle: Bundle,
+    folder: Path,
+    files: list[int],
+    save: Callable[[Scale], None],
+    held: Scale | None = None,
+) -> tuple[Scale, list[list[str]]]:
+    """The whole of `scale` with commands that take no time, and those commands."""
+    commands: list[list[str]] = []
+
+    def run(command: list[str], *_: object) -> tuple[float, float]:
+        commands.append(command)
+        out = Path(command[command.index("-o") + 1])
+        # What an earlier run left is gone.
+        assert not out.exists()
+        out.mkdir()
+        return 100.0 if len(commands) == 1 else 1.0, 9.0
+
+    monkeypatch.setattr("benchmarks.scale.run_watched", run)
+    monkeypatch.setattr("benchmarks.scale.score_size", lambda _, __, size: point(size))
+    candidate = bundle_candidates(bundle, ("litert",))[0]
+    watch = Stopwatch("t", "m")
+    section = measure_scale(bundle, candidate, folder, files, [0.2, 0.5], [1], watch, save, held)
+    return section, commands
+
+
+def test_points_of_scale_are_at_the_files_really_there_and_a_slow_one_runs_once(
+    tiny_bundle_folder: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seconds = iter([3.0, 1.0, 2.0, 100.0])
-    monkeypatch.setattr("benchmarks.scale.run_watched", lambda _: (next(seconds), 9.0))
     bundle = load_bundle(tiny_bundle_folder)
+    saved: list[Scale] = []
+    section, commands = measured_scale(monkeypatch, bundle, pictures, [2, 5, 7, 9], saved.append)
+    curves = {curve.name: curve for curve in section.curves}
+    # The dearest comes last; whole copies of four pictures, one point where two would be the same.
+    assert list(curves) == ["megapixels", "workers", "files"]
+    assert [p.x for p in curves["files"].points] == [2, 4, 8]
+    assert curves["workers"].points[0].runs == (100.0,)
+    assert [len(p.runs) for p in curves["files"].points] == [3, 3, 3]
+    assert len(commands) == 10
+    assert all(p.peak_memory_mb == 9.0 for p in curves["files"].points)
+    # Each point was kept as soon as it was there.
+    counts = [sum(len(curve.points) for curve in part.curves) for part in saved]
+    assert counts == [1, 2, 3, 4, 5, 6, 6]
+    assert [part.taken.complete for part in saved] == [False] * 6 + [True]
+
+
+def test_scale_goes_on_where_it_was_interrupted(
+    tiny_bundle_folder: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = load_bundle(tiny_bundle_folder)
+    saved: list[Scale] = []
+
+    def interrupted(section: Scale) -> None:
+        saved.append(section)
+        if len(saved) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measured_scale(monkeypatch, bundle, pictures, [4, 8], interrupted)
+    section, commands = measured_scale(
+        monkeypatch, bundle, pictures, [4, 8], lambda _: None, saved[-1]
+    )
+    assert section.curves[2].points[0] == saved[-1].curves[2].points[0]
+    # Only the last point was missing; its first run is the slow one.
+    assert len(commands) == 1
+    assert [p.x for p in section.curves[2].points] == [4, 8]
+
+
+def test_limits_of_scale_are_points_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert up_to(FILES, 2000) == [100, 1000, 2000]
+    assert up_to(FILES, 100_000) == list(FILES)
+    assert up_to(FILES, 50) == [50]
+    for option in (["--most-files", "100001"], ["--most-megapixels", "51"]):
+        with pytest.raises(SystemExit):
+            main(["scale", "x", *option])
+        assert "must be from" in capsys.readouterr().err
+
+
+def test_picture_that_cannot_be_scored_ends_the_curve_with_its_reason(
+    tiny_bundle_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "torn.jpg").write_bytes(b"no picture")
+    candidate = bundle_candidates(load_bundle(tiny_bundle_folder), ("litert",))[0]
+    with pytest.raises(WorkerError, match=r"a picture of 5 megapixels: .*torn\.jpg"):
+        score_size(candidate, tmp_path / "torn.jpg", 5)
+
+
+def test_rows_are_counted_as_they_come(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    rows = Rows(path)
+    assert rows.count() == 0
+    path.write_bytes(b'{"run": 1}\n{"file": 1}\n{"fi')
+    assert rows.count() == 1
+    with path.open("ab") as stream:
+        stream.write(b'le": 2}\n{"file": 3}\n')
+    assert rows.count() == 3
+
+
+def test_where_no_link_is_allowed_copies_are_made_if_the_disk_can_hold_them(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError("not allowed")
+
     chosen = choose_pictures(pictures, 4).pictures
-    small, large = measure_files(bundle, chosen, (5, 7), 1)
-    # Whole copies of four pictures; the slow point is run once.
-    assert (small.x, large.x) == (4, 8)
-    assert (small.runs, small.seconds) == ((3.0, 1.0, 2.0), 2.0)
-    assert large.runs == (100.0,)
+    monkeypatch.setattr(Path, "symlink_to", forbidden)
+    hard = sorted(link_pictures(chosen, tmp_path / "hard", 8).rglob("*.jpg"))
+    assert len(hard) == 8
+    assert {path.stat().st_ino for path in hard} == {path.stat().st_ino for path in chosen}
+    monkeypatch.setattr(os, "link", forbidden)
+    copies = sorted(link_pictures(chosen, tmp_path / "copies", 8).rglob("*.jpg"))
+    assert {path.stat().st_nlink for path in copies} == {1}
+    assert len(copies) == 8
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(StorageError, match="more than half of the 0 MB"):
+        link_pictures(chosen, tmp_path / "full", 8)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGTERM")
+def test_interrupted_run_ends_its_command(tmp_path: Path) -> None:
+    """A Ctrl-C that reaches the benchmark alone leaves no batch behind."""
+    mark = tmp_path / "pid"
+    script = f"import os, time; open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+
+    def tick() -> None:
+        if mark.exists() and mark.read_text():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_watched([sys.executable, "-c", script], tick)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(mark.read_text()), 0)
+
+
+def test_resume_takes_over_a_whole_section_of_the_same_command(
+    tiny_bundle_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["startup", *options(tiny_bundle_folder, tmp_path / "out"), "--runs"]
+    assert main([*arguments, "1", "--resume"]) == 0
+    first = read_results(tmp_path / "out" / FILE).startup
+    assert first is not None
+    assert "--resume" not in first.taken.command
+    assert main([*arguments, "1", "--resume"]) == 0
+    assert read_results(tmp_path / "out" / FILE).startup == first
+    assert "is taken from results.json" in capsys.readouterr().err
+    # Another command, other packages, and a run without --resume measure again.
+    assert main([*arguments, "2", "--resume"]) == 0
+    second = read_results(tmp_path / "out" / FILE).startup
+    assert second is not None
+    assert len(second.rows[0].seconds) == 2
+    assert main([*arguments, "2"]) == 0
+    third = read_results(tmp_path / "out" / FILE).startup
+    assert third is not None
+    assert third.rows != second.rows
+    monkeypatch.setattr("benchmarks.commands.package_versions", lambda: {"numpy": "0"})
+    assert main([*arguments, "2", "--resume"]) == 0
+    fourth = read_results(tmp_path / "out" / FILE).startup
+    assert fourth is not None
+    assert fourth.rows != third.rows
 
 
 def test_phantom_of_a_given_size(tmp_path: Path) -> None:
