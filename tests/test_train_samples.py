@@ -9,6 +9,7 @@ from PIL import Image
 
 from tests.train_inputs import write_phantoms
 from train.commands.options import samples_of
+from train.evaluate import find_copies
 from train.samples import ClassNames, DataError, patient_is_unknown, patient_of, read_samples
 
 
@@ -185,6 +186,24 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         read_samples(tmp_path / "nowhere.csv")
 
 
+def test_a_larger_copy_is_of_one_picture_only(tmp_path: Path) -> None:
+    """Two sites number their pictures alike: whose is the copy? The other's would be trained on."""
+    for site in ("a", "b"):
+        write_phantoms(tmp_path / "data" / site, 1, side=48 if site == "a" else 64)
+    larger = write_phantoms(tmp_path / "larger", 1, side=96)
+    message = r"would be a copy of both a/NORMAL/.* and b/NORMAL/"
+    with pytest.raises(DataError, match=message):
+        read_samples(tmp_path / "data", larger)
+    with pytest.raises(DataError, match=message):
+        find_copies(larger, read_samples(tmp_path / "data"))
+    # Laid out as the pictures are, each copy has its own.
+    for site in ("a", "b"):
+        shutil.copytree(larger, tmp_path / "sites" / site)
+    found = {s.name: s.larger for s in read_samples(tmp_path / "data", tmp_path / "sites")}
+    assert len(set(found.values())) == len(found) == 8
+    assert found["b/NORMAL/IM-0000-0000.png"] == tmp_path / "sites/b/NORMAL/IM-0000-0000.png"
+
+
 def test_larger_copies_of_something_else(tmp_path: Path) -> None:
     root = write_phantoms(tmp_path / "a", 1)
     other = write_phantoms(tmp_path / "b", 1, first=50)
@@ -239,6 +258,31 @@ def test_a_csv(tmp_path: Path) -> None:
 def test_a_csv_with_a_fault(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_samples(_csv(tmp_path, text))
+
+
+def test_a_csv_that_names_a_file_in_two_ways(tmp_path: Path) -> None:
+    rows = "NORMAL/IM-0000-0000.png,0,a\n./NORMAL/IM-0000-0000.png,0,b\n"
+    with pytest.raises(DataError, match=r":3: \./NORMAL/.* stands in line 2 already"):
+        read_samples(_csv(tmp_path, f"file,label,patient_id\n{rows}"))
+
+
+def test_equal_files_of_a_csv_stay_together(tmp_path: Path) -> None:
+    """Under two patients they would stand on both sides of a split; given groups are kept."""
+    write_phantoms(tmp_path, 2)
+    first, second = "NORMAL/IM-0000-0000.png", "NORMAL/IM-0001-0000.png"
+    for name, copy in ((first, "x"), (second, "y")):
+        shutil.copy(tmp_path / name, tmp_path / f"NORMAL/{copy}.png")
+    path = _csv(
+        tmp_path,
+        "file,label,patient_id,duplicate_group\n"
+        f"{first},0,a,\nNORMAL/x.png,0,b,\n"
+        f"{second},0,c,given\nNORMAL/y.png,0,d,\nNORMAL/IM-0001-0001.png,0,e,given\n"
+        "PNEUMONIA/person0_virus_0.png,1,f,\n",
+    )
+    groups = {s.patient_id: s.duplicate_group for s in read_samples(path)}
+    assert groups["a"] == groups["b"] != ""
+    assert groups["c"] == groups["d"] == groups["e"] == "given"
+    assert groups["f"] == ""
 
 
 def test_the_real_labels(shared_data: Path) -> None:

@@ -22,7 +22,7 @@ from train.duplicates import Fingerprint, find_duplicates, fingerprint
 from train.progress import track
 from train.quantities import NAMES, Quantities, measure
 from train.record import write_rows
-from train.samples import Sample
+from train.samples import Sample, join_duplicates
 from train.splits import shared_values
 from train.tables import markdown_table
 
@@ -121,7 +121,7 @@ def audit(
     if larger:
         copies = _measure_all([s.larger for s in larger if s.larger is not None], "larger copies")
         predictors += _predictors("larger copies", larger, [quantities for quantities, _ in copies])
-    group_of = _group_names(samples, groups)
+    group_of = join_duplicates(samples, {f"content:{g[0].name}": g for g in groups})
     findings = Audit(
         n_images=len(samples),
         n_positive=sum(sample.label for sample in samples),
@@ -251,20 +251,6 @@ def _predictor(
         float(np.median(values[labels == 0])),
         float(np.median(values[labels == 1])),
     )
-
-
-def _group_names(samples: Sequence[Sample], groups: Sequence[Sequence[Sample]]) -> dict[str, str]:
-    """Duplicate group of each picture: as given, and joined where the content says so."""
-    names = {s.name: s.duplicate_group for s in samples if s.duplicate_group}
-    for group in groups:
-        known = sorted({names[s.name] for s in group if s.name in names})
-        joined = known[0] if known else f"content:{group[0].name}"
-        # A group that was given stays whole when the content joins it to another one.
-        for name, value in list(names.items()):
-            if value in known:
-                names[name] = joined
-        names.update((s.name, joined) for s in group)
-    return names
 
 
 def _overlaps(

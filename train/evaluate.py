@@ -28,6 +28,7 @@ from train.decision import (
 )
 from train.degrade import DegradeSpec, degrade
 from train.samples import DataError, Sample
+from train.samples import find_copies as find_same_names
 from train.tables import markdown_table, short
 
 _CROSS = "fitted on the other patients (5 parts), clean and degraded copies"
@@ -224,11 +225,12 @@ def find_copies(folder: Path, samples: Sequence[Sample]) -> dict[str, Path]:
     Raises:
         DataError: there is none.
     """
-    found = {}
-    for sample in samples:
-        path = folder / sample.path.parent.name / sample.path.name
-        if path.is_file() and path.resolve() != sample.path.resolve():
-            found[sample.name] = path
+    paths = {sample.name: sample.path.resolve() for sample in samples}
+    found = {
+        name: path
+        for name, path in find_same_names(folder, samples).items()
+        if path.resolve() != paths[name]
+    }
     if not found:
         raise DataError(f"{folder}: no copies of the pictures (same class folder and file name)")
     return found

@@ -7,9 +7,10 @@ is not there, a picture that stands twice) is a `DataError` before any time is s
 import csv
 import filecmp
 import hashlib
+import os
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -149,10 +150,11 @@ def _from_csv(path: Path, classes: ClassNames) -> list[Sample]:
     samples = [_from_row(path, line, row, classes) for line, row in enumerate(rows, start=2)]
     lines: dict[str, int] = {}
     for line, sample in enumerate(samples, start=2):
-        first = lines.setdefault(sample.name, line)
+        # By the file, since `a.png` and `./a.png` are one.
+        first = lines.setdefault(os.path.normpath(sample.path), line)
         if first != line:
             raise DataError(f"{path}:{line}: {sample.name} stands in line {first} already")
-    return samples
+    return _mark_identical(samples)
 
 
 def _from_row(csv_path: Path, line: int, row: dict[str, str], classes: ClassNames) -> Sample:
@@ -264,24 +266,64 @@ def _mark_identical(samples: Sequence[Sample]) -> list[Sample]:
     for group in (group for group in by_size.values() if len(group) > 1):
         for sample in group:
             by_content[hashlib.sha256(sample.path.read_bytes()).hexdigest()].append(sample)
-    groups = {
-        sample.name: f"sha256:{content[:16]}"
-        for content, group in by_content.items()
-        if len(group) > 1
-        for sample in group
+    identical = {
+        f"sha256:{content[:16]}": group for content, group in by_content.items() if len(group) > 1
     }
-    return [replace(s, duplicate_group=groups.get(s.name, "")) for s in samples]
+    names = join_duplicates(samples, identical)
+    return [replace(s, duplicate_group=names.get(s.name, "")) for s in samples]
+
+
+def join_duplicates(
+    samples: Sequence[Sample], groups: Mapping[str, Sequence[Sample]]
+) -> dict[str, str]:
+    """Duplicate group of each picture that has one: as given, and joined by `groups`.
+
+    Args:
+        samples: all pictures.
+        groups: pictures that were found to be one, by the name of a group that is new.
+    """
+    names = {s.name: s.duplicate_group for s in samples if s.duplicate_group}
+    for new, group in groups.items():
+        known = sorted({names[s.name] for s in group if s.name in names})
+        joined = known[0] if known else new
+        # A group that was given stays whole when the content joins it to another one.
+        for name, value in list(names.items()):
+            if value in known:
+                names[name] = joined
+        names.update((s.name, joined) for s in group)
+    return names
+
+
+def find_copies(folder: Path, samples: Sequence[Sample]) -> dict[str, Path]:
+    """Copies of the samples in `folder`, by sample name.
+
+    A copy has the sample's own path below the data's root, or else its class folder and file name.
+
+    Raises:
+        DataError: one file would be the copy of several pictures, which only look alike in name.
+    """
+    found: dict[str, Path] = {}
+    taken: dict[Path, str] = {}
+    for sample in samples:
+        places = (folder / sample.name, folder / sample.path.parent.name / sample.path.name)
+        path = next((place for place in places if place.is_file()), None)
+        if path is None:
+            continue
+        other = taken.setdefault(path, sample.name)
+        if other != sample.name:
+            raise DataError(
+                f"{path} would be a copy of both {other} and {sample.name}; lay the copies out in "
+                "the same sub-folders as the pictures"
+            )
+        found[sample.name] = path
+    return found
 
 
 def _with_larger(samples: Sequence[Sample], folder: Path) -> list[Sample]:
-    def find(sample: Sample) -> Sample:
-        candidate = folder / sample.path.parent.name / sample.path.name
-        return replace(sample, larger=candidate) if candidate.is_file() else sample
-
-    found = [find(sample) for sample in samples]
-    if not any(sample.larger for sample in found):
+    copies = find_copies(folder, samples)
+    if not copies:
         raise DataError(
             f"{folder}: holds none of the pictures again; it needs the same class folders and "
             "file names"
         )
-    return found
+    return [replace(sample, larger=copies.get(sample.name)) for sample in samples]
