@@ -74,6 +74,23 @@ def test_a_deep_picture_of_nearly_one_grey(tmp_path: Path) -> None:
     assert set(np.unique(read_grey(tmp_path / "dot.png"))) == {0, 255}
 
 
+@pytest.mark.parametrize("damage", ["gone", "short", "index"])
+def test_a_cache_of_which_a_part_is_lost_is_made_again(tmp_path: Path, damage: str) -> None:
+    paths = sorted(write_phantoms(tmp_path / "data", 1).rglob("*.png"))
+    folder = tmp_path / "cache"
+    open_cache(paths, folder)
+    (data,), (index,) = folder.glob("*.u8"), folder.glob("*.json")
+    if damage == "gone":
+        data.unlink()
+    elif damage == "short":
+        data.write_bytes(data.read_bytes()[:-1])
+    else:
+        index.write_text("")
+    cache = open_cache(paths, folder)
+    for path in paths:
+        np.testing.assert_array_equal(cache.read(path), np.asarray(Image.open(path)))
+
+
 def test_unreadable_pictures_are_all_named_and_nothing_stays(tmp_path: Path) -> None:
     paths = sorted(write_phantoms(tmp_path / "data", 2).rglob("*.png"))
     paths[1].write_bytes(paths[1].read_bytes()[:200])

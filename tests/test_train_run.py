@@ -1,6 +1,7 @@
 """A training run: it resumes to the same bytes, keeps its best, stops early, overwrites nothing."""
 
 import csv
+import errno
 import json
 import shutil
 from dataclasses import replace
@@ -14,15 +15,17 @@ pytest.importorskip("keras", reason="needs the extra train")
 
 import keras
 
-from tests.train_inputs import tiny_config, write_phantoms
+from edge_app.errors import StorageError
+from tests.train_inputs import sample, tiny_config, write_phantoms
 from train import run as run_module
+from train.__main__ import main
 from train.cache import Cache, open_cache
 from train.checkpoint import load_network, read_checkpoint
 from train.config import Config, ConfigError
 from train.folds import pool, read_held_out
 from train.loader import prefetch
 from train.network import multiply_adds
-from train.record import check_folder, file_sha256, identify, start_record, write_rows
+from train.record import check_folder, file_sha256, identify, start_record, whole, write_rows
 from train.run import Run
 from train.samples import read_samples
 from train.search import compare, draw, in_words
@@ -98,8 +101,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     monkeypatch.setattr(run_module, "prefetch", prefetch)
     record = _fit(tiny_config(), data, folder)
     assert record["finished"]
-    for resumed, whole in zip(_weights(folder), _weights(uninterrupted), strict=True):
-        np.testing.assert_array_equal(resumed, whole)
+    for resumed, unbroken in zip(_weights(folder), _weights(uninterrupted), strict=True):
+        np.testing.assert_array_equal(resumed, unbroken)
     assert _without_time(folder) == _without_time(uninterrupted)
     assert (folder / "validation.csv").read_text() == (uninterrupted / "validation.csv").read_text()
 
@@ -358,8 +361,8 @@ def test_a_run_that_stopped_early_stays_stopped(
 def test_a_run_killed_after_it_decided_to_stop_only_finishes(
     cut: str, data: tuple[Split, Cache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    expected = _fit(_stops_early(monkeypatch), data, whole)
+    unbroken, killed = tmp_path / "unbroken", tmp_path / "killed"
+    expected = _fit(_stops_early(monkeypatch), data, unbroken)
     config = _stops_early(monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(run_module, cut, _cut)
@@ -372,11 +375,77 @@ def test_a_run_killed_after_it_decided_to_stop_only_finishes(
     assert record["finished"]
     assert record["best"] == expected["best"]
     assert [row["epoch"] for row in record["history"]] == [1, 2, 3]
-    assert set(_contents(killed)) == set(_contents(whole))
-    assert (killed / "validation.csv").read_bytes() == (whole / "validation.csv").read_bytes()
-    assert _without_time(killed) == _without_time(whole)
-    for one, other in zip(_weights(killed), _weights(whole), strict=True):
+    assert set(_contents(killed)) == set(_contents(unbroken))
+    assert (killed / "validation.csv").read_bytes() == (unbroken / "validation.csv").read_bytes()
+    assert _without_time(killed) == _without_time(unbroken)
+    for one, other in zip(_weights(killed), _weights(unbroken), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_loss_that_is_no_number_ends_the_run(data: tuple[Split, Cache], tmp_path: Path) -> None:
+    config = tiny_config(optimizer__learning_rate=1e30, optimizer__clip_norm=1e30)
+    with pytest.raises(ConfigError, match=r"tiny: the loss is (nan|inf) at step \d+: lower"):
+        _fit(config, data, tmp_path / "run")
+
+
+@pytest.mark.parametrize("damage", ["truncated", "other"])
+def test_a_damaged_state_is_named(
+    damage: str, data: tuple[Split, Cache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "_finish", _cut)
+        with pytest.raises(_InterruptionError):
+            _fit(tiny_config(optimizer__epochs=1), data, folder)
+    state = folder / "state.npz"
+    if damage == "truncated":
+        state.write_bytes(state.read_bytes()[:5000])
+    else:
+        np.savez(state, a=np.zeros(3))
+    with pytest.raises(ConfigError, match=r"state\.npz is damaged .*remove it"):
+        _fit(tiny_config(optimizer__epochs=1), data, folder)
+
+
+def test_a_failed_write_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    path.write_text("before")
+
+    def fill_the_disk() -> None:
+        with whole(path) as partial:
+            partial.write_text("half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(StorageError, match=r"run\.json: .*No space"):
+        fill_the_disk()
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"run.json": "before"}
+    # What a kill in the first write leaves is no other's file, and does not lock the folder.
+    (tmp_path / "run.json").rename(tmp_path / "run.json.partial")
+    split = Split((sample("a"),), (sample("b"),))
+    check_folder(tmp_path, identify(tiny_config(), split))
+
+
+def test_a_damaged_checkpoint_ends_in_one_line(uninterrupted: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(uninterrupted, tmp_path / "run")
+    (folder / "model.keras").write_bytes((folder / "model.keras").read_bytes()[:3000])
+    record = json.loads((folder / "run.json").read_text())
+    del record["checkpoint_sha256"]
+    (folder / "run.json").write_text(json.dumps(record))
+    with pytest.raises(ConfigError, match=r"model\.keras: Keras cannot load it"):
+        load_network(read_checkpoint(folder))
+
+
+def test_degraded_figures_of_other_degradations_do_not_compare(
+    uninterrupted: Path, undegraded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [str(uninterrupted), str(undegraded)]
+    assert main(["compare", *runs]) == 0
+    assert "degrade differently" not in capsys.readouterr().err
+    other = shutil.copytree(uninterrupted, tmp_path / "other")
+    record = json.loads((other / "run.json").read_text())
+    record["config"]["degrade"]["gamma"] = 0.1
+    (other / "run.json").write_text(json.dumps(record))
+    assert main(["compare", *runs, str(other)]) == 0
+    assert "degrade differently" in capsys.readouterr().err
 
 
 def test_mixed_precision_saves_a_plain_checkpoint(

@@ -31,7 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options.run(options)
     except (PneumoscopeError, ValueError, csv.Error) as error:
-        print(f"error: {error}", file=sys.stderr)
+        # Keras's messages have many lines; the reader of a log wants one.
+        print("error:", " ".join(str(error).splitlines()), file=sys.stderr)
         return getattr(error, "exit_code", EXIT_USAGE)
     except ImportError as error:
         print(f"error: {error}; pip install 'pneumoscope[train]'", file=sys.stderr)

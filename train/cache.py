@@ -27,6 +27,7 @@ _SHOWN = 5
 _CLIPPED_PERCENTILES = (0.1, 99.9)
 
 Picture = npt.NDArray[np.uint8]
+Places = dict[str, tuple[int, int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Cache:
     """
 
     pixels: npt.NDArray[np.uint8]
-    places: dict[str, tuple[int, int, int]]
+    places: Places
 
     def read(self, path: Path) -> Picture:
         """The picture of `path`: (height, width) uint8, bright = dense."""
@@ -56,13 +57,13 @@ def open_cache(paths: Sequence[Path], folder: Path) -> Cache:
     """
     key = _key(paths)
     index, data = folder / f"{key}.json", folder / f"{key}.u8"
-    if not index.exists():
+    places = _read_index(index, data)
+    if places is None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _write(sorted(set(paths)), index, data)
+            places = _write(sorted(set(paths)), index, data)
         except OSError as error:
             raise StorageError(f"{folder}: the cache cannot be written: {error}") from error
-    places = {name: tuple(place) for name, place in json.loads(index.read_text()).items()}
     return Cache(np.memmap(data, np.uint8, "r"), places)
 
 
@@ -102,8 +103,19 @@ def _key(paths: Sequence[Path]) -> str:
     return digest.hexdigest()[:20]
 
 
-def _write(paths: Sequence[Path], index: Path, data: Path) -> None:
-    places: dict[str, tuple[int, int, int]] = {}
+def _read_index(index: Path, data: Path) -> Places | None:
+    """Places of the pictures, or None where the cache is not there, or only a part of it."""
+    try:
+        places = {name: tuple(place) for name, place in json.loads(index.read_text()).items()}
+        size = data.stat().st_size
+    except (OSError, ValueError):
+        return None
+    whole = sum(height * width for _, height, width in places.values())
+    return places if size == whole else None
+
+
+def _write(paths: Sequence[Path], index: Path, data: Path) -> Places:
+    places: Places = {}
     offset = 0
     unreadable: list[InputError] = []
     # The process id keeps two runs that fill one folder out of each other's files.
@@ -117,6 +129,9 @@ def _write(paths: Sequence[Path], index: Path, data: Path) -> None:
                 file.write(picture.tobytes())
                 places[str(path)] = (offset, *picture.shape)
                 offset += picture.size
+            # Renamed before they are on the disk, pictures are black after a power cut.
+            file.flush()
+            os.fsync(file.fileno())
         if unreadable:
             shown = "; ".join(str(error) for error in unreadable[:_SHOWN])
             raise UnreadableImageError(
@@ -130,6 +145,7 @@ def _write(paths: Sequence[Path], index: Path, data: Path) -> None:
     partial = index.with_suffix(f".{os.getpid()}.partial")
     partial.write_text(json.dumps(places))
     os.replace(partial, index)
+    return places
 
 
 def _decoded(paths: Sequence[Path]) -> Iterator[tuple[Path, Picture | InputError]]:

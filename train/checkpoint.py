@@ -66,13 +66,18 @@ def load_network(checkpoint: Checkpoint) -> "keras.Model":
     """The network of a checkpoint.
 
     Raises:
-        ConfigError: the file holds another network than its configuration describes.
+        ConfigError: the file is damaged, or holds another network than its configuration
+            describes.
     """
     import keras
 
     from train.trainer import build
 
-    network = keras.saving.load_model(checkpoint.path, compile=False, safe_mode=True)
+    try:
+        network = keras.saving.load_model(checkpoint.path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises what the damaged part happens to raise
+        text = " ".join(str(error).split())[:300]
+        raise ConfigError(f"{checkpoint.path}: Keras cannot load it: {text}") from error
     expected = build(checkpoint.config)
 
     def shapes(model: keras.Model) -> list[tuple[int, ...]]:

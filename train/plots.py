@@ -1,10 +1,11 @@
 """Pictures of figures, as PNG files. Matplotlib is imported when the first one is drawn."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from train.record import whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +40,6 @@ def figure(path: Path, rows: int, columns: int, height: float = 3.6) -> Iterator
     drawing = Figure(figsize=(6.4 * columns, height * rows), layout="constrained")
     FigureCanvasAgg(drawing)
     yield drawing.subplots(rows, columns, squeeze=False).ravel()
-    partial = path.with_name(f"{path.name}.partial")
     # Without the library's name the same figures give the same file.
-    drawing.savefig(partial, format="png", dpi=120, metadata={"Software": None})
-    os.replace(partial, path)
+    with whole(path) as partial:
+        drawing.savefig(partial, format="png", dpi=120, metadata={"Software": None})

@@ -13,7 +13,8 @@ import json
 import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -105,7 +106,9 @@ def check_folder(folder: Path, identity: Identity) -> None:
     """Raises ConfigError where `folder` holds another run or other files; changes nothing."""
     record = read_record(folder)
     if record is None:
-        foreign = [p.name for p in folder.glob("*") if p.name != "cache"]
+        # A first write that was cut leaves its beginning; it is no other's file.
+        ours = ("cache", f"{RECORD}.partial")
+        foreign = [p.name for p in folder.glob("*") if p.name not in ours]
         if foreign:
             raise ConfigError(
                 f"{folder} holds other files ({', '.join(sorted(foreign)[:3])}) and no run; "
@@ -198,22 +201,45 @@ def write_text(text: str, path: Path) -> None:
     Raises:
         StorageError: the disk is full or read-only.
     """
-    partial = path.with_name(f"{path.name}.partial")
-    try:
+    with whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        raise StorageError(f"{path}: {error}") from error
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write a CSV with the keys of the first row as header."""
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    """Write a CSV with the keys of the first row as header, whole or not at all.
+
+    Raises:
+        StorageError: the disk is full or read-only.
+    """
+    with whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(partial, path)
+
+
+@contextmanager
+def whole(path: Path, partial: Path | None = None) -> Iterator[Path]:
+    """A file to write beside `path`, which takes its place once it is whole and on the disk.
+
+    Args:
+        path: what is to be written.
+        partial: the file beside it; for writers that insist on a suffix.
+
+    Raises:
+        StorageError: the disk is full or read-only; nothing half-written stays.
+    """
+    partial = partial or path.with_name(f"{path.name}.partial")
+    try:
+        yield partial
+        with partial.open("rb+") as file:
+            # Renamed before its bytes are on the disk, a file is empty after a power cut.
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise StorageError(f"{path}: {error}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
 
 
 def file_sha256(path: Path) -> str:

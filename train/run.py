@@ -7,8 +7,10 @@ a resumed run equals an uninterrupted one.
 """
 
 import json
-import os
+import math
 import time
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -35,6 +37,7 @@ from train.record import (
     file_sha256,
     identify,
     start_record,
+    whole,
     write_json,
     write_rows,
 )
@@ -127,6 +130,12 @@ class Run:
         began = time.perf_counter()
         for batch in prefetch(batches, start, self._workers):
             losses = self._trainer.train(self._teachers.soften(batch))
+            if not math.isfinite(losses["loss"]):
+                # Before it is saved: what follows can only be no number again.
+                raise ConfigError(
+                    f"{self._config.name}: the loss is {losses['loss']} at step "
+                    f"{progress.step + 1}: lower learning_rate or clip_norm, in a new folder"
+                )
             progress.losses = {
                 name: progress.losses.get(name, 0.0) + value for name, value in losses.items()
             }
@@ -192,9 +201,9 @@ class Run:
         network = self._trainer.network
         if self._config.optimizer.precision != "float32":
             network = float32_copy(network, self._config)
-        partial = self._folder / "partial.keras"
-        network.save(partial)
-        os.replace(partial, self._folder / CHECKPOINT)
+        # Keras goes by the suffix.
+        with whole(self._folder / CHECKPOINT, self._folder / "partial.keras") as partial:
+            network.save(partial)
 
     def _write_validation(self, clean: np.ndarray, degraded: np.ndarray | None) -> None:
         columns = {"logit": clean} | ({} if degraded is None else {"logit_degraded": degraded})
@@ -238,21 +247,29 @@ class Run:
             f"v{i}": keras.ops.convert_to_numpy(variable)
             for i, variable in enumerate(self._trainer.variables())
         }
-        partial = self._folder / "state.partial.npz"
-        np.savez(partial, progress=np.array(json.dumps(asdict(self._progress))), **arrays)
-        os.replace(partial, self._folder / STATE)
+        # NumPy appends `.npz` to any other name.
+        with whole(self._folder / STATE, self._folder / "state.partial.npz") as partial:
+            np.savez(partial, progress=np.array(json.dumps(asdict(self._progress))), **arrays)
 
     def _load_state(self) -> None:
         path = self._folder / STATE
         if not path.exists():
             return
-        with np.load(path) as state:
-            variables = self._trainer.variables()
-            if len(state.files) != len(variables) + 1:
-                raise ConfigError(f"{path}: the state of another network")
-            for i, variable in enumerate(variables):
-                variable.assign(state[f"v{i}"])
-            self._progress = Progress(**json.loads(str(state["progress"])))
+        variables = self._trainer.variables()
+        try:
+            with np.load(path) as state:
+                arrays = {name: state[name] for name in state.files}
+            progress = Progress(**json.loads(str(arrays.pop("progress"))))
+        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"{path} is damaged ({error}); remove it to begin this run again"
+            ) from error
+        shapes = [tuple(variable.shape) for variable in variables]
+        if [arrays[f"v{i}"].shape for i in range(len(arrays))] != shapes:
+            raise ConfigError(f"{path}: the state of another network")
+        for i, variable in enumerate(variables):
+            variable.assign(arrays[f"v{i}"])
+        self._progress = progress
         if self._config.degrade is None:
             # An older run without a degradation repeated its clean figures under this name.
             for row in (*self._progress.history, self._progress.best):

@@ -15,7 +15,7 @@ from edge_app.intervals import Figure
 from train.config import Config, ConfigError
 from train.folds import read_held_out
 from train.plots import figure
-from train.record import read_record
+from train.record import identity_of, read_record
 from train.tables import markdown_table, short
 
 
@@ -117,6 +117,13 @@ def compare(runs: Sequence[Path]) -> list[Entry]:
     if len(held_out) > 1:
         raise ConfigError("the runs held out different pictures, so their figures do not compare")
     return sorted(entries, key=lambda entry: entry.multiply_adds)
+
+
+def degraded_alike(runs: Sequence[Path]) -> bool:
+    """Whether those of the runs that degrade at all do so by one specification."""
+    records = [(run, read_record(run)) for run in runs]
+    specs = [identity_of(record, run).config.degrade for run, record in records if record]
+    return len({spec for spec in specs if spec is not None}) < 2
 
 
 def in_words(entries: Sequence[Entry]) -> str:

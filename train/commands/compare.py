@@ -1,6 +1,7 @@
 """`compare`: finished runs side by side, AUROC against multiply-adds."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from train.commands.options import Commands, add_command
@@ -17,7 +18,7 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print the table, draw the curve."""
     from train.config import ConfigError
-    from train.search import compare, draw, in_words
+    from train.search import compare, degraded_alike, draw, in_words
 
     if options.output is not None and options.output.exists():
         raise ConfigError(f"{options.output} exists; choose a new file")
@@ -25,3 +26,9 @@ def run(options: argparse.Namespace) -> None:
     if options.output is not None:
         draw(entries, options.output)
     print(in_words(entries))
+    if not degraded_alike(options.runs):
+        print(
+            "note: these configurations degrade differently, so their degraded AUROCs do not "
+            "compare; evaluate --degrade CONFIG degrades all alike",
+            file=sys.stderr,
+        )
