@@ -113,6 +113,13 @@ def _quantization(quality: int) -> dict[int, list[int]]:
     return Image.open(buffer).quantization
 
 
+def test_a_narrow_strip_is_no_reason_to_end_a_run() -> None:
+    strip = np.full((1, 40), 100, np.uint8)
+    spec = replace(SPEC, crop=0.49)
+    for seed in range(40):
+        assert min(degrade(strip, spec, np.random.default_rng(seed)).shape) >= 16
+
+
 def test_sharpness_no_longer_tells_two_sources_apart() -> None:
     """The set's trap in small: one source sharp, one blurred. Degraded alike, they mix.
 

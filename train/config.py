@@ -195,6 +195,8 @@ class Config:
 
     def __post_init__(self) -> None:
         family = self.family
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must lie in [0, 2**32): {self.seed}")
         if (family.height, family.width) != (self.preprocess.height, self.preprocess.width):
             raise ValueError("network and preprocess disagree about the input's size")
         if self.seed_cnn is not None:

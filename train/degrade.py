@@ -23,6 +23,15 @@ _RESAMPLING = (
     Image.Resampling.BICUBIC,
     Image.Resampling.LANCZOS,
 )
+_STRENGTHS = (
+    "stretch",
+    "rotation_degrees",
+    "shift",
+    "zoom",
+    "gamma",
+    "blur_sigma",
+    "noise_sigma",
+)
 _LETTERS = ("L", "R", "PA", "AP", "AP SUPINE", "PORTABLE", "SITTING", "12:40", "A-1037")
 
 
@@ -77,6 +86,9 @@ class DegradeSpec:
             raise ValueError(f"side must rise from 16 pixels or more: {self.side}")
         if not 1 <= self.jpeg_quality[0] <= self.jpeg_quality[1] <= 95:
             raise ValueError(f"jpeg_quality must rise within 1 to 95: {self.jpeg_quality}")
+        for name in _STRENGTHS:
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative: {getattr(self, name)}")
         if not (0 <= self.crop < 0.5 and 0 <= self.window < 0.5):
             raise ValueError("crop and window are cut from both sides: below 0.5")
 
@@ -118,7 +130,9 @@ def _geometry(image: Image.Image, spec: DegradeSpec, rng: np.random.Generator) -
     zoom = np.exp(rng.uniform(-spec.zoom, spec.zoom))
     center_x = (left + width - right) / 2 + rng.uniform(-spec.shift, spec.shift) * width
     center_y = (top + height - bottom) / 2 + rng.uniform(-spec.shift, spec.shift) * height
-    out_width, out_height = round(width - left - right), round(height - top - bottom)
+    # At least a pixel: a narrow strip may be cropped by nearly half from both sides.
+    out_width = max(1, round(width - left - right))
+    out_height = max(1, round(height - top - bottom))
     cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
     # Maps an output pixel to a source pixel, both about their centers.
     matrix = (
