@@ -1,10 +1,12 @@
 """Splits: no patient and no duplicate on both sides, whatever the data; each fold once."""
 
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from tests.train_inputs import sample
+from tests.train_inputs import sample, tiny_config
 from train.config import SplitSpec
 from train.samples import DataError, Sample
 from train.splits import (
@@ -136,6 +138,33 @@ def test_a_side_without_a_class_is_an_error() -> None:
     samples += [_given("c", 0, 0, "validation")]
     with pytest.raises(DataError, match="validation part of the split lacks a class"):
         make_split(samples, SplitSpec("given", 2, 0), 0)
+
+
+def test_an_ensembles_held_out_patients_are_held_out_by_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One network split by image: another picture of its held-out patient taught the other."""
+    from train.commands.options import held_out_by_all
+
+    pictures = {(p, k): sample(p, k, int(p > "b")) for p in "abcd" for k in range(2)}
+
+    def checkpoint(unit: str, held: set[tuple[str, int]]) -> SimpleNamespace:
+        split = Split(
+            tuple(s for key, s in pictures.items() if key not in held),
+            tuple(s for key, s in pictures.items() if key in held),
+        )
+        return SimpleNamespace(config=tiny_config(split__unit=unit), split=split)
+
+    monkeypatch.setattr("train.checkpoint.held_out", lambda found, _: found.split)
+    whole = {("a", 0), ("a", 1), ("c", 0), ("c", 1)}
+    by_patient = checkpoint("patient", whole)
+    # By image: all of a and c, and one picture of d, whose other one the first network saw too.
+    by_image = checkpoint("image", whole | {("d", 0)})
+    both = [by_image, by_patient]
+    found, _ = held_out_by_all(both, list(pictures.values()))  # type: ignore[arg-type]
+    assert {s.patient_id for s in found} == {"a", "c"}
+    alone, _ = held_out_by_all([by_image], list(pictures.values()))  # type: ignore[list-item]
+    assert {s.patient_id for s in alone} == {"a", "c", "d"}
 
 
 def test_the_hash_names_pictures_labels_and_patients() -> None:

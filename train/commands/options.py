@@ -117,7 +117,18 @@ def held_out_by_all(
 
     splits = [held_out(checkpoint, samples) for checkpoint in checkpoints]
     seen = {sample.name for split in splits for sample in split.train}
-    validation = [sample for sample in splits[0].validation if sample.name not in seen]
+    # Of the networks that keep patients together, none may have seen another picture of one.
+    patients = {
+        sample.patient_id
+        for checkpoint, split in zip(checkpoints, splits, strict=True)
+        if checkpoint.config.split.unit != "image"
+        for sample in split.train
+    }
+    validation = [
+        sample
+        for sample in splits[0].validation
+        if sample.name not in seen and sample.patient_id not in patients
+    ]
     if {sample.label for sample in validation} != {0, 1}:
         raise ConfigError("these checkpoints were trained on each other's held-out pictures")
     return validation, [sample for sample in samples if sample.name in seen]
