@@ -20,6 +20,7 @@ from edge_app.codec import compact_json
 from edge_app.decision import Decision
 from edge_app.gallery import MOST_PICTURES, Gallery
 from edge_app.image import read_image
+from edge_app.phantom import Phantom, draw_phantom
 from edge_app.report import write_report
 from edge_app.results import encode_row, read_results
 from edge_app.run_folder import RunFolder
@@ -103,10 +104,38 @@ def test_pictures_that_were_not_made_are_said(tmp_path: Path, tiny_bundle_folder
     assert page.count("1 of these 1 pictures are missing") == 3
 
 
+def browse(option: str, page: Path, profile: Path) -> str:
+    """What Chromium prints about a page."""
+    assert CHROMIUM is not None
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    command += [f"--user-data-dir={profile / 'chromium'}", option, page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_a_picture_of_any_proportions_prints_within_a_page(
+    tmp_path: Path, tiny_bundle_folder: Path
+) -> None:
+    pages = []
+    for name, height, width in (("square", 600, 600), ("tall", 9000, 130), ("wide", 130, 9000)):
+        (tmp_path / name).mkdir()
+        picture = encoded(Image.fromarray(draw_phantom(Phantom(1), height, width)), "PNG")
+        for number in range(10):
+            (tmp_path / name / f"{number}.png").write_bytes(picture)
+        out = tmp_path / f"{name}-out"
+        run_batch(BatchPlan((tmp_path / name,), out, options=RunOptions(bundle=tiny_bundle_folder)))
+        browse(f"--print-to-pdf={out / 'report.pdf'}", out / "report.html", tmp_path)
+        printed = (out / "report.pdf").read_bytes()
+        pages.append(len(re.findall(rb"/Type\s*/Page\b", printed)))
+    # 2, and 22 of the tall ones where each was as wide as its column.
+    assert 1 < pages[0] <= 4
+    assert max(pages) - min(pages) <= 1
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 def test_what_a_browser_makes_of_it(tmp_path: Path, tiny_bundle_folder: Path) -> None:
     """Links of absolute names, probabilities near certainty, reasons, and sorting on a phone."""
-    assert CHROMIUM is not None
     ward, out = write_ward(tmp_path / "ward"), tmp_path / "out"
     (tmp_path / "lists").mkdir()
     listed = tmp_path / "lists" / "day.txt"
@@ -116,10 +145,7 @@ def test_what_a_browser_makes_of_it(tmp_path: Path, tiny_bundle_folder: Path) ->
     page = report.read_text(encoding="utf-8")
     sure = re.sub(r'("suspected",[-.0-9]+,)[.0-9]+', r"\g<1>0.9999", page)
     report.write_text(sure, encoding="utf-8")
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
-    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    command += [f"--user-data-dir={tmp_path / 'chromium'}", "--dump-dom", report.as_uri()]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    dom = browse("--dump-dom", report, tmp_path)
     assert f'href="{(ward / "a" / "suspected.png").as_uri()}"' in dom
     assert "&gt; 0.999" in dom
     assert re.search(r"<figcaption>.*?blank\.png</a><br>0 grey levels between", dom)

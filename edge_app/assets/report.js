@@ -99,6 +99,7 @@ function drawPictures() {
         loading: "eager", alt: `Chest X-ray ${item.file}`,
       });
       const film = element("span", { className: "film" }, image);
+      film.style.setProperty("--ratio", item.width / item.height);
       if (item.activation_map.length) {
         const canvas = element("canvas", { width: item.width * 2, height: item.height * 2 });
         canvas.setAttribute("aria-hidden", "true");
