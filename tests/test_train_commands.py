@@ -291,6 +291,43 @@ def test_a_missing_backend_is_named_before_a_picture_is_decoded(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="folders are locked as POSIX has it")
+def test_one_run_is_trained_by_one_process(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from train.record import held
+
+    config = write_toml(tmp_path / "tiny.toml", optimizer__epochs=1)
+    run = tmp_path / "run"
+    run.mkdir()
+    arguments = ["fit", str(config), "--data", str(data), "-o", str(run)]
+    with held(run):
+        assert main(arguments) == 2
+    assert "another process is training this run" in capsys.readouterr().err
+    # It was not begun, but what was written is of this very run, which then trains.
+    assert not (run / "history.csv").exists()
+    assert main(arguments) == 0
+
+
+@pytest.mark.parametrize(("command", "message"), [("fit", "goes on"), ("audit", "begins again")])
+def test_ctrl_c_says_what_the_same_command_does(
+    command: str,
+    message: str,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"train.commands.{command}.samples_of", interrupted)
+    output = ["-o", str(tmp_path / "out")]
+    given = [str(data)] if command == "audit" else ["seed_cnn", "--data", str(data)]
+    assert main([command, *given, *output]) == 130
+    assert f"interrupted; the same command {message}" in capsys.readouterr().err
+
+
 def test_a_finished_run_decodes_nothing_again(
     teacher: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

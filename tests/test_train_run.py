@@ -388,6 +388,27 @@ def test_a_loss_that_is_no_number_ends_the_run(data: tuple[Split, Cache], tmp_pa
         _fit(config, data, tmp_path / "run")
 
 
+def test_going_on_with_other_versions_is_said_and_written_down(
+    data: tuple[Split, Cache],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "run"
+    identity = identify(tiny_config(), data[0])
+    record = start_record(identity, data[0], folder)
+    start_record(identity, data[0], folder)
+    assert capsys.readouterr().err == ""
+    old = record | {"versions": record["versions"] | {"keras": "3.0.1"}}
+    (folder / "run.json").write_text(json.dumps(old))
+    for _ in range(2):  # said once, however often it goes on
+        went_on = start_record(identity, data[0], folder)
+    assert went_on["went_on_with"] == [record["versions"]]
+    assert json.loads((folder / "run.json").read_text()) == went_on
+    notes = capsys.readouterr().err.splitlines()
+    assert len(notes) == 1
+    assert f"keras 3.0.1 then, {keras.__version__} now" in notes[0]
+
+
 @pytest.mark.parametrize("damage", ["truncated", "other"])
 def test_a_damaged_state_is_named(
     damage: str, data: tuple[Split, Cache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -239,6 +239,7 @@ def test_a_csv(tmp_path: Path) -> None:
         ("file,label,patient_id\nnone.png,1,a\n", ":2: none.png is not there"),
         ("file,label,patient_id\nNORMAL/IM-0000-0000.png,sick,a\n", ":2: label 'sick'"),
         ("file,label,patient_id\nNORMAL/IM-0000-0000.png,0,\n", "patient_id is empty"),
+        ("file,label,patient_id\nNORMAL/IM-0000-0000.png,0, \n", "patient_id is empty"),
         (
             "file,label,patient_id\nNORMAL/IM-0000-0000.png,0,a\nNORMAL/IM-0000-0000.png,1,a\n",
             ":3: .* stands in line 2 already",
@@ -258,6 +259,19 @@ def test_a_csv(tmp_path: Path) -> None:
 def test_a_csv_with_a_fault(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_samples(_csv(tmp_path, text))
+
+
+def test_a_blank_behind_a_number_makes_no_other_patient(tmp_path: Path) -> None:
+    first, second = "NORMAL/IM-0000-0000.png", "NORMAL/IM-0000-0001.png"
+    sick = "PNEUMONIA/person0_virus_0.png,1,b"
+    path = _csv(tmp_path, f"file,label,patient_id\n{first},0,17 \n{second},0,17\n{sick}\n")
+    assert [s.patient_id for s in read_samples(path)] == ["17", "17", "b"]
+
+
+def test_the_pictures_themselves_are_no_larger_copies(tmp_path: Path) -> None:
+    root = write_phantoms(tmp_path, 1)
+    with pytest.raises(DataError, match="holds none of the pictures again"):
+        read_samples(root, root)
 
 
 def test_a_csv_that_names_a_file_in_two_ways(tmp_path: Path) -> None:

@@ -43,7 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
         wrong_kind = isinstance(error, IsADirectoryError | NotADirectoryError | FileExistsError)
         return EXIT_USAGE if wrong_kind else EXIT_STORAGE
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last saved step", file=sys.stderr)
+        trains = options.command in ("fit", "kfold", "search")
+        how = "goes on from the last saved step" if trains else "begins again"
+        print(f"interrupted; the same command {how}", file=sys.stderr)
         return EXIT_INTERRUPTED
     return EXIT_OK
 

@@ -83,7 +83,8 @@ def eight_bits(pixels: npt.NDArray[np.generic]) -> Picture:
     Preprocessing undoes any linear change of grey values, so nothing but rounding is lost; a
     12-bit picture in a 16-bit file scaled by 65535 would keep 4 bits. Not from the darkest to the
     brightest value: one dead pixel or burnt-in letter would leave the lungs a handful of greys.
-    What is clipped lies beyond the percentiles that preprocessing clips at.
+    What is clipped lies beyond the 0.5 and 99.5% that preprocessing is configured to clip at (but
+    for `seed_cnn`, which clips nothing, and for which a dead pixel would set the range).
     """
     if pixels.dtype == np.uint8:
         return pixels

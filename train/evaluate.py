@@ -225,12 +225,7 @@ def find_copies(folder: Path, samples: Sequence[Sample]) -> dict[str, Path]:
     Raises:
         DataError: there is none.
     """
-    paths = {sample.name: sample.path.resolve() for sample in samples}
-    found = {
-        name: path
-        for name, path in find_same_names(folder, samples).items()
-        if path.resolve() != paths[name]
-    }
+    found = find_same_names(folder, samples)
     if not found:
         raise DataError(f"{folder}: no copies of the pictures (same class folder and file name)")
     return found

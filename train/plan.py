@@ -14,7 +14,7 @@ from train.cache import open_cache
 from train.checkpoint import Checkpoint, held_out
 from train.config import Config, ConfigError
 from train.devices import make_deterministic, require_packages, use_all_devices
-from train.record import Record, check_folder, identify, read_record
+from train.record import Record, check_folder, held, identify, read_record
 from train.samples import Sample
 from train.splits import Split, make_split
 from train.torch_state import find_weights
@@ -90,7 +90,8 @@ def execute(plan: Plan, cache_folder: Path | None, workers: int) -> Record:
     from train.run import Run
 
     run = Run(plan.config, plan.split, cache, plan.folder, plan.teachers, workers)
-    return run.fit()
+    with held(plan.folder):
+        return run.fit()
 
 
 def _check_teacher(teacher: Checkpoint, samples: Sequence[Sample], split: Split) -> None:

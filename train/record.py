@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import platform
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -139,6 +140,8 @@ def start_record(identity: Identity, split: Split, folder: Path) -> Record:
         # A run that was begun before its split was written down, or killed in between.
         if not (folder / SPLIT).exists():
             write_rows(_split_rows(split), folder / SPLIT)
+        if not record.get("finished"):
+            _note_versions(record, folder)
         return record
     record = {
         "config": encode(identity.config),
@@ -156,6 +159,53 @@ def start_record(identity: Identity, split: Split, folder: Path) -> Record:
     write_json(record, folder / RECORD)
     write_rows(_split_rows(split), folder / SPLIT)
     return record
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Within, no other process trains the run in `folder`: they would garble each other's state.
+
+    Raises:
+        ConfigError: another process does.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    # The folder itself, so that no file stays behind when the process is killed.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ConfigError(f"{folder}: another process is training this run") from None
+    except OSError:
+        pass  # a network file system without locks
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _note_versions(record: Record, folder: Path) -> None:
+    """Say and write down that a run goes on with other packages than it was begun with."""
+    versions, begun = _versions(), record.get("versions")
+    known = record.get("went_on_with", [])
+    if begun is None or versions == begun or versions in known:
+        return
+    record["went_on_with"] = [*known, versions]
+    write_json(record, folder / RECORD)
+    changed = [
+        f"{name} {begun.get(name, 'none')} then, {versions.get(name, 'none')} now"
+        for name in sorted({*begun, *versions})
+        if begun.get(name) != versions.get(name)
+    ]
+    print(
+        f"note: {folder} goes on with other versions ({'; '.join(changed)}): it may end with "
+        "other roundings than an uninterrupted run",
+        file=sys.stderr,
+    )
 
 
 def _split_rows(split: Split) -> list[dict[str, Any]]:

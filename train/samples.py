@@ -164,7 +164,9 @@ def _from_row(csv_path: Path, line: int, row: dict[str, str], classes: ClassName
         raise DataError(
             f"{where}: label {row['label']!r} is neither {classes.negative} nor {classes.positive}"
         )
-    if not row["patient_id"]:
+    # A blank behind a number, as spreadsheets leave it, makes no other patient.
+    patient = (row["patient_id"] or "").strip()
+    if not patient:
         raise DataError(f"{where}: patient_id is empty; without it patients can't be kept apart")
     split = (row.get("split") or "").casefold()
     if split and split not in _GIVEN_SPLITS:
@@ -177,7 +179,7 @@ def _from_row(csv_path: Path, line: int, row: dict[str, str], classes: ClassName
         name=row["file"],
         label=label,
         subtype=subtype,
-        patient_id=row["patient_id"],
+        patient_id=patient,
         duplicate_group=row.get("duplicate_group") or "",
         given_split=_GIVEN_SPLITS.get(split, ""),
         original_size=_original_size(row, where),
@@ -295,7 +297,7 @@ def join_duplicates(
 
 
 def find_copies(folder: Path, samples: Sequence[Sample]) -> dict[str, Path]:
-    """Copies of the samples in `folder`, by sample name.
+    """Other copies of the samples in `folder`, by sample name; the samples' own files are none.
 
     A copy has the sample's own path below the data's root, or else its class folder and file name.
 
@@ -307,7 +309,7 @@ def find_copies(folder: Path, samples: Sequence[Sample]) -> dict[str, Path]:
     for sample in samples:
         places = (folder / sample.name, folder / sample.path.parent.name / sample.path.name)
         path = next((place for place in places if place.is_file()), None)
-        if path is None:
+        if path is None or path.resolve() == sample.path.resolve():
             continue
         other = taken.setdefault(path, sample.name)
         if other != sample.name:
