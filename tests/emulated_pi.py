@@ -1,11 +1,15 @@
 """Run the edge app on a Raspberry Pi's instruction set: an emulated arm64 Debian in a folder.
 
-    python3 -m tests.emulated_pi [--folder FOLDER] [--fresh]        (as root; `make test-pi`)
+    python3 -m tests.emulated_pi [--folder FOLDER] [--fresh] [--tests MODULE ...]
+                                                                    (as root; `make test-pi`)
 
 Builds a Debian of the host's release for arm64 with debootstrap and qemu-user-static, installs the
 wheel of this checkout in it, and runs there: the bundle's self-test in every runtime, a batch over
 the examples, and the edge app's tests. It shows that everything works on that instruction set,
 never how fast. Needs root, Debian or one of its kin, and the network; standard library only.
+
+Every mount lies in a namespace that ends with the command it is for, and what the kernel was told
+of qemu is undone at the end, also after a failure. The Debian stays, for the next run.
 
 Nothing here names a mirror: packages come from where the host's apt and pip get theirs, and the
 certificates and settings that they need are copied into the folder at run time.
@@ -17,7 +21,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -40,6 +45,7 @@ _HOME = "/opt/pneumoscope"
 # The host's way to the package registry: only these variables are handed on.
 _PASSED_ON = ("PIP_", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "http_proxy", "https_proxy", "no_proxy")
 _RUNTIMES = ("litert", "onnxruntime")
+PRIVATE_MOUNTS = ("unshare", "--mount", "--propagation", "private")
 
 
 class PiError(RuntimeError):
@@ -51,13 +57,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--folder", type=Path, default=FOLDER, help="(default: %(default)s)")
     parser.add_argument("--fresh", action="store_true", help="make the Debian again")
+    parser.add_argument(
+        "--tests", nargs="+", metavar="MODULE", help="only these, such as tests/test_dicom.py"
+    )
     options = parser.parse_args()
     try:
         check_host()
-        enable_emulation()
-        build_debian(options.folder, fresh=options.fresh)
-        install(options.folder)
-        failed = run_all(options.folder)
+        with emulation():
+            build_debian(options.folder, fresh=options.fresh)
+            install(options.folder)
+            failed = run_all(options.folder, options.tests)
     except PiError as error:
         print(f"test-pi: {error}", file=sys.stderr)
         return 2
@@ -77,14 +86,21 @@ def check_host() -> None:
         raise PiError(f"install first: apt-get install {' '.join(missing)}")
 
 
-def enable_emulation() -> None:
-    """Let the kernel run aarch64 programs through qemu."""
+@contextmanager
+def emulation() -> Iterator[None]:
+    """The kernel runs aarch64 programs through qemu; afterwards it is as it was before."""
     if os.uname().machine == "aarch64":
+        yield
         return
-    if not (BINFMT / "status").exists():
-        subprocess.run(["mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT)], check=True)
-    if not (BINFMT / "qemu-aarch64").exists():
-        subprocess.run(["update-binfmts", "--enable", "qemu-aarch64"], check=True)
+    with ExitStack() as undo:
+        if not (BINFMT / "status").exists():
+            subprocess.run(["mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT)], check=True)
+            undo.callback(subprocess.run, ["umount", str(BINFMT)], check=False)
+        if not (BINFMT / "qemu-aarch64").exists():
+            subprocess.run(["update-binfmts", "--enable", "qemu-aarch64"], check=True)
+            disable = ["update-binfmts", "--disable", "qemu-aarch64"]
+            undo.callback(subprocess.run, disable, check=False)
+        yield
 
 
 def build_debian(root: Path, *, fresh: bool) -> None:
@@ -105,7 +121,8 @@ def build_debian(root: Path, *, fresh: bool) -> None:
         shutil.rmtree(root)
     root.mkdir(parents=True)
     (root / _MARKER).touch()
-    command = ["debootstrap", "--arch=arm64", "--variant=minbase"]
+    # It mounts /proc in there; in a namespace of its own that ends with it, however it ends.
+    command = [*PRIVATE_MOUNTS, "debootstrap", "--arch=arm64", "--variant=minbase"]
     command += [f"--include={DEBIAN_PACKAGES}", release, str(root), mirror]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     (root / _DONE).touch()
@@ -197,8 +214,8 @@ def copy_settings(root: Path) -> None:
             shutil.copy(file.resolve(), target)
 
 
-def run_all(root: Path) -> list[str]:
-    """Run everything there; names of what failed."""
+def run_all(root: Path, modules: Sequence[str] | None = None) -> list[str]:
+    """Run everything there, of the tests only these modules if given; names of what failed."""
     program = "/venv/bin/pneumoscope"
     checks: dict[str, Sequence[str]] = {
         "architecture": ["/venv/bin/python", "-c", _ASSERT_AARCH64],
@@ -210,9 +227,11 @@ def run_all(root: Path) -> list[str]:
     out = f"{_HOME}/out"
     checks["batch"] = [program, "batch", f"{_HOME}/examples", "-o", out]
     checks["validate"] = [program, "validate", f"{out}/results.jsonl"]
-    # As they were when they were copied: the checkout may have changed since.
-    tests = edge_tests(root / _HOME.lstrip("/") / "tests")
-    checks["tests"] = ["/venv/bin/python", "-m", "pytest", "-p", "no:cacheprovider", *tests]
+    # As they were when they were copied: the checkout may have changed since. A process a module:
+    # what crashes one (a library that aborts) must not hide the others.
+    pytest = ["/venv/bin/python", "-m", "pytest", "-p", "no:cacheprovider", "--tb=short"]
+    for module in modules or edge_tests(root / _HOME.lstrip("/") / "tests"):
+        checks[module] = [*pytest, "-rfE", module]
     failed = []
     for name, command in checks.items():
         step(name)
@@ -246,9 +265,10 @@ def inside(
         'mount -t tmpfs tmpfs "$0/tmp" && '
         'exec chroot "$0" /bin/sh -c \'cd "$0" && exec "$@"\' "$@"'
     )
-    unshare = ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", script]
     return subprocess.run(
-        [*unshare, str(root.resolve()), _HOME, *command], check=check, env=environment()
+        [*PRIVATE_MOUNTS, "/bin/sh", "-c", script, str(root.resolve()), _HOME, *command],
+        check=check,
+        env=environment(),
     )
 
 

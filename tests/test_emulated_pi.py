@@ -1,11 +1,22 @@
 """What `make test-pi` decides before it touches anything; the run itself needs root and minutes."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests import emulated_pi
-from tests.emulated_pi import PiError, build_debian, choose_mirror, edge_tests, environment
+from tests.emulated_pi import (
+    PiError,
+    build_debian,
+    choose_mirror,
+    edge_tests,
+    emulation,
+    environment,
+    inside,
+    run_all,
+)
 
 TARGETS = """https://mirror.example/debian-security/ trixie-security main
 https://mirror.example/debian/ trixie contrib
@@ -44,6 +55,80 @@ def test_tests_of_what_does_not_ship_stay_on_the_host() -> None:
     names = edge_tests()
     assert "tests/test_screener.py" in names
     assert not any("train" in name or "benchmarks" in name for name in names)
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Commands that would have been run, as text, on a host that is no Pi."""
+    commands: list[str] = []
+    monkeypatch.setattr(emulated_pi.os, "uname", lambda: SimpleNamespace(machine="x86_64"))
+    monkeypatch.setattr(
+        emulated_pi.subprocess,
+        "run",
+        lambda command, **_: commands.append(" ".join(map(str, command))),
+    )
+    return commands
+
+
+def test_what_the_kernel_was_told_is_undone_also_after_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ran: list[str]
+) -> None:
+    monkeypatch.setattr(emulated_pi, "BINFMT", tmp_path)
+    within: list[int] = []
+
+    def fails() -> None:
+        with emulation():
+            within.append(len(ran))
+            raise PiError("no network")
+
+    with pytest.raises(PiError):
+        fails()
+    assert within == [2]
+    assert ran == [
+        f"mount -t binfmt_misc binfmt_misc {tmp_path}",
+        "update-binfmts --enable qemu-aarch64",
+        "update-binfmts --disable qemu-aarch64",
+        f"umount {tmp_path}",
+    ]
+    # What was there before stays.
+    ran.clear()
+    (tmp_path / "status").touch()
+    (tmp_path / "qemu-aarch64").touch()
+    with emulation():
+        pass
+    assert ran == []
+
+
+def test_everything_is_mounted_in_a_namespace_that_ends(
+    tmp_path: Path, debootstraps: list[list[str]]
+) -> None:
+    build_debian(tmp_path / "pi", fresh=False)
+    inside(tmp_path / "pi", ["true"])
+    assert len(debootstraps) == 2
+    for command in debootstraps:
+        assert command[:4] == ["unshare", "--mount", "--propagation", "private"]
+
+
+def test_a_module_that_dies_does_not_hide_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tests = tmp_path / "opt/pneumoscope/tests"
+    tests.mkdir(parents=True)
+    for name in ("test_a", "test_b", "test_train_c"):
+        (tests / f"{name}.py").write_text("")
+    seen: list[str] = []
+
+    def died(_: Path, command: Sequence[str], *, check: bool) -> SimpleNamespace:
+        seen.append(command[-1])
+        return SimpleNamespace(returncode=134 if command[-1] == "tests/test_a.py" else 0)
+
+    monkeypatch.setattr(emulated_pi, "inside", died)
+    assert run_all(tmp_path) == ["tests/test_a.py"]
+    assert seen[-2:] == ["tests/test_a.py", "tests/test_b.py"]
+    seen.clear()
+    assert run_all(tmp_path, ["tests/test_b.py"]) == []
+    assert seen[-1] == "tests/test_b.py"
+    assert "tests/test_a.py" not in seen
 
 
 @pytest.fixture
