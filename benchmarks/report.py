@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from benchmarks.record import Results
+from benchmarks.record import Accuracy, Results, Section
 from benchmarks.tables import NONE, Table, all_tables, markdown, throughput_ratio
 
 _STYLE = """
@@ -42,14 +42,18 @@ def markdown_report(results: Results) -> str:
 
 
 def side_by_side(named: Mapping[str, Results]) -> list[Table]:
-    """Several machines' figures in common tables; a column each, a dash where one has none."""
+    """Several machines' figures in common tables; a column each, a dash where one has none.
+
+    Under each table, for each column: the machine, the model and the versions that it is of.
+    """
     makers: list[tuple[str, str, Callable[[Results], dict[str, str]]]] = [
+        ("accuracy", "AUROC (95% interval), n scored", _accuracy_cells),
         ("latency", "Inference, p50 / p90 in ms", _latency_cells),
         ("throughput", "Folder to results, ms an image (ours is faster by)", _throughput_cells),
+        ("scale", "As work grows, seconds (peak MB)", _scale_cells),
         ("startup", "From cold, median ms (peak MB)", _startup_cells),
         ("compare", "Recommended", _choice_cells),
     ]
-    machines = tuple(f"{name}: {results.machine}" for name, results in named.items())
     tables = []
     for name, title, cells_of in makers:
         columns = [cells_of(results) for results in named.values()]
@@ -57,13 +61,52 @@ def side_by_side(named: Mapping[str, Results]) -> list[Table]:
         if not keys:
             continue
         rows = tuple((key, *(column.get(key, NONE) for column in columns)) for key in keys)
-        tables.append(Table(name, title, ("", *named), rows, machines))
+        notes = tuple(_column_note(column, named[column], name) for column in named)
+        tables.append(Table(name, title, ("", *named), rows, notes))
     return tables
 
 
 def html_tables(tables: Sequence[Table]) -> str:
     """A page of tables only."""
     return _page(["<h1>Pneumoscope benchmarks, side by side</h1>", *map(_html_table, tables)])
+
+
+def _column_note(column: str, results: Results, name: str) -> str:
+    """What a column is of; only the machine where the section was not measured there."""
+    section: Section | None = getattr(results, name)
+    if section is None:
+        return f"{column}: {results.machine}: not measured"
+    versions = {"python": results.machine.python} | dict(section.taken.versions)
+    listed = ", ".join(f"{package} {version}" for package, version in versions.items())
+    data = f" on {section.data.name}" if isinstance(section, Accuracy) else ""
+    return (
+        f"{column}: {section.taken.model_id}{data}, {results.machine}; {listed}; "
+        f"{section.taken.at[:10]}"
+    )
+
+
+def _accuracy_cells(results: Results) -> dict[str, str]:
+    rows = () if results.accuracy is None else results.accuracy.rows
+    return {
+        row.entrant.name: (
+            f"{row.auroc.value:.4f} ({row.auroc.low:.4f}–{row.auroc.high:.4f}), {row.n_scored}"
+        )
+        for row in rows
+        if row.auroc is not None
+    }
+
+
+def _scale_cells(results: Results) -> dict[str, str]:
+    curves = () if results.scale is None else results.scale.curves
+    return {
+        f"{point.x:g} {curve.unit}": f"{point.seconds:.3f}{_megabytes(point.peak_memory_mb)}"
+        for curve in curves
+        for point in curve.points
+    }
+
+
+def _megabytes(peak: float | None) -> str:
+    return "" if peak is None else f" ({peak:.0f})"
 
 
 def _latency_cells(results: Results) -> dict[str, str]:

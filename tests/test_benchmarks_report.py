@@ -24,7 +24,7 @@ from benchmarks.check import (
 )
 from benchmarks.machine import this_machine
 from benchmarks.plots import draw_plots
-from benchmarks.record import Results, ScalePoint, read_results, to_json
+from benchmarks.record import Results, Scale, ScaleCurve, ScalePoint, read_results, to_json
 from benchmarks.reference import Paired, alternate, measure_inference, multiply_add, versions
 from benchmarks.report import html_report, html_tables, markdown_report, side_by_side
 from benchmarks.scale import MEGAPIXELS, linearity, scale_point, scaling
@@ -86,6 +86,21 @@ def test_machines_side_by_side_have_a_column_each() -> None:
     assert cells["float32 litert, 1 threads"][0] == "–"
     assert tables["startup"].rows[0][2] == "–"
     assert any("Cortex-A76" in note for note in tables["latency"].notes)
+    # What a column is of stands under it: model, machine, versions.
+    assert tables["latency"].notes[0].startswith("a: tiny-1, Test CPU")
+    assert "numpy 2" in tables["latency"].notes[0]
+    assert tables["startup"].notes[1].endswith("not measured")
+
+
+def test_accuracy_and_scale_stand_side_by_side_too() -> None:
+    curve = ScaleCurve("files", "files", (scale_point(100, [1.0], 90.0),), "note")
+    first = results(
+        accuracy=accuracy(accuracy_row("static_int8", 0.9)), scale=Scale(TAKEN, (curve,))
+    )
+    tables = {table.name: table for table in side_by_side({"a": first, "b": results()})}
+    assert tables["accuracy"].rows == (("static_int8 litert", "0.9000 (0.8900–0.9100), 100", "–"),)
+    assert "on pictures" in tables["accuracy"].notes[0]
+    assert tables["scale"].rows == (("100 files", "1.000 (90)", "–"),)
 
 
 @pytest.mark.skipif(find_spec("matplotlib") is None, reason="needs matplotlib (extra benchmarks)")
