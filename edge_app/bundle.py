@@ -22,7 +22,7 @@ from edge_app.errors import (
     UsageError,
 )
 from edge_app.intervals import Figure as Figure
-from edge_app.preprocess import PreprocessSpec
+from edge_app.preprocess_spec import PreprocessSpec
 from edge_app.signature import SIGNATURE_FILE, verify_signature
 
 FORMAT_VERSION = 1

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edge_app.errors import NoInputError, StorageError, UsageError
-from edge_app.image import SNIFF_BYTES, SUFFIXES, sniff_format
+from edge_app.picture_format import SNIFF_BYTES, SUFFIXES, sniff_format
 
 LIST_SUFFIX = ".txt"
 

@@ -30,7 +30,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from edge_app.errors import InputError, UnreadableImageError
-from edge_app.preprocess import PreprocessSpec
+from edge_app.picture_format import SUFFIXES as SUFFIXES
+from edge_app.picture_format import sniff_format
+from edge_app.preprocess_spec import PreprocessSpec
 
 # The largest detectors give 25 megapixels, stitched whole-spine pictures about 30. A file of a
 # few kilobytes can ask for gigabytes; below Pillow's own warning at 89 megapixels.
@@ -41,14 +43,6 @@ _TOO_LARGE = (
     f"more than {MAX_PIXELS // 1_000_000} megapixels are not decoded "
     "(no radiograph is that large, decompression bombs are)"
 )
-
-# Names that a folder scan takes for images; `read_image` itself looks at the content only.
-
-SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom"}
-)
-
-SNIFF_BYTES = 132  # DICOM announces itself last of all, after a preamble of 128 bytes
 
 _ORIENTATION_TAG = 0x0112
 _TIFF_PHOTOMETRIC_TAG = 262
@@ -177,27 +171,6 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
-def sniff_format(data: bytes) -> str | None:
-    """The format that the first `SNIFF_BYTES` announce, None for one that is not read."""
-    # First of all: the 128 bytes before it may be a TIFF header (PS3.10, section 7.1), as in the
-    # NEMA sample set; read as a TIFF the picture would lose its polarity and window.
-    if data[128:132] == b"DICM":
-        return "DICOM"
-    for kind, magics in _MAGICS.items():
-        if data.startswith(magics):
-            return kind
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WEBP"
-    return "DICOM" if _looks_like_bare_dicom(data) else None
-
-
-_MAGICS: dict[str, tuple[bytes, ...]] = {
-    "PNG": (b"\x89PNG\r\n\x1a\n",),
-    "JPEG": (b"\xff\xd8\xff",),
-    "TIFF": (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"),
-    "BMP": (b"BM",),
-}
-
 _FOREIGN_MAGICS: dict[bytes, str] = {
     b"GIF8": "a GIF",
     b"%PDF": "a PDF",
@@ -205,15 +178,6 @@ _FOREIGN_MAGICS: dict[bytes, str] = {
     b"\x00\x00\x00\x0cjP": "a JPEG 2000 file",
     b"\xff\x4f\xff\x51": "a JPEG 2000 file",
 }
-
-
-def _looks_like_bare_dicom(data: bytes) -> bool:
-    """Whether this is a data set without preamble (old archives): group 0008 or 0002 first."""
-    group, element = (int.from_bytes(data[i : i + 2], "little") for i in (0, 2))
-    if group not in (0x0002, 0x0008) or element > 0x0100 or len(data) < 132:
-        return False
-    explicit = data[4:6].isalpha() and data[4:6].isupper()
-    return explicit or int.from_bytes(data[4:8], "little") <= 256
 
 
 def _describe_foreign(data: bytes) -> str:

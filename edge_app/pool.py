@@ -193,7 +193,9 @@ class Pool:
         """End the workers after the tasks that they have."""
         for worker in self._workers:
             worker.given_up = True
-            _close(worker)
+            _end_input(worker)
+        for worker in self._workers:
+            _wait_for_end(worker)
         self._workers.clear()
 
     def _start(self) -> _Worker:
@@ -340,11 +342,15 @@ def _how(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def _close(worker: _Worker) -> None:
-    """End a worker by ending its input, by force where that takes too long."""
+def _end_input(worker: _Worker) -> None:
+    """Tell a worker that there is no more to do."""
     assert worker.process.stdin is not None
     with suppress(OSError):  # what it had not read yet is dropped
         worker.process.stdin.close()
+
+
+def _wait_for_end(worker: _Worker) -> None:
+    """Wait for a worker whose input has ended; end it by force where that takes too long."""
     try:
         worker.process.wait(_SECONDS_TO_END)
     except subprocess.TimeoutExpired:

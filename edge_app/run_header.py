@@ -1,14 +1,17 @@
 """The first line of a run's results: what scored, and how."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from edge_app import __version__
 from edge_app.results import FORMAT_VERSION, CutOffs, RunHeader, utc_now
-from edge_app.screener import Screener
+
+if TYPE_CHECKING:
+    from edge_app.screener import Screener
 
 
 def describe_run(
-    screener: Screener, source: str, parameters: Mapping[str, str | int | float | bool]
+    screener: "Screener", source: str, parameters: Mapping[str, str | int | float | bool]
 ) -> RunHeader:
     """The header of a run that begins now.
 

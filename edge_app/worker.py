@@ -26,7 +26,7 @@ from edge_app.results import encode_row
 from edge_app.run_header import describe_run
 from edge_app.screener import Screener
 from edge_app.selftest import run_self_test
-from edge_app.thumbnail import make_thumbnail
+from edge_app.thumbnail_maker import make_thumbnail
 
 _PR_SET_PDEATHSIG = 1
 
@@ -172,4 +172,8 @@ def _die_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stderr.flush()
+    # All replies are flushed and no file is open for writing: taking the interpreter, numpy and the
+    # runtime apart would only keep the parent waiting.
+    os._exit(code)

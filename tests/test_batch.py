@@ -5,6 +5,8 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +36,7 @@ from edge_app.scoring_run import RunOptions
 from edge_app.storage import make_folder
 from edge_app.tally import Outcome
 from edge_app.waiting import Waiting
+from tests.conftest import REPOSITORY
 from tests.pictures import encoded
 from tests.test_discovery import deny
 from tests.tiny_bundle import write_tiny_bundle
@@ -132,6 +135,25 @@ def test_a_folder_becomes_rows_in_the_order_of_the_names(ward: Path, options: Ru
         "results.jsonl",
         "thumbnails.jsonl",
     ]
+
+
+def test_the_process_that_only_hands_out_files_loads_no_numpy(
+    ward: Path, options: RunOptions
+) -> None:
+    """It would start its workers later by as long as that takes, and hold 20 MB for nothing."""
+    program = (
+        "import sys; from edge_app.cli import main; code = main(sys.argv[1:]); "
+        "print(code, sorted({'numpy', 'PIL'} & sys.modules.keys()))"
+    )
+    arguments = ["batch", str(ward), "-o", f"{ward}-out", "--bundle", str(options.bundle)]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments, "--quiet"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "1 []\n"
 
 
 def test_the_number_of_workers_changes_nothing_but_the_time(

@@ -26,7 +26,8 @@ from edge_app.results import encode_row, read_results
 from edge_app.run_folder import RunFolder
 from edge_app.scoring_run import RunOptions
 from edge_app.screener import Screener
-from edge_app.thumbnail import LONGEST_SIDE, Thumbnail, make_thumbnail
+from edge_app.thumbnail import Thumbnail
+from edge_app.thumbnail_maker import LONGEST_SIDE, make_thumbnail
 from tests.pictures import encoded
 from tests.test_batch import phantom_png, write_ward
 
