@@ -257,38 +257,38 @@ def test_bad_input_costs_no_time_and_writes_nothing(
 
 
 @pytest.mark.parametrize(
-    ("backend", "missing", "extra"),
+    ("command", "backend", "missing", "advice"),
     [
-        ("tensorflow", "tensorflow", "train"),
-        ("jax", "jax", "train,jax"),
-        ("tensorflow", "matplotlib", "train"),
-        ("tensorflow", "keras", "train"),
+        ("fit", "tensorflow", "tensorflow", "pip install 'pneumoscope[train]'"),
+        ("fit", "jax", "jax", "pip install 'pneumoscope[train,jax]'"),
+        ("fit", "torch", "torch", "Pneumoscope trains on tensorflow or jax (KERAS_BACKEND)"),
+        ("fit", "tensorflow", "matplotlib", "pip install 'pneumoscope[train]'"),
+        ("evaluate", "tensorflow", "keras", "pip install 'pneumoscope[train]'"),
     ],
 )
 def test_a_missing_backend_is_named_before_a_picture_is_decoded(
-    backend: str, missing: str, extra: str, data: Path, tmp_path: Path
+    command: str, backend: str, missing: str, advice: str, teacher: Path, data: Path, tmp_path: Path
 ) -> None:
-    config = write_toml(tmp_path / "tiny.toml")
-    cache = tmp_path / "cache"
-    arguments = ["fit", str(config), "--data", str(data), "-o", str(tmp_path / "run")]
+    first = {"fit": write_toml(tmp_path / "tiny.toml"), "evaluate": teacher}[command]
+    out, cache = tmp_path / "out", tmp_path / "cache"
+    arguments = [command, str(first), "--data", str(data), "-o", str(out)]
+    arguments += ["--cache", str(cache)] if command == "fit" else []
     # None in sys.modules is how Python marks a module that cannot be imported.
     program = (
         f"import sys; sys.modules[{missing!r}] = None; from train.__main__ import main; "
-        f"sys.exit(main({[*arguments, '--cache', str(cache)]!r}))"
+        f"sys.exit(main({arguments!r}))"
     )
-    environment = os.environ | {"KERAS_BACKEND": backend}
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env=environment,
+        env=os.environ | {"KERAS_BACKEND": backend},
         cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,
     )
     assert done.returncode == 3, done.stderr
-    line = f"error: {missing} is not installed: pip install 'pneumoscope[{extra}]'"
-    assert line in done.stderr.splitlines()
+    assert f"error: {missing} is not installed: {advice}" in done.stderr.splitlines()
     assert not cache.exists()
-    assert not (tmp_path / "run").exists()
+    assert not out.exists()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="folders are locked as POSIX has it")

@@ -268,6 +268,14 @@ def test_a_blank_behind_a_number_makes_no_other_patient(tmp_path: Path) -> None:
     assert [s.patient_id for s in read_samples(path)] == ["17", "17", "b"]
 
 
+def test_larger_copies_of_pictures_that_a_csv_names_by_their_whole_path(tmp_path: Path) -> None:
+    small, larger = tmp_path / "small", write_phantoms(tmp_path / "large", 1, side=96)
+    names = ("NORMAL/IM-0000-0000.png", "PNEUMONIA/person0_virus_0.png")
+    rows = "".join(f"{small / name},{label},{label}\n" for label, name in enumerate(names))
+    samples = read_samples(_csv(small, f"file,label,patient_id\n{rows}"), larger)
+    assert [sample.larger for sample in samples] == [larger / name for name in names]
+
+
 def test_the_pictures_themselves_are_no_larger_copies(tmp_path: Path) -> None:
     root = write_phantoms(tmp_path, 1)
     with pytest.raises(DataError, match="holds none of the pictures again"):

@@ -5,9 +5,13 @@ whatever the number of devices, so that does not change what is learned.
 """
 
 import os
+from importlib import import_module
 
 from edge_app.errors import RuntimeUnavailableError
 from train.config import ConfigError
+
+# The extras that bring a package, where `train` alone does not.
+_EXTRAS = {"jax": "train,jax", "jaxlib": "train,jax"}
 
 
 def prepare_environment() -> None:
@@ -19,21 +23,21 @@ def prepare_environment() -> None:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
 
 
-def require_packages() -> None:
-    """Import what training and its plots need, before anything is spent on pictures.
+def require_packages(*packages: str) -> None:
+    """Import packages, such as keras (with its backend) before anything is spent on pictures.
 
     Raises:
-        RuntimeUnavailableError: a package is missing; the message names the extra.
+        RuntimeUnavailableError: one is missing; the message names the extra.
     """
     try:
-        import keras  # noqa: F401  it imports its backend with it
-        import matplotlib  # noqa: F401
+        for package in packages:
+            import_module(package)
     except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        extra = "train,jax" if package in ("jax", "jaxlib") else "train"
-        raise RuntimeUnavailableError(
-            f"{package} is not installed: pip install 'pneumoscope[{extra}]'"
-        ) from error
+        missing = (error.name or "").partition(".")[0]
+        how = f"pip install 'pneumoscope[{_EXTRAS.get(missing, 'train')}]'"
+        if missing == "torch":
+            how = "Pneumoscope trains on tensorflow or jax (KERAS_BACKEND)"
+        raise RuntimeUnavailableError(f"{missing} is not installed: {how}") from error
 
 
 def make_deterministic() -> None:

@@ -81,7 +81,7 @@ def execute(plan: Plan, cache_folder: Path | None, workers: int) -> Record:
     record = read_record(plan.folder)
     if record is not None and record.get("finished"):
         return record
-    require_packages()
+    require_packages("keras", "matplotlib")
     make_deterministic()
     use_all_devices(plan.config.optimizer.batch_size)
     samples = (*plan.split.train, *plan.split.validation)

@@ -308,8 +308,9 @@ def find_copies(folder: Path, samples: Sequence[Sample]) -> dict[str, Path]:
     taken: dict[Path, str] = {}
     for sample in samples:
         places = (folder / sample.name, folder / sample.path.parent.name / sample.path.name)
-        path = next((place for place in places if place.is_file()), None)
-        if path is None or path.resolve() == sample.path.resolve():
+        own = sample.path.resolve()
+        path = next((p for p in places if p.is_file() and p.resolve() != own), None)
+        if path is None:
             continue
         other = taken.setdefault(path, sample.name)
         if other != sample.name:

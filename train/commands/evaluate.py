@@ -37,6 +37,7 @@ def run(options: argparse.Namespace) -> None:
     from edge_app.codec import encode
     from train.checkpoint import Scorer, read_checkpoint
     from train.config import ConfigError, load_config
+    from train.devices import require_packages
     from train.evaluate import evaluate, find_copies, in_words
     from train.external import check_judgeable, check_readable, check_unseen, distinct_names
     from train.record import new_folder, write_json
@@ -53,6 +54,7 @@ def run(options: argparse.Namespace) -> None:
     external = _external(options)
     check_unseen(external, training)
     check_judgeable(external)
+    require_packages("keras")
     others = [sample.path for chosen in external.values() for sample in chosen]
     check_readable([*others, *(path for found in copies.values() for path in found.values())])
     output = new_folder(options.output)

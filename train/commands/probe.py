@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> None:
     from train.probe import draw, in_words, probe
     from train.record import new_folder, write_json
 
-    require_packages()
+    require_packages("keras", "matplotlib")
     checkpoints = [read_checkpoint(path) for path in options.checkpoint]
     validation, _ = held_out_by_all(checkpoints, samples_of(options))
     output = new_folder(options.output)

@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
     configs = variants(load_config(options.config), sizes)
     samples = samples_of(options)
     teachers = [read_checkpoint(path) for path in options.teacher]
-    require_packages()
+    require_packages("keras", "matplotlib")
     if options.budget is not None:
         from train.network import multiply_adds
         from train.trainer import build
