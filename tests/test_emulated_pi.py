@@ -16,6 +16,7 @@ from tests.emulated_pi import (
     environment,
     inside,
     run_all,
+    self_tests,
 )
 
 TARGETS = """https://mirror.example/debian-security/ trixie-security main
@@ -118,7 +119,7 @@ def test_a_module_that_dies_does_not_hide_the_others(
         (tests / f"{name}.py").write_text("")
     seen: list[str] = []
 
-    def died(_: Path, command: Sequence[str], *, check: bool) -> SimpleNamespace:
+    def died(_: Path, command: Sequence[str], *, check: bool, cpu: str = "") -> SimpleNamespace:
         seen.append(command[-1])
         return SimpleNamespace(returncode=134 if command[-1] == "tests/test_a.py" else 0)
 
@@ -129,6 +130,25 @@ def test_a_module_that_dies_does_not_hide_the_others(
     assert run_all(tmp_path, ["tests/test_b.py"]) == []
     assert seen[-1] == "tests/test_b.py"
     assert "tests/test_a.py" not in seen
+
+
+def test_self_test_runs_on_the_processor_of_every_pi(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def run(command: Sequence[str], *, check: bool, env: dict[str, str]) -> SimpleNamespace:
+        assert not check
+        seen.append((env["QEMU_CPU"], command[-1]))
+        return SimpleNamespace(returncode=seen[-1] == ("cortex-a72", "litert"))
+
+    monkeypatch.setattr(emulated_pi.subprocess, "run", run)
+    assert self_tests(tmp_path) == ["self-test, cortex-a72, litert"]
+    assert seen == [
+        (f"cortex-a{number}", runtime)
+        for number in (53, 72, 76)
+        for runtime in ("litert", "onnxruntime")
+    ]
 
 
 @pytest.fixture
