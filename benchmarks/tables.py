@@ -225,12 +225,19 @@ def compare_tables(section: Compare, machine: Machine) -> list[Table]:
     )
     notes = (
         f"Recommended on this machine: {section.why}.",
-        f"AUROC and flips (against float32) on {section.data or 'nothing'}; a format may lose "
+        f"AUROC and flips (against float32) on {_data_of(section)}; a format may lose "
         f"{MARGINS.auroc:g} AUROC and flip {100 * MARGINS.flipped:g}%, as the export allows. "
         "Images/s: inference alone on all cores.",
         _origin(section.taken, machine, _runtime_versions([row.entrant for row in section.rows])),
     )
     return [Table("compare", "Which format here?", headers, rows, notes)]
+
+
+def _data_of(section: Compare) -> str:
+    """The pictures and how many were scored."""
+    counts = sorted({row.auroc.n for row in section.rows if row.auroc is not None})
+    images = f" ({' or '.join(map(str, counts))} images)" if counts else ""
+    return f"{section.data}{images}" if section.data else "nothing"
 
 
 def scale_tables(section: Scale, machine: Machine) -> list[Table]:

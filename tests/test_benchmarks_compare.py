@@ -16,10 +16,11 @@ from benchmarks.compare import MARGINS, compare, recommend
 from benchmarks.machine import this_machine
 from benchmarks.plots import pareto_front
 from benchmarks.record import Compare, Stopwatch
+from benchmarks.tables import compare_tables
 from edge_app.bundle import load_bundle
 from edge_app.cli import main
 from edge_app.recommend import describe_recommendation, read_recommendation, write_recommendation
-from tests.benchmark_results import accuracy, accuracy_row, latency, latency_row
+from tests.benchmark_results import MACHINE, accuracy, accuracy_row, latency, latency_row
 
 WATCH = Stopwatch("python -m benchmarks compare", "tiny-1")
 
@@ -163,6 +164,16 @@ def test_what_cannot_run_or_was_not_scored_is_not_recommended() -> None:
 def test_nothing_that_runs_gives_no_recommendation(tiny_bundle_folder: Path) -> None:
     section = compare(None, latency(latency_row("float32", 1, missing="broken")), WATCH)
     assert recommend(section, load_bundle(tiny_bundle_folder), this_machine()) is None
+
+
+def test_table_says_on_how_many_images() -> None:
+    section = compare(
+        accuracy(accuracy_row("float32", 0.98, None)), latency(latency_row("float32", 8)), WATCH
+    )
+    (table,) = compare_tables(section, this_machine())
+    assert "on pictures (100 images)" in table.notes[1]
+    (table,) = compare_tables(compare(None, latency(latency_row("float32", 8)), WATCH), MACHINE)
+    assert "on nothing" in table.notes[1]
 
 
 def test_pareto_front_leaves_out_what_is_beaten_in_both() -> None:
