@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from edge_app.batch import BatchPlan, _Devices, list_files, run_batch
+from edge_app.cli import main
 from edge_app.cli.run_options import describe
 from edge_app.codec import compact_json
 from edge_app.decision import Decision, Reason, Status
@@ -732,6 +733,18 @@ def test_a_name_with_a_formula_is_harmless_in_the_table(
     run_batch(todo)
     assert rows_of(todo.out)[0].file == "=1+1.png"
     assert "\r\n'=1+1.png," in todo.folder.table.read_bytes().decode("utf-8-sig")
+
+
+def test_a_dry_run_prints_one_line_a_file_whatever_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a\nb.png", "c\x1b[2Jd.png", "é.png"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "e\rf").mkdir()
+    assert main(["batch", str(tmp_path), "-o", str(tmp_path / "out"), "--dry-run"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == "a\\x0ab.png\nc\\x1b[2Jd.png\né.png\n"
+    assert r"sub-folders that are empty, 1: e\x0df." in printed.err
 
 
 def test_a_name_that_is_no_utf8_is_scored(options: RunOptions, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from edge_app.cli.run_options import add_run_options, describe, note, run_options
-from edge_app.cli.streams import LastingStream, say
+from edge_app.cli.streams import LastingStream, one_line, say
 from edge_app.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _list(plan: "BatchPlan") -> int:
         found += 1
         done += has_row
         if not has_row:
-            print(file.name)
+            print(one_line(file.name))
     note(f"{found} files, {found - done} to score; nothing was written (--dry-run)")
     return EXIT_OK
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_app.cli.model_options import add_model_options, positive
-from edge_app.cli.streams import say
+from edge_app.cli.streams import one_line, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,7 +99,7 @@ def seconds(text: str) -> float:
 
 def note(text: str) -> None:
     """Tell a user what is no error."""
-    say(f"pneumoscope: {text}", sys.stderr)
+    say(f"pneumoscope: {one_line(text)}", sys.stderr)
 
 
 def describe(summary: "Summary") -> str:

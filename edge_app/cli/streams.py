@@ -1,8 +1,12 @@
 """Output whose reader may go away, as that of `| head` does, while the work must go on."""
 
 import os
+import re
 from contextlib import suppress
 from typing import Any, TextIO
+
+# C0 and C1: a name may hold a newline, or a terminal's command to hide what stands above.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 def say(text: str, stream: TextIO) -> None:
@@ -11,6 +15,11 @@ def say(text: str, stream: TextIO) -> None:
         print(text, file=stream, flush=True)
     except BrokenPipeError:
         mute(stream)
+
+
+def one_line(name: str) -> str:
+    r"""A file's name for people: characters that move the cursor or end the line as `\xNN`."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", name)
 
 
 def mute(stream: TextIO) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_app.cli.run_options import add_run_options, describe, note, run_options, seconds
-from edge_app.cli.streams import say
+from edge_app.cli.streams import one_line, say
 from edge_app.errors import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _say(outcome: "Outcome") -> None:
     reason = f" ({outcome.reason})" if outcome.reason is not None else ""
-    say(f"{outcome.file}: {outcome.decision}{reason}", sys.stdout)
+    say(f"{one_line(outcome.file)}: {outcome.decision}{reason}", sys.stdout)
 
 
 def _silent(outcome: "Outcome") -> None:
