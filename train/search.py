@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_app import metrics
 from edge_app.intervals import Figure
@@ -17,6 +18,9 @@ from train.folds import read_held_out
 from train.plots import figure
 from train.record import identity_of, read_record
 from train.tables import markdown_table, short
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,25 +147,43 @@ def in_words(entries: Sequence[Entry]) -> str:
 
 
 def draw(entries: Sequence[Entry], path: Path) -> None:
-    """AUROC with its interval against multiply-adds."""
+    """AUROC with its interval against multiply-adds; the runs are numbered and named beside it."""
+    from matplotlib.ticker import MaxNLocator
+
+    ordered = sorted(entries, key=lambda entry: entry.multiply_adds)
     with figure(path, 1, 1, height=4.2) as (axes,):
-        for label, points in (
-            ("held-out pictures", [(e.multiply_adds, e.auroc) for e in entries]),
-            ("the same, degraded", [(e.multiply_adds, e.auroc_degraded) for e in entries]),
+        # Side by side, since one interval over the other can't be read.
+        for label, shift, figures in (
+            ("held-out pictures", 0.99, [entry.auroc for entry in ordered]),
+            ("the same, degraded", 1.01, [entry.auroc_degraded for entry in ordered]),
         ):
-            known = [(count / 1e6, found) for count, found in points if found is not None]
+            known = [(e, f) for e, f in zip(ordered, figures, strict=True) if f is not None]
             if not known:
                 continue
-            millions, figures = zip(*known, strict=True)
-            spread = [[f.value - f.low for f in figures], [f.high - f.value for f in figures]]
-            values = [f.value for f in figures]
-            axes.errorbar(millions, values, yerr=spread, fmt="o-", capsize=3, label=label)
-        for entry in entries:
-            lowest = (entry.auroc_degraded or entry.auroc).low
-            place = (entry.multiply_adds / 1e6, lowest)
-            axes.annotate(entry.name, place, rotation=90, fontsize=7, va="top")
+            millions = [shift * entry.multiply_adds / 1e6 for entry, _ in known]
+            values = [found.value for _, found in known]
+            spread = [
+                [found.value - found.low for _, found in known],
+                [found.high - found.value for _, found in known],
+            ]
+            axes.errorbar(millions, values, yerr=spread, fmt="o", capsize=3, label=label)
+        _name_runs(ordered, axes)
         axes.set_xscale("log")
+        # Tens alone would leave a curve of one decade without a number.
+        axes.xaxis.set_major_locator(MaxNLocator(8))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
         axes.set_xlabel("multiply-adds of one picture (million)")
         axes.set_ylabel("AUROC (95% interval)")
         axes.grid(alpha=0.3)
-        axes.legend(loc="lower right")
+        axes.legend(loc="lower right", fontsize=8)
+
+
+def _name_runs(ordered: Sequence[Entry], axes: "Axes") -> None:
+    """Numbers over the points, in two rows, and names by number beside the axes."""
+    for number, entry in enumerate(ordered, 1):
+        place = (entry.multiply_adds / 1e6, 1.01 if number % 2 else 1.05)
+        over = axes.get_xaxis_transform()
+        axes.annotate(str(number), place, xycoords=over, ha="center", va="bottom", fontsize=8)
+    names = "\n".join(f"{number} {entry.name}" for number, entry in enumerate(ordered, 1))
+    axes.annotate(names, (1.02, 1), xycoords="axes fraction", va="top", fontsize=8)
