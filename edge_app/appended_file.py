@@ -67,13 +67,11 @@ class AppendedFile:
 
         Raises:
             StorageError: the disk is full, read-only or gone; the file is as it was before, and
-                what waited is dropped.
+                what waited still waits.
         """
         if not self._waiting:
             return
         data = b"".join(self._waiting)
-        self._waiting.clear()
-        self._waiting_bytes = 0
         rest = memoryview(data)
         try:
             while rest:
@@ -84,6 +82,8 @@ class AppendedFile:
         except BaseException:  # Ctrl-C at the wrong moment
             self._restore_end()
             raise
+        self._waiting.clear()
+        self._waiting_bytes = 0
         self.end += len(data)
         self._is_synced = False
 
@@ -209,8 +209,9 @@ class AppendedFile:
     def _restore_end(self) -> None:
         try:
             self._stream.truncate(self.end)
-        except OSError:  # the disk is gone: the next opening cuts instead
-            return
+        except OSError:  # the disk is gone: the next opening cuts, and nothing may come behind this
+            self._waiting.clear()
+            self._waiting_bytes = 0
 
 
 def sync_folder(folder: Path) -> None:

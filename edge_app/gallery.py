@@ -8,6 +8,7 @@ the report and nothing else.
 
 import heapq
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -58,6 +59,7 @@ class Gallery:
         self._best = {decision: _Best(most) for decision, most in MOST_PICTURES.items()}
         self._file = AppendedFile(path)
         self._recover()
+        self._settled_end = self._file.end
 
     @property
     def floors(self) -> dict[str, float | None]:
@@ -71,22 +73,34 @@ class Gallery:
         return floors
 
     def add(self, decision: Decision, raw_score: float | None, line: bytes) -> None:
-        """Take a thumbnail's line; lines of one run come in the order of its rows."""
+        """Take a thumbnail's line; lines of one run come in the order of its rows.
+
+        Raises:
+            StorageError: the disk is full, read-only or gone; `take_back` makes room.
+        """
         best = self._best[decision]
         score = _rank(raw_score)
         if best.floor is not None and score <= best.floor:
             return
         best.offer(score, self._file.append(line), len(line))
+        # At once: no row is written before its picture, and a full disk is noticed before more
+        # rows wait than the pictures that can be taken back make room for.
+        self._file.flush()
 
-    def flush(self) -> None:
-        """Hand what was added to the system; called before the rows are, so none lacks its picture.
+    def settle(self) -> None:
+        """Say that the rows of all pictures are on the disk.
 
         Raises:
-            StorageError: the disk is full, read-only or gone; what was added is dropped.
+            StorageError: the disk is full, read-only or gone.
         """
-        self._file.flush()
         if self._file.end > 2 * self._kept_bytes() + (1 << 20):
             self._rewrite()
+        self._settled_end = self._file.end
+
+    def take_back(self) -> None:
+        """Cut off the pictures since `settle`: their rows, a tenth as long, have room then."""
+        with suppress(StorageError):  # the disk is gone
+            self._file.cut(self._settled_end)
 
     def count(self, decision: Decision) -> int:
         """How many pictures of a decision there are."""
@@ -99,7 +113,6 @@ class Gallery:
             StorageError: they cannot be read.
         """
         places = sorted(self._best[decision].heap, reverse=True)
-        self._file.flush()
         try:
             with self.path.open("rb") as stream:
                 seen: set[str] = set()

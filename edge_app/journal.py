@@ -133,7 +133,7 @@ class Journal:
 
         Raises:
             StorageError: the disk is full, read-only or gone; the file ends with a whole line,
-                and the lines that did not fit are dropped.
+                and the lines that did not fit still wait.
         """
         self._file.sync()
 

@@ -276,19 +276,25 @@ class ScoringRun:
                 self._forget_kept()
 
     def sync(self) -> None:
-        """Bring all written rows onto the disk, their marks and pictures first.
+        """Bring all written rows onto the disk, behind their marks.
 
         Raises:
             StorageError: the results cannot be written.
         """
         try:
             self._marks.sync()
-            if self.gallery is not None:
-                self.gallery.flush()
-        finally:
-            # Also where there was no room for these: pictures are ten times as large as rows, and
-            # where they do not fit none of them is left in the way.
             self._journal.sync()
+        except StorageError:
+            self._save_rows()
+            raise
+        if self.gallery is not None:
+            self.gallery.settle()
+
+    def _save_rows(self) -> None:
+        """Bring the rows onto a disk that has no room for what accompanies them."""
+        if self.gallery is not None:
+            self.gallery.take_back()
+        self._journal.sync()
 
     def end_workers(self) -> None:
         """End the workers, whose work is done."""
@@ -423,7 +429,11 @@ class ScoringRun:
         if reply.mark is not None:
             self._marks.add(reply.mark)
         if reply.picture is not None and self.gallery is not None:
-            self.gallery.add(decision, reply.raw_score, reply.picture.encode("utf-8"))
+            try:
+                self.gallery.add(decision, reply.raw_score, reply.picture.encode("utf-8"))
+            except StorageError:
+                self._save_rows()
+                raise
         reason = None if reply.reason is None else Reason(reply.reason)
         outcome = Outcome(name, Status(reply.status), decision, reason)
         self.tally.count(outcome)

@@ -82,7 +82,7 @@ with AppendedFile(Path(sys.argv[1])) as file:
         try:
             file.flush()
         except StorageError as error:
-            print(number, error.exit_code)
+            print(number, error.exit_code, Path(sys.argv[1]).stat().st_size)
             break
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     file.append(b"once there is room\n")
@@ -97,10 +97,10 @@ def test_on_a_full_disk_no_half_of_what_waited_is_left(path: Path) -> None:
         text=True,
         check=True,
     )
-    # Five times two lines of 99 bytes fit; of the sixth, one would have.
-    assert done.stdout.split() == ["5", "5"]
+    # Five times two lines of 99 bytes fit; of the sixth, one would have: both come later.
+    assert done.stdout.split() == ["5", "5", "990"]
     lines = path.read_bytes().splitlines()
-    assert [int(line) for line in lines[:-1]] == [n for n in range(5) for _ in range(2)]
+    assert [int(line) for line in lines[:-1]] == [n for n in range(6) for _ in range(2)]
     assert lines[-1] == b"once there is room"
 
 

@@ -647,6 +647,27 @@ def test_no_row_is_on_the_disk_before_its_mark(
     assert folders == [os.stat(todo.out).st_ino] * 2
 
 
+def test_rows_that_do_not_fit_get_the_room_of_their_pictures(
+    ward: Path, options: RunOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    todo = plan(replace(options, formats=("jsonl", "html")), ward)
+    honest = Journal.sync
+
+    def sync(journal: Journal) -> None:
+        if todo.folder.thumbnails.stat().st_size:
+            raise StorageError("no room")
+        honest(journal)
+
+    monkeypatch.setattr(Journal, "sync", sync)
+    shown: list[str] = []
+    with pytest.raises(StorageError, match="no room"):
+        run_batch(todo, lambda outcome, found: shown.append(outcome.file))
+    assert shown
+    assert [row.file for row in rows_of(todo.out)] == shown
+    monkeypatch.undo()
+    assert run_batch(todo).scored_now == len(WARD) - len(shown)
+
+
 def many(folder: Path, count: int) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     names = [f"{index:03d}.png" for index in range(count)]

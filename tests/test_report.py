@@ -185,7 +185,7 @@ def test_a_gallery_keeps_the_highest_scores_in_bounded_space(tmp_path: Path) -> 
     with Gallery(path) as gallery:
         for number, score in enumerate(scores):
             gallery.add(Decision.PNEUMONIA_SUSPECTED, score, thumbnail(number, score))
-            gallery.flush()
+            gallery.settle()
         assert gallery.floors["pneumonia_suspected"] == 4 * most
     assert path.stat().st_size < 2 * most * 6200 + (1 << 20) + 7000
     with path.open("ab") as stream:
