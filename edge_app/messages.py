@@ -42,7 +42,6 @@ class Settings(Message):
             it is there when the first task comes.
         source: what the run's header calls its input.
         parameters: what the run's header says besides.
-        self_test: whether it scores the bundle's golden inputs before it says that it is ready.
     """
 
     bundle: str
@@ -52,7 +51,6 @@ class Settings(Message):
     known: str | None
     source: str
     parameters: Mapping[str, str | int | float | bool]
-    self_test: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -35,7 +35,7 @@ DEEP, SHALLOW = 8, 2
 
 _MOST_DEATHS_OF_A_TASK = 2
 _MOST_FAILED_STARTS = 3
-# One after the other, without a reply between them: is it the machine?
+# Held back one after the other, while no reply comes: is it the machine? Its starts will tell.
 _MOST_LOST = 5
 _SECONDS_TO_START = 120.0
 _SECONDS_TO_END = 2.0
@@ -139,36 +139,12 @@ class Pool:
 
     def _lost_for_good(self, *, any_reply: bool) -> list[Lost]:
         """The tasks that are known to be lost by their own fault; others are not told yet."""
-        if not any_reply and self.pending:
-            if len(self._lost) < _MOST_LOST:
-                return []
-            self._require_sane_machine()
+        # Every worker has scored the golden inputs before its first task: where several could begin
+        # since, the machine is sane.
+        if not any_reply and self.pending and len(self._lost) < _MOST_LOST:
+            return []
         lost, self._lost = self._lost, []
         return lost
-
-    def _require_sane_machine(self) -> None:
-        """Score the golden inputs in a fresh process.
-
-        Raises:
-            RuntimeUnavailableError: it does not survive that either.
-            PneumoscopeError: as the self-test raises it.
-        """
-        process = self._spawn()
-        request = replace(self._settings, self_test=True).to_line()
-        try:
-            line = process.communicate(request, _SECONDS_TO_START)[0]
-        except subprocess.TimeoutExpired:
-            line = b""
-        finally:
-            process.kill()
-        if not line.endswith(b"\n"):
-            raise RuntimeUnavailableError(
-                f"{len(self._lost)} files in a row ended or hung their worker process, and so did "
-                "the bundle's golden input: it is the machine or a library, not the files. See "
-                "`pneumoscope info --self-test`, or try another --runtime; the same command goes on"
-            )
-        if line.startswith(b'{"error":'):
-            raise _error(Refused.from_line(line))
 
     def kill(self) -> None:
         """End all workers at once; what they were at is dropped."""
@@ -276,8 +252,9 @@ class Pool:
             self._failed_starts += 1
             if self._failed_starts >= _MOST_FAILED_STARTS:
                 raise RuntimeUnavailableError(
-                    f"worker processes end while they start ({_how(code)}); "
-                    "run again with --verbose to see what they print"
+                    "worker processes end while they open the model and score its golden inputs "
+                    f"({_how(code)}): it is the machine or a library, not the files. --verbose "
+                    "shows what they print, another --runtime may do; the same command goes on"
                 )
         if worker.tasks:
             task = worker.tasks.popleft()

@@ -24,6 +24,7 @@ from edge_app.decision import Decision, Reason, Status
 from edge_app.image import Radiograph
 from edge_app.preprocess import grey_range, resize, stretch
 from edge_app.runtimes import Runtime, open_runtime
+from edge_app.selftest import run_self_test
 
 __all__ = ["Decision", "Reason", "Screener", "ScreeningResult", "Status"]
 
@@ -80,7 +81,10 @@ class Screener:
         operating_point: str | None = None,
         threads: int = 1,
     ) -> None:
-        """Open the model.
+        """Open the model, and score the bundle's golden inputs where it holds any.
+
+        A runtime's kernels are chosen by the processor, and wrong ones raise nothing: they give
+        other scores. So no picture is scored on a processor that was not tried.
 
         Args:
             bundle: the checked bundle.
@@ -90,7 +94,8 @@ class Screener:
 
         Raises:
             BundleError: no model for the runtime, or it does not load; or the bundle asks for an
-                input gate that this version does not know.
+                input gate that this version does not know; or (`SelfTestError`) a golden input
+                gives another score on this machine than it must.
             RuntimeUnavailableError: the runtime is not installed.
             UsageError: no such runtime or operating point.
         """
@@ -103,6 +108,8 @@ class Screener:
             runtime.model, operating_point
         )
         self._calibration = bundle.calibration(runtime.model)
+        if bundle.manifest.golden.cases:
+            run_self_test(bundle, runtime)
 
     def score(self, radiograph: Radiograph) -> ScreeningResult:
         """Screen one radiograph; refuses rather than scores what it was not made for."""

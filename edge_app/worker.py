@@ -24,8 +24,8 @@ from edge_app.marks import mark_line, mark_of
 from edge_app.messages import Message, Ready, Refused, Reply, Settings, Task
 from edge_app.results import encode_row
 from edge_app.run_header import describe_run
+from edge_app.runtimes import open_runtime
 from edge_app.screener import Screener
-from edge_app.selftest import run_self_test
 from edge_app.thumbnail_maker import make_thumbnail
 
 _PR_SET_PDEATHSIG = 1
@@ -55,7 +55,7 @@ def main() -> int:
 
 
 def open_screener(settings: Settings) -> tuple[Screener, Ready]:
-    """Open the model; only the model file that runs is hashed, the parent checks the bundle.
+    """Open the model and try it; only its file is hashed here, the parent checks the bundle.
 
     Raises:
         PneumoscopeError: as `load_bundle` and `Screener` raise them.
@@ -63,14 +63,13 @@ def open_screener(settings: Settings) -> tuple[Screener, Ready]:
     folder = Path(settings.bundle)
     content = (folder / MANIFEST_FILE).read_bytes()
     bundle = Bundle(folder=folder, manifest=Manifest.from_json(content), signed_by=None)
-    screener = Screener(bundle, settings.runtime, settings.operating_point, settings.threads)
-    model = screener.runtime.model
+    runtime = open_runtime(bundle, settings.runtime, settings.threads)
+    model = runtime.model
     with bundle.path(model.file).open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != model.sha256:
         raise BundleIntegrityError(f"{stream.name}: changed since the bundle was written")
-    if settings.self_test and bundle.manifest.golden.cases:
-        run_self_test(bundle, screener.runtime)
+    screener = Screener(bundle, runtime, settings.operating_point)
     manifest_sha256 = hashlib.sha256(content).hexdigest()
     parameters = {**settings.parameters, "bundle_sha256": manifest_sha256}
     ready = Ready(

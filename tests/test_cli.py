@@ -443,14 +443,27 @@ def test_info(tiny_bundle_folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert json.loads(capsys.readouterr().out)["model_id"] == "tiny-random-1"
 
 
-def test_a_failed_self_test_ends_with_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("command", ["info --self-test", "score low.png", "batch . -o {out}"])
+def test_a_failed_self_test_ends_with_3(
+    command: str,
+    pictures: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No command answers on a processor whose kernels give other scores."""
+
     def promise(document: dict) -> None:
         for key in document["golden"]["cases"][0]["logits"]:
             document["golden"]["cases"][0]["logits"][key] = 99.0
 
     folder = write_tiny_bundle(tmp_path / "b", change=promise)
-    assert main(["info", "--self-test", "--bundle", str(folder)]) == 3
-    assert "Do not use this bundle" in capsys.readouterr().err
+    monkeypatch.chdir(pictures)
+    words = command.format(out=tmp_path / "out").split()
+    assert main([*words, "--bundle", str(folder)]) == 3
+    printed = capfd.readouterr()
+    assert "Do not use this bundle" in printed.err
+    assert "low.png" not in printed.out
 
 
 def test_a_reader_that_goes_away_is_no_failure(pictures: Path, tiny_bundle_folder: Path) -> None:
