@@ -16,6 +16,7 @@ from edge_app.bundle import Bundle
 from edge_app.codec import CodecError, canonical_json, decode, parse_json
 from edge_app.errors import NoInputError, UsageError
 from edge_app.intervals import Figure
+from edge_app.runtimes import RUNTIMES
 from edge_app.storage import make_folder, write_whole
 
 FORMAT_VERSION = 1
@@ -140,6 +141,8 @@ def _objections(found: Recommendation, bundle: Bundle) -> Iterator[str]:
         yield f"it was measured on another machine ({found.machine})"
     if found.model_sha256 not in {model.sha256 for model in bundle.manifest.models}:
         yield f"it is about another model ({found.model_id}) than the bundle in use"
+    if found.runtime not in {engine.name for engine in RUNTIMES if engine.is_installed}:
+        yield f"{found.runtime} is not installed where this command runs"
 
 
 def _state_folder() -> Path:

@@ -227,6 +227,15 @@ def test_recommendation_of_another_machine_or_model_is_called_out_of_date(
     assert "another model" in lines[1]
 
 
+def test_recommendation_of_a_runtime_that_is_not_here_is_called_out_of_date(
+    written: Path, tiny_bundle_folder: Path
+) -> None:
+    """The benchmarks' environment may hold more than the app's."""
+    elsewhere = replace(read_recommendation(), runtime="onnxruntime-of-another-venv")
+    found = " ".join(describe_recommendation(elsewhere, load_bundle(tiny_bundle_folder)))
+    assert "onnxruntime-of-another-venv is not installed where this command runs" in found
+
+
 def test_info_without_a_measurement_says_how_to_make_one(
     tmp_path: Path,
     tiny_bundle_folder: Path,
