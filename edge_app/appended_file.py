@@ -7,6 +7,7 @@ power cut has left is cut off, or the file is written anew beside itself and tak
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -146,6 +147,7 @@ class AppendedFile:
             StorageError: it cannot be written; it is as it was.
         """
         temporary = self.path.with_name(f".{self.path.name}.part")
+        fresh: BinaryIO | None = None
         try:
             with temporary.open("wb") as stream:
                 stream.writelines(lines)
@@ -158,13 +160,19 @@ class AppendedFile:
                 self._stream.close()
             temporary.replace(self.path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            if fresh is not None:
+                fresh.close()
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            if self._stream.closed:
+                self._stream = self._open(self.path)
             raise self.unwritable(error) from error
         self._stream.close()
         self._stream = fresh if not fresh.closed else self._open(self.path)
         self.end = os.fstat(self._stream.fileno()).st_size
         self._waiting.clear()
         self._waiting_bytes = 0
+        self._is_synced = True
         sync_folder(self.path.parent)
 
     def close(self) -> None:

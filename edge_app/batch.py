@@ -343,7 +343,7 @@ class _Devices:
 def _device(folder: str) -> int | None:
     try:
         return os.stat(folder or os.curdir).st_dev
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a list names a file with a NUL in it
         return None
 
 

@@ -190,7 +190,15 @@ class Inputs:
     def _walk(self, top: bytes, recursive: bool) -> Iterator[tuple[bytes, str | None]]:
         """Files, and folders that cannot be listed with the reason why."""
         # A list of folders that are open, rather than recursion: trees may be thousands deep.
-        open_folders = [(top, self._listed_top(top))]
+        try:
+            open_folders = [(top, self._sorted_names(top))]
+        except OSError as error:
+            text = error.strerror or str(error)
+            if len(self._branches) == 1:
+                raise NoInputError(f"{os.fsdecode(top)}: {text}") from error
+            self.listed += 1
+            yield top, text
+            return
         while open_folders:
             folder, names = open_folders[-1]
             name, kind = next(names, _END)
@@ -210,13 +218,6 @@ class Inputs:
                     self.listed += 1
                     yield path, error.strerror or str(error)
 
-    def _listed_top(self, folder: bytes) -> Iterator[tuple[bytes, bytes]]:
-        try:
-            return self._sorted_names(folder)
-        except OSError as error:
-            text = error.strerror or str(error)
-            raise NoInputError(f"{os.fsdecode(folder)}: {text}") from error
-
     def _is_excluded(self, path: bytes) -> bool:
         return self._excluded is not None and Path(os.fsdecode(path)).resolve() == self._excluded
 
@@ -225,7 +226,8 @@ class Inputs:
         with os.scandir(folder) as entries:
             records = self._records(entries)
             chunk = sorted(islice(records, _NAMES_IN_MEMORY))
-            if not chunk and folder != os.fsencode(self.root):
+            # Without any name at all: hidden files and links show that something is mounted there.
+            if not chunk and folder != os.fsencode(self.root) and not os.listdir(folder):
                 self.empty.add(self._name(Path(os.fsdecode(folder))))
             if len(chunk) < _NAMES_IN_MEMORY:
                 return iter(chunk)

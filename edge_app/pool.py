@@ -3,8 +3,9 @@
 A worker that dies is replaced; its task is tried once more in a fresh one (the kernel may have
 picked it for want of memory, not for its file) and then given up. A worker that is silent for
 longer than the bound is killed and its task given up. Where one task after another is lost and none
-is answered, it may be the machine and not the files: a golden input is tried, and if that is lost
-too, the run ends. Replies come in any order.
+is answered, it may be the machine and not the files: none is told of before a fresh worker has
+scored the golden inputs, as each does before its first task, and if none can, the run ends. Replies
+come in any order.
 
 Processes rather than threads: a decoder's crash or endless loop in C ends with its process. They
 are started fresh, never forked from one that has threads. A thread a worker waits for its replies,
@@ -86,6 +87,7 @@ class Pool:
         self._again: deque[Task] = deque()
         self._deaths: Counter[int] = Counter()
         self._lost: list[Lost] = []
+        self._began_since_loss = True
         self._failed_starts = 0
         self._ready: Ready | None = None
         self._looked_at = time.monotonic()
@@ -139,9 +141,8 @@ class Pool:
 
     def _lost_for_good(self, *, any_reply: bool) -> list[Lost]:
         """The tasks that are known to be lost by their own fault; others are not told yet."""
-        # Every worker has scored the golden inputs before its first task: where several could begin
-        # since, the machine is sane.
-        if not any_reply and self.pending and len(self._lost) < _MOST_LOST:
+        is_machine_sane = len(self._lost) >= _MOST_LOST and self._began_since_loss
+        if not any_reply and self.pending and not is_machine_sane:
             return []
         lost, self._lost = self._lost, []
         return lost
@@ -223,6 +224,7 @@ class Pool:
             refused = Refused.from_line(line)
             raise _error(refused)
         self._failed_starts = 0
+        self._began_since_loss = True
         self._ready = worker.ready = Ready.from_line(line)
         worker.busy_since = time.monotonic()
 
@@ -265,8 +267,12 @@ class Pool:
                 del self._deaths[task.id]
                 text = f"the decoder took its process down, twice ({_how(code)})"
                 seconds = time.monotonic() - worker.busy_since
-                self._lost.append(Lost(task, Reason.DECODER_CRASHED, text, seconds))
+                self._lose(Lost(task, Reason.DECODER_CRASHED, text, seconds))
         self._replace(worker)
+
+    def _lose(self, lost: Lost) -> None:
+        self._lost.append(lost)
+        self._began_since_loss = False
 
     def _give_up_the_silent(self) -> None:
         now = time.monotonic()
@@ -280,7 +286,7 @@ class Pool:
             elif worker.tasks and worker.ready is not None and silent > self._seconds_per_file:
                 task = worker.tasks.popleft()
                 text = f"given up after {self._seconds_per_file:g} s in the decoder"
-                self._lost.append(Lost(task, Reason.TIMED_OUT, text, silent))
+                self._lose(Lost(task, Reason.TIMED_OUT, text, silent))
                 worker.process.kill()
                 self._replace(worker)
 

@@ -548,7 +548,7 @@ def content_digest(path: Path) -> bytes | None:
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").digest()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a list names a file with a NUL in it
         return None
 
 

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from edge_app.bundle import MANIFEST_FILE, Bundle, Manifest
 from edge_app.codec import compact_json
-from edge_app.errors import BundleIntegrityError, PneumoscopeError
+from edge_app.errors import BundleIntegrityError, PneumoscopeError, StorageError
 from edge_app.file_scoring import ScoredFile, score_unknown_file
 from edge_app.known import FrozenSet
 from edge_app.marks import mark_line, mark_of
@@ -59,8 +59,19 @@ def open_screener(settings: Settings) -> tuple[Screener, Ready]:
 
     Raises:
         PneumoscopeError: as `load_bundle` and `Screener` raise them.
+        StorageError: the bundle has gone since the parent checked it.
     """
     folder = Path(settings.bundle)
+    try:
+        return _open_checked(folder, settings)
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: the bundle cannot be read any more: {error.strerror or error}; once it "
+            "can, the same command goes on"
+        ) from error
+
+
+def _open_checked(folder: Path, settings: Settings) -> tuple[Screener, Ready]:
     content = (folder / MANIFEST_FILE).read_bytes()
     bundle = Bundle(folder=folder, manifest=Manifest.from_json(content), signed_by=None)
     runtime = open_runtime(bundle, settings.runtime, settings.threads)

@@ -1,5 +1,6 @@
 """A file that only grows: whole lines or none, whatever happens to the disk or the process."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -109,3 +110,25 @@ def test_each_says_why_it_cannot_be_written(kind: type[object], path: Path) -> N
     path.mkdir()
     with pytest.raises(StorageError, match="cannot be written: Is a directory"):
         kind(path)  # type: ignore[call-arg]
+
+
+def test_a_file_that_another_program_holds_open_can_be_gone_on_with(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows what is open is not replaced, by a virus scanner as little as by ourselves."""
+
+    def replace(source: Path, target: Path) -> None:
+        raise PermissionError(errno.EACCES, "in use")
+
+    path.write_bytes(b"old\n")
+    monkeypatch.setattr("edge_app.appended_file.fcntl", None)
+    with AppendedFile(path) as file:
+        file.append(b"a\n")
+        file.flush()
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", replace)
+            with pytest.raises(StorageError, match="in use"):
+                file.rewrite([b"new\n"])
+        file.append(b"b\n")
+    assert path.read_bytes() == b"old\na\nb\n"
+    assert sorted(path.parent.iterdir()) == [path]

@@ -285,6 +285,19 @@ def test_files_patterns_and_lists(ward: Path, options: RunOptions, tmp_path: Pat
     assert names(listed) == ["whole.jpeg", "a/clear.png", "missing.png"]
 
 
+def test_a_list_may_name_what_no_file_can_be_called(ward: Path, options: RunOptions) -> None:
+    """Further down than where a list is looked at to tell text from something else."""
+    listed = ward / "list.txt"
+    listed.write_bytes(b"#" * 5000 + b"\na/clear.png\nno\0folder/1.png\nno\0file.png\n")
+    first = plan(options, listed)
+    run_batch(first)
+    assert [(row.file, row.status.value) for row in rows_of(first.out)] == [
+        ("a/clear.png", "scored"),
+        ("no\0folder/1.png", "failed"),
+        ("no\0file.png", "failed"),
+    ]
+
+
 def test_a_dry_run_tells_and_writes_nothing(ward: Path, options: RunOptions) -> None:
     todo = plan(options, ward)
     assert [(file.name, done) for file, done in list_files(todo)] == [

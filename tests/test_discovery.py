@@ -135,6 +135,21 @@ def test_a_named_folder_that_cannot_be_listed_ends_the_walk(
         names(tmp_path)
 
 
+def test_one_of_several_named_folders_that_cannot_be_listed_stands_for_what_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a/1.png", "b/2.png", "c/3.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(PNG)
+    deny(monkeypatch, tmp_path / "b")
+    inputs = Inputs([tmp_path / "a", tmp_path / "b", tmp_path / "c"])
+    assert [(file.name, file.trouble is None) for file in inputs] == [
+        ("a/1.png", True),
+        ("b", False),
+        ("c/3.png", True),
+    ]
+
+
 def test_a_file_without_an_ending_that_cannot_be_opened_may_be_a_picture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +165,9 @@ def test_empty_folders_and_links_to_folders_are_counted(tmp_path: Path) -> None:
     for number in range(5):
         (tmp_path / f"stick{number}").mkdir()
     (tmp_path / "link").symlink_to("stick0")
+    for name in ("notes/.DS_Store", "notes/.hidden/a.png", "links/.empty"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
     inputs = Inputs([tmp_path])
     for _ in range(2):  # a second walk counts anew
         assert [file.name for file in inputs] == ["a.png"]

@@ -1,16 +1,18 @@
 """Worker processes that crash, hang or cannot start: no task is lost with them."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edge_app.decision import Reason
-from edge_app.errors import BundleFormatError, RuntimeUnavailableError
+from edge_app.errors import BundleFormatError, RuntimeUnavailableError, StorageError
 from edge_app.messages import Reply, Settings, Task
 from edge_app.pool import Lost, Pool
 from tests.conftest import REPOSITORY
@@ -147,6 +149,41 @@ def test_workers_that_die_of_everything_end_the_run(
             found = answers(pool, todo)
             assert all(isinstance(news, Lost) for news in found.values())
     assert RuntimeUnavailableError.exit_code == 3
+
+
+def test_files_lost_all_at_once_are_not_blamed_while_no_worker_can_begin(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    todo = tasks(tmp_path / "in", {f"{i}.png": phantom_png(i) for i in range(10)})
+    told: list[object] = []
+    with Pool(settings, 5, seconds_per_file=1.5) as pool:
+        while any(worker.ready is None for worker in pool._workers):
+            pool.take(0.2)
+        for pid in pool.pids:
+            os.kill(pid, signal.SIGSTOP)
+        for task in todo:
+            assert pool.offer(task)
+        monkeypatch.setattr("edge_app.pool.sys.executable", shutil.which("false"))
+
+        def wait() -> None:
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline:
+                told.extend(pool.take(0.2))
+
+        with pytest.raises(RuntimeUnavailableError, match="score its golden inputs"):
+            wait()
+    assert told == []
+
+
+def test_a_bundle_that_has_gone_is_what_a_new_worker_tells_of(
+    settings: Settings, tmp_path: Path
+) -> None:
+    gone = replace(settings, bundle=str(tmp_path / "gone"))
+    with (
+        Pool(gone, 1, seconds_per_file=30) as pool,
+        pytest.raises(StorageError, match="gone: the bundle cannot be read any more"),
+    ):
+        pool.wait_until_ready()
 
 
 def test_a_worker_that_is_killed_once_costs_nothing(

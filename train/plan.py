@@ -89,9 +89,10 @@ def execute(plan: Plan, cache_folder: Path | None, workers: int) -> Record:
     cache = open_cache(paths, cache_folder or plan.folder / "cache")
     from train.run import Run
 
-    run = Run(plan.config, plan.split, cache, plan.folder, plan.teachers, workers)
+    plan.folder.mkdir(parents=True, exist_ok=True)
     with held(plan.folder):
-        return run.fit()
+        # Within, so that what it reads of the folder is not being written by another process.
+        return Run(plan.config, plan.split, cache, plan.folder, plan.teachers, workers).fit()
 
 
 def _check_teacher(teacher: Checkpoint, samples: Sequence[Sample], split: Split) -> None:
