@@ -24,6 +24,7 @@ from pathlib import Path
 from benchmarks import commands
 from benchmarks.processes import WorkerError
 from benchmarks.scale import FILES, MEGAPIXELS
+from edge_app.cli.model_options import positive
 from edge_app.errors import EXIT_BUNDLE, EXIT_INTERRUPTED, PneumoscopeError
 
 OUT = Path("out/benchmarks")
@@ -108,14 +109,14 @@ def _add_throughput(found: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     _measuring_options(parser)
     _python_option(parser)
-    parser.add_argument("--pictures", type=_positive, default=100, help="(default: %(default)s)")
+    parser.add_argument("--pictures", type=positive, default=100, help="(default: %(default)s)")
     parser.add_argument(
         "--files",
-        type=_positive,
+        type=positive,
         default=2000,
         help="names under which ours gets the pictures (default: %(default)s)",
     )
-    parser.add_argument("--rounds", type=_positive, default=7, help="(default: %(default)s)")
+    parser.add_argument("--rounds", type=positive, default=7, help="(default: %(default)s)")
     _workers_option(parser)
     parser.add_argument(
         "--peers",
@@ -170,7 +171,7 @@ def _add_startup(found: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     parser = _command(found, "startup", commands.startup, "commands from cold: wall and memory")
     _measuring_options(parser)
     parser.add_argument("--file", type=Path, help="picture to score (default: a drawn phantom)")
-    parser.add_argument("--runs", type=_positive, default=20, help="(default: %(default)s)")
+    parser.add_argument("--runs", type=positive, default=20, help="(default: %(default)s)")
     _resume_option(parser)
 
 
@@ -251,7 +252,7 @@ def _effort_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=_numbers, metavar="N,...", help="(default: 1 and all cores)"
     )
-    parser.add_argument("--runs", type=_positive, default=1024, help="(default: %(default)s)")
+    parser.add_argument("--runs", type=positive, default=1024, help="(default: %(default)s)")
     parser.add_argument(
         "--seconds", type=float, default=60.0, help="at most (default: %(default)s)"
     )
@@ -284,7 +285,7 @@ def _resume_option(parser: argparse.ArgumentParser) -> None:
 
 
 def _most_files(text: str) -> int:
-    return int(_within(_positive(text), 1, FILES[-1]))
+    return int(_within(positive(text), 1, FILES[-1]))
 
 
 def _most_megapixels(text: str) -> float:
@@ -297,15 +298,8 @@ def _within(number: float, least: float, most: float) -> float:
     return number
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} must be at least 1")
-    return number
-
-
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(sorted({_positive(part) for part in text.split(",")}))
+    return tuple(sorted({positive(part) for part in text.split(",")}))
 
 
 def _names(text: str) -> tuple[str, ...]:

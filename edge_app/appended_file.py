@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from edge_app.errors import StorageError
 
@@ -179,7 +179,7 @@ class AppendedFile:
         """Let go of the file and of its lock; what waits is dropped."""
         self._stream.close()
 
-    def __enter__(self) -> "AppendedFile":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -209,7 +209,7 @@ class AppendedFile:
             stream = open(path, "a+b", buffering=0)  # noqa: SIM115
         except OSError as error:
             raise self.unwritable(error) from error
-        if self._locked and not _lock(stream):
+        if self._locked and not lock(stream.fileno()):
             stream.close()
             raise StorageError(f"{self.path}: another run is writing here; wait until it has ended")
         return stream
@@ -236,12 +236,15 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _lock(stream: BinaryIO) -> bool:
-    """Take the lock of an open file; False where another process has it."""
+def lock(descriptor: int) -> bool:
+    """Take the advisory lock of an open file or folder; False where another process has it.
+
+    It dies with the process. True also where there are no locks (Windows, some network shares).
+    """
     if fcntl is None:
         return True
     try:
-        fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:  # a network share without locks

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 
 from edge_app.appended_file import AppendedFile
 from edge_app.codec import CodecError, decode, parse_json
@@ -46,7 +45,7 @@ class _Best:
             heapq.heappop(self.heap)
 
 
-class Gallery:
+class Gallery(AppendedFile):
     """An open `thumbnails.jsonl`."""
 
     def __init__(self, path: Path) -> None:
@@ -55,11 +54,10 @@ class Gallery:
         Raises:
             StorageError: it cannot be written.
         """
-        self.path = path
+        super().__init__(path)
         self._best = {decision: _Best(most) for decision, most in MOST_PICTURES.items()}
-        self._file = AppendedFile(path)
         self._recover()
-        self._settled_end = self._file.end
+        self._settled_end = self.end
 
     @property
     def floors(self) -> dict[str, float | None]:
@@ -82,10 +80,10 @@ class Gallery:
         score = _rank(raw_score)
         if best.floor is not None and score <= best.floor:
             return
-        best.offer(score, self._file.append(line), len(line))
+        best.offer(score, self.append(line), len(line))
         # At once: no row is written before its picture, and a full disk is noticed before more
         # rows wait than the pictures that can be taken back make room for.
-        self._file.flush()
+        self.flush()
 
     def settle(self) -> None:
         """Say that the rows of all pictures are on the disk.
@@ -93,14 +91,14 @@ class Gallery:
         Raises:
             StorageError: the disk is full, read-only or gone.
         """
-        if self._file.end > 2 * self._kept_bytes() + (1 << 20):
+        if self.end > 2 * self._kept_bytes() + (1 << 20):
             self._rewrite()
-        self._settled_end = self._file.end
+        self._settled_end = self.end
 
     def take_back(self) -> None:
         """Cut off the pictures since `settle`: their rows, a tenth as long, have room then."""
         with suppress(StorageError):  # the disk is gone
-            self._file.cut(self._settled_end)
+            self.cut(self._settled_end)
 
     def count(self, decision: Decision) -> int:
         """How many pictures of a decision there are."""
@@ -126,17 +124,6 @@ class Gallery:
         except (OSError, CodecError) as error:
             raise StorageError(f"{self.path}: cannot be read: {error}") from error
 
-    def __enter__(self) -> "Gallery":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.__exit__(kind, error, trace)
-
     def _recover(self) -> None:
         """Read what an earlier run left; from the first bad line on, nothing."""
         end = 0
@@ -151,8 +138,8 @@ class Gallery:
                     break
                 best.offer(_rank(thumbnail.raw_score), end, len(line))
                 end += len(line)
-        if end < self._file.end:
-            self._file.cut(end)
+        if end < self.end:
+            self.cut(end)
 
     def _kept_bytes(self) -> int:
         return sum(length for best in self._best.values() for _, _, length in best.heap)
@@ -169,7 +156,7 @@ class Gallery:
         for _, length, decision, score in places:
             fresh[decision].offer(score, end, length)
             end += length
-        self._file.rewrite(self._lines_at((offset, length) for offset, length, *_ in places))
+        self.rewrite(self._lines_at((offset, length) for offset, length, *_ in places))
         self._best = fresh
 
     def _lines_at(self, places: Iterable[tuple[int, int]]) -> Iterator[bytes]:

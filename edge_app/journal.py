@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 from edge_app.appended_file import AppendedFile, sync_folder
@@ -44,7 +43,7 @@ class _Damage:
     rows_behind: int
 
 
-class Journal:
+class Journal(AppendedFile):
     """An open `results.jsonl`.
 
     Attributes:
@@ -62,12 +61,11 @@ class Journal:
         Raises:
             StorageError: it cannot be written, or another process writes it.
         """
-        self.path = path
+        super().__init__(path, locked=True)
         self.header: RunHeader | None = None
         self.cut_bytes = 0
         self._waiting_since = 0.0
         self._damage: _Damage | None = None
-        self._file = AppendedFile(path, locked=True)
 
     def recover(self, on_row: Callable[[ResultRow], None]) -> None:
         """Read what is there; nothing in it is changed yet.
@@ -78,7 +76,7 @@ class Journal:
         Raises:
             StorageError: it is damaged before its end.
         """
-        self.cut_bytes = self._file.end - self._read_good_lines(on_row)
+        self.cut_bytes = self.end - self._read_good_lines(on_row)
 
     def begin(
         self,
@@ -104,8 +102,9 @@ class Journal:
         self._drop_torn_end(on_note)
         if self.header is None:
             self.header = header
-            self._file.append((compact_json(header) + "\n").encode("utf-8"))
-            self._file.sync()
+            # Past our own `append`: it is no row, whose waiting is timed.
+            super().append((compact_json(header) + "\n").encode("utf-8"))
+            super().sync()
 
     def drop(self, unwanted: Callable[[ResultRow], bool]) -> None:
         """Write it anew without some of its rows; as it was or as it is to be, never between.
@@ -113,45 +112,20 @@ class Journal:
         Raises:
             StorageError: it cannot be written; it is as it was.
         """
-        self._file.rewrite(self._lines_without(unwanted))
+        self.rewrite(self._lines_without(unwanted))
 
-    def append(self, line: bytes) -> None:
-        """Add a line (with its newline); it is on the disk after `sync`."""
-        if not self._file.waiting:
+    def append(self, line: bytes) -> int:
+        """Add a line (with its newline); it is on the disk after `sync`. Gives its place."""
+        if not self.waiting:
             self._waiting_since = time.monotonic()
-        self._file.append(line)
+        return super().append(line)
 
     @property
     def is_due(self) -> bool:
         """Whether enough rows or enough time came together for a `sync`."""
-        if self._file.waiting >= SYNC_ROWS:
+        if self.waiting >= SYNC_ROWS:
             return True
-        return self._file.waiting > 0 and time.monotonic() - self._waiting_since >= SYNC_SECONDS
-
-    def sync(self) -> None:
-        """Bring all lines onto the disk.
-
-        Raises:
-            StorageError: the disk is full, read-only or gone; the file ends with a whole line,
-                and the lines that did not fit still wait.
-        """
-        self._file.sync()
-
-    def close(self) -> None:
-        """Let go of the file and of its lock; lines that were not synced are dropped."""
-        self._file.close()
-
-    def __enter__(self) -> "Journal":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Bring what was appended onto the disk, also when interrupted."""
-        self._file.__exit__(kind, error, trace)
+        return self.waiting > 0 and time.monotonic() - self._waiting_since >= SYNC_SECONDS
 
     def _lines_without(self, unwanted: Callable[[ResultRow], bool]) -> Iterator[bytes]:
         with open(self.path, "rb") as lines:
@@ -221,15 +195,15 @@ class Journal:
             if self._damage is not None and self._damage.rows_behind:
                 self._set_aside(self._damage, on_note)
         except OSError as error:
-            raise self._file.unwritable(error) from error
-        self._file.cut(self._file.end - self.cut_bytes)
+            raise self.unwritable(error) from error
+        self.cut(self.end - self.cut_bytes)
 
     def _set_aside(self, damage: _Damage, on_note: Callable[[str], None]) -> None:
         """Copy the end, before it is cut off, to a file of its own."""
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         copy = self.path.with_name(f"{self.path.name}.cut-{now}")
         with open(self.path, "rb") as source, open(copy, "xb") as target:
-            source.seek(self._file.end - self.cut_bytes)
+            source.seek(self.end - self.cut_bytes)
             shutil.copyfileobj(source, target)
             target.flush()
             os.fsync(target.fileno())

@@ -11,7 +11,6 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 from edge_app.appended_file import AppendedFile
 
@@ -27,7 +26,7 @@ def mark_of(path: Path) -> bytes | None:
         return None
     if not stat.S_ISREG(status.st_mode):
         return None
-    return _mark(status.st_size, status.st_mtime_ns)
+    return as_mark(status.st_size, status.st_mtime_ns)
 
 
 def mark_line(name: str, mark: bytes) -> str:
@@ -43,15 +42,19 @@ def read_marks(path: Path) -> Iterator[tuple[str, bytes]]:
             for line in lines:
                 try:
                     noted = json.loads(line)
-                    yield noted["file"], _mark(int(noted["size"]), int(noted["mtime_ns"]))
+                    yield noted["file"], as_mark(int(noted["size"]), int(noted["mtime_ns"]))
                 except (ValueError, TypeError, KeyError):
                     continue
     except OSError:
         return
 
 
-class Marks:
-    """An open `files.jsonl`."""
+class Marks(AppendedFile):
+    """An open `files.jsonl`.
+
+    Synced before the rows are: then no row is without its mark, and none has to be told by reading
+    the file again.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open or create it.
@@ -59,35 +62,14 @@ class Marks:
         Raises:
             StorageError: it cannot be written.
         """
-        self._file = AppendedFile(path)
-        self._file.cut_torn_line()
+        super().__init__(path)
+        self.cut_torn_line()
 
     def add(self, line: str) -> None:
         """Add a file's line (`mark_line`)."""
-        self._file.append(line.encode("utf-8", "surrogatepass"))
-
-    def sync(self) -> None:
-        """Bring what was added onto the disk.
-
-        Called before the rows are brought there: then no row is without its mark, and none has to
-        be told by reading the file again.
-
-        Raises:
-            StorageError: the disk is full, read-only or gone.
-        """
-        self._file.sync()
-
-    def __enter__(self) -> "Marks":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.__exit__(kind, error, trace)
+        self.append(line.encode("utf-8", "surrogatepass"))
 
 
-def _mark(size: int, mtime_ns: int) -> bytes:
+def as_mark(size: int, mtime_ns: int) -> bytes:
+    """A mark of these; it is never empty."""
     return b"size %d %d" % (size, mtime_ns)

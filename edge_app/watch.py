@@ -19,6 +19,7 @@ from edge_app.decision import Status
 from edge_app.derived import derive
 from edge_app.discovery import ImageFile, Inputs
 from edge_app.errors import NoInputError, StorageError
+from edge_app.marks import as_mark
 from edge_app.messages import Reply
 from edge_app.notify import FolderSignal
 from edge_app.run_folder import RunFolder
@@ -307,15 +308,12 @@ class Arrivals:
         if known != mark:
             self._run.set_mark(file.name, mark)
             # Of what an earlier session scored, nothing may have been noted.
-            if known.startswith(_MARK):
+            if known:
                 self._on_note(
                     f"{file.name} was changed after it was scored; its row is of the old content. "
                     "Save it under another name to have it scored"
                 )
         return True
-
-
-_MARK = b"size "
 
 
 def _mark(path: Path) -> bytes | None:
@@ -324,4 +322,4 @@ def _mark(path: Path) -> bytes | None:
         status = path.stat()
     except OSError:
         return None
-    return _MARK + f"{status.st_size} {status.st_mtime_ns}".encode("ascii")
+    return as_mark(status.st_size, status.st_mtime_ns)

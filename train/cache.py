@@ -19,6 +19,7 @@ from PIL import Image
 from edge_app.errors import InputError, StorageError, UnreadableImageError
 from edge_app.image import read_image
 from train.progress import track
+from train.record import whole
 
 MAX_SIDE = 512
 # Decoded ahead of the writer, so that memory stays small however many files there are.
@@ -62,7 +63,7 @@ def open_cache(paths: Sequence[Path], folder: Path) -> Cache:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             places = _write(sorted(set(paths)), index, data)
-        except OSError as error:
+        except (OSError, StorageError) as error:
             raise StorageError(f"{folder}: the cache cannot be written: {error}") from error
     return Cache(np.memmap(data, np.uint8, "r"), places)
 
@@ -111,8 +112,8 @@ def _read_index(index: Path, data: Path) -> Places | None:
         size = data.stat().st_size
     except (OSError, ValueError):
         return None
-    whole = sum(height * width for _, height, width in places.values())
-    return places if size == whole else None
+    expected = sum(height * width for _, height, width in places.values())
+    return places if size == expected else None
 
 
 def _write(paths: Sequence[Path], index: Path, data: Path) -> Places:
@@ -120,8 +121,7 @@ def _write(paths: Sequence[Path], index: Path, data: Path) -> Places:
     offset = 0
     unreadable: list[InputError] = []
     # The process id keeps two runs that fill one folder out of each other's files.
-    partial = data.with_suffix(f".{os.getpid()}.partial")
-    try:
+    with whole(data, data.with_suffix(f".{os.getpid()}.partial")) as partial:
         with partial.open("wb") as file:
             for path, picture in track(_decoded(paths), "decode", len(paths)):
                 if isinstance(picture, InputError):
@@ -130,22 +130,15 @@ def _write(paths: Sequence[Path], index: Path, data: Path) -> Places:
                 file.write(picture.tobytes())
                 places[str(path)] = (offset, *picture.shape)
                 offset += picture.size
-            # Renamed before they are on the disk, pictures are black after a power cut.
-            file.flush()
-            os.fsync(file.fileno())
         if unreadable:
             shown = "; ".join(str(error) for error in unreadable[:_SHOWN])
             raise UnreadableImageError(
                 f"{len(unreadable)} of {len(paths)} pictures cannot be read: {shown}; remove or "
                 "replace them"
             )
-        os.replace(partial, data)
-    finally:
-        partial.unlink(missing_ok=True)
     # The index comes last: where it stands, the data is whole.
-    partial = index.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps(places))
-    os.replace(partial, index)
+    with whole(index, index.with_suffix(f".{os.getpid()}.partial")) as partial:
+        partial.write_text(json.dumps(places))
     return places
 
 

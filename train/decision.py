@@ -92,6 +92,14 @@ def fit_point(labels: npt.ArrayLike, logits: npt.ArrayLike, patients: Sequence[s
     )
 
 
+def fit_views(
+    labels: npt.NDArray[np.intp], views: Sequence[Floats], patients: Sequence[str]
+) -> Point:
+    """The point of the same n pictures seen in several ways, such as degraded, all together."""
+    n = len(views)
+    return fit_point(np.tile(labels, n), np.concatenate(views), list(patients) * n)
+
+
 def judge(
     point: Point, labels: npt.NDArray[np.intp], logits: Floats, patients: Sequence[str]
 ) -> Judged:
@@ -121,10 +129,8 @@ def cross_fit(
         held, others = part == number, np.flatnonzero(part != number)
         if not held.any():
             continue
-        point = fit_point(
-            np.tile(labels[others], len(views)),
-            np.concatenate([view[others] for view in views]),
-            [patients[i] for i in others] * len(views),
+        point = fit_views(
+            labels[others], [view[others] for view in views], [patients[i] for i in others]
         )
         for view, margin, probability in zip(views, margins, probabilities, strict=True):
             margin[held] = view[held] - point.threshold

@@ -22,7 +22,7 @@ from train.decision import (
     Performance,
     Point,
     cross_fit,
-    fit_point,
+    fit_views,
     judge,
     perform,
 )
@@ -120,11 +120,6 @@ class Validated:
     point: Point
 
     @property
-    def views(self) -> list[Floats]:
-        """The logits of each way of seeing the pictures, clean ones first."""
-        return [self.clean] if self.degraded is None else [self.clean, self.degraded]
-
-    @property
     def patients(self) -> list[str]:
         """Patient of each picture."""
         return [sample.patient_id for sample in self.samples]
@@ -154,7 +149,7 @@ def validate(
         )
     patients = [sample.patient_id for sample in samples]
     views = [clean] if degraded is None else [clean, degraded]
-    point = fit_point(np.tile(labels, len(views)), np.concatenate(views), patients * len(views))
+    point = fit_views(labels, views, patients)
     return Validated(tuple(samples), labels, clean, degraded, outputs.get("subtype_logit"), point)
 
 
@@ -211,7 +206,7 @@ def _held_out_performances(held: Validated) -> list[Performance]:
     (by_clean,) = cross_fit(held.labels, [held.clean], held.patients)
     if held.degraded is None:
         return [perform(by_clean, "validation", _CROSS_CLEAN)]
-    clean, degraded = cross_fit(held.labels, held.views, held.patients)
+    clean, degraded = cross_fit(held.labels, [held.clean, held.degraded], held.patients)
     return [
         perform(clean, "validation", _CROSS),
         perform(degraded, DEGRADED, _CROSS),

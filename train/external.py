@@ -5,7 +5,6 @@ on, a file that cannot be read, two results of one name) is an error before any 
 No Keras here.
 """
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from pathlib import Path
 from edge_app.errors import InputError, UnreadableImageError
 from edge_app.image import read_image
 from train.progress import track
+from train.record import file_sha256
 from train.samples import DataError, Sample
 
 _SHOWN = 3
@@ -108,11 +108,7 @@ def _file_finder(paths: Sequence[Path]) -> Callable[[Path], Path | None]:
         if size not in by_size:
             return None
         if size not in by_content:
-            by_content[size] = {_sha256(candidate): candidate for candidate in by_size[size]}
-        return by_content[size].get(_sha256(path))
+            by_content[size] = {file_sha256(candidate): candidate for candidate in by_size[size]}
+        return by_content[size].get(file_sha256(path))
 
     return find
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

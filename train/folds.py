@@ -16,7 +16,7 @@ from edge_app.codec import encode
 from edge_app.intervals import Figure
 from train.checkpoint import read_checkpoint
 from train.config import Config, ConfigError
-from train.decision import Floats, Performance, cross_fit, fit_point, perform
+from train.decision import Floats, Performance, cross_fit, fit_views, perform
 from train.plan import Plan, execute, plan_run
 from train.record import RECORD, VALIDATION, identity_of, read_record, write_json
 from train.samples import Sample
@@ -104,9 +104,6 @@ def pool(parts: Sequence[HeldOut]) -> Folds:
         how = "fitted on the other patients (5 parts), clean and degraded copies"
     patients = [patient for part in parts for patient in part.patients]
     judged = cross_fit(labels, list(views.values()), patients)
-    point = fit_point(
-        np.tile(labels, len(views)), np.concatenate(list(views.values())), patients * len(views)
-    )
     return Folds(
         aurocs=tuple(
             metrics.auroc_delong(part.labels, part.logits, groups=part.patients) for part in parts
@@ -120,7 +117,7 @@ def pool(parts: Sequence[HeldOut]) -> Folds:
             else None
         ),
         pooled=tuple(perform(seen, name, how) for seen, name in zip(judged, views, strict=True)),
-        threshold=point.threshold,
+        threshold=fit_views(labels, list(views.values()), patients).threshold,
     )
 
 

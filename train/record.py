@@ -21,6 +21,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from edge_app.appended_file import lock
 from edge_app.codec import encode
 from edge_app.errors import StorageError
 from train.config import Config, ConfigError, parse_config
@@ -168,21 +169,14 @@ def held(folder: Path) -> Iterator[None]:
     Raises:
         ConfigError: another process does.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows
+    if os.name == "nt":  # no folder can be opened there
         yield
         return
     # The folder itself, so that no file stays behind when the process is killed.
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise ConfigError(f"{folder}: another process is training this run") from None
-    except OSError:
-        pass  # a network file system without locks
-    try:
+        if not lock(descriptor):
+            raise ConfigError(f"{folder}: another process is training this run")
         yield
     finally:
         os.close(descriptor)

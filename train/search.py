@@ -147,17 +147,21 @@ def in_words(entries: Sequence[Entry]) -> str:
 
 
 def draw(entries: Sequence[Entry], path: Path) -> None:
-    """AUROC with its interval against multiply-adds; the runs are numbered and named beside it."""
+    """AUROC with its interval against multiply-adds; the runs are numbered and named beside it.
+
+    Args:
+        entries: as `compare` gives them.
+        path: of the PNG.
+    """
     from matplotlib.ticker import MaxNLocator
 
-    ordered = sorted(entries, key=lambda entry: entry.multiply_adds)
     with figure(path, 1, 1, height=4.2) as (axes,):
         # Side by side, since one interval over the other can't be read.
         for label, shift, figures in (
-            ("held-out pictures", 0.99, [entry.auroc for entry in ordered]),
-            ("the same, degraded", 1.01, [entry.auroc_degraded for entry in ordered]),
+            ("held-out pictures", 0.99, [entry.auroc for entry in entries]),
+            ("the same, degraded", 1.01, [entry.auroc_degraded for entry in entries]),
         ):
-            known = [(e, f) for e, f in zip(ordered, figures, strict=True) if f is not None]
+            known = [(e, f) for e, f in zip(entries, figures, strict=True) if f is not None]
             if not known:
                 continue
             millions = [shift * entry.multiply_adds / 1e6 for entry, _ in known]
@@ -167,7 +171,7 @@ def draw(entries: Sequence[Entry], path: Path) -> None:
                 [found.high - found.value for _, found in known],
             ]
             axes.errorbar(millions, values, yerr=spread, fmt="o", capsize=3, label=label)
-        _name_runs(ordered, axes)
+        _name_runs(entries, axes)
         axes.set_xscale("log")
         # Tens alone would leave a curve of one decade without a number.
         axes.xaxis.set_major_locator(MaxNLocator(8))
@@ -179,11 +183,11 @@ def draw(entries: Sequence[Entry], path: Path) -> None:
         axes.legend(loc="lower right", fontsize=8)
 
 
-def _name_runs(ordered: Sequence[Entry], axes: "Axes") -> None:
+def _name_runs(entries: Sequence[Entry], axes: "Axes") -> None:
     """Numbers over the points, in two rows, and names by number beside the axes."""
-    for number, entry in enumerate(ordered, 1):
+    for number, entry in enumerate(entries, 1):
         place = (entry.multiply_adds / 1e6, 1.01 if number % 2 else 1.05)
         over = axes.get_xaxis_transform()
         axes.annotate(str(number), place, xycoords=over, ha="center", va="bottom", fontsize=8)
-    names = "\n".join(f"{number} {entry.name}" for number, entry in enumerate(ordered, 1))
+    names = "\n".join(f"{number} {entry.name}" for number, entry in enumerate(entries, 1))
     axes.annotate(names, (1.02, 1), xycoords="axes fraction", va="top", fontsize=8)

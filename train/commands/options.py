@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_app.cli.model_options import positive
 from train.samples import ClassNames, Sample, patient_is_unknown, read_samples
 from train.splits import shared_values
 
@@ -51,7 +52,7 @@ def add_output(parser: argparse.ArgumentParser, text: str = "a new folder") -> N
 def add_training(parser: argparse.ArgumentParser) -> None:
     """How a run is carried out; nothing here changes its result."""
     parser.add_argument("--cache", type=Path, help="where decoded pictures are kept")
-    parser.add_argument("--workers", type=_positive, default=2, help="threads that prepare batches")
+    parser.add_argument("--workers", type=positive, default=2, help="threads that prepare batches")
     parser.add_argument(
         "--teacher",
         type=Path,
@@ -59,13 +60,6 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="a finished run to distil from; several are averaged",
     )
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
