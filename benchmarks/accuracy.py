@@ -1,7 +1,7 @@
 """How good is each format? Labelled pictures and candidates enter, an `Accuracy` leaves.
 
 Every candidate scores every picture in a process of its own; the statistics are those of
-`edge_app.metrics`. What is undefined, such as the AUROC where one class is missing, is said in
+`edge_app.statistics`. What is undefined, such as the AUROC where one class is missing, is said in
 words, never NaN.
 """
 
@@ -28,11 +28,11 @@ from benchmarks.record import (
     ReliabilityPoint,
     Stopwatch,
 )
-from edge_app import metrics
-from edge_app.bundle import Bundle
-from edge_app.calibration import expected_calibration_error, reliability
-from edge_app.codec import encode
-from edge_app.intervals import Figure, wilson
+from edge_app.bundle.manifest import Bundle
+from edge_app.files.codec import encode
+from edge_app.statistics import discrimination as metrics
+from edge_app.statistics.calibration import expected_calibration_error, reliability
+from edge_app.statistics.intervals import Figure, wilson
 
 _RESAMPLES = 1000
 _FEWEST_IN_GROUP = 10

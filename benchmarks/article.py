@@ -18,11 +18,11 @@ from typing import Any
 
 from benchmarks.processes import REPOSITORY, WorkerError
 from benchmarks.record import Article, ArticleRow, Stopwatch
-from edge_app import metrics
-from edge_app.bundle import Bundle
-from edge_app.codec import CodecError, decode
+from edge_app.bundle.manifest import Bundle
 from edge_app.errors import NoInputError, UsageError
-from edge_app.intervals import Figure, wilson
+from edge_app.files.codec import CodecError, decode
+from edge_app.statistics import discrimination as metrics
+from edge_app.statistics.intervals import Figure, wilson
 
 RECORDS = REPOSITORY / "train" / "records"
 CHECKPOINTS = REPOSITORY / "train" / "checkpoints"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from edge_app.bundle import (
+from edge_app.bundle.manifest import (
     Bundle,
     Golden,
     InputSpec,
@@ -25,9 +25,9 @@ from edge_app.bundle import (
     Provenance,
     load_bundle,
 )
-from edge_app.codec import CodecError, decode, parse_json
 from edge_app.errors import UsageError
-from edge_app.preprocess import PreprocessSpec
+from edge_app.files.codec import CodecError, decode, parse_json
+from edge_app.images.preprocess import PreprocessSpec
 from edge_app.runtimes import RUNTIMES, RuntimeName
 
 _FORMATS: dict[str, ModelFormat] = {".tflite": "tflite", ".onnx": "onnx"}

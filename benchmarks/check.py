@@ -21,8 +21,8 @@ from benchmarks.reference import REFERENCE, Paired, versions
 from benchmarks.startup import BARE
 from benchmarks.tables import Table
 from benchmarks.timing import Ratio, log_mean_of, noise_between, ratio
-from edge_app.codec import CodecError, canonical_json, decode, parse_json
 from edge_app.errors import UsageError
+from edge_app.files.codec import CodecError, canonical_json, decode, parse_json
 
 BASELINE = REPOSITORY / "benchmarks" / "baseline.json"
 FORMAT_VERSION = 2

@@ -58,9 +58,9 @@ from benchmarks.tables import (
     throughput_tables,
 )
 from benchmarks.throughput import FLOOR, Options, measure_throughput
-from edge_app.bundle import Bundle, load_bundle
+from edge_app.bundle.manifest import Bundle, load_bundle
 from edge_app.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
-from edge_app.recommend import write_recommendation
+from edge_app.models.recommendation import write_recommendation
 from edge_app.runtimes import RUNTIMES
 
 PEERS = tuple(name for name in LOOPS if name not in (FLOOR, REFERENCE))

@@ -28,8 +28,8 @@ from benchmarks.record import (
     Stopwatch,
 )
 from benchmarks.timing import log_mean, noise_between
-from edge_app.bundle import Bundle
-from edge_app.recommend import FORMAT_VERSION, Recommendation
+from edge_app.bundle.manifest import Bundle
+from edge_app.models.recommendation import FORMAT_VERSION, Recommendation
 
 
 @dataclass(frozen=True, slots=True)

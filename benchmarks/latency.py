@@ -28,7 +28,7 @@ from benchmarks.processes import Worker, WorkerError, run_worker
 from benchmarks.progress import progress
 from benchmarks.record import Latency, LatencyFigures, LatencyRow, Stopwatch
 from benchmarks.timing import percentiles
-from edge_app.codec import encode
+from edge_app.files.codec import encode
 
 Save = Callable[[Latency], None]
 

@@ -25,7 +25,7 @@ from benchmarks.candidates import Candidate
 from benchmarks.memory import peak_memory_mb
 from benchmarks.reference import REFERENCE
 from benchmarks.worker import network_inputs, private_stdout
-from edge_app.codec import decode
+from edge_app.files.codec import decode
 from edge_app.runtimes import open_runtime
 
 ScoreFile = Callable[[str], float]

@@ -21,8 +21,8 @@ from benchmarks.record import (
     Scale,
     Throughput,
 )
-from edge_app import metrics
-from edge_app.intervals import Figure
+from edge_app.statistics import discrimination as metrics
+from edge_app.statistics.intervals import Figure
 
 _DPI = 130
 

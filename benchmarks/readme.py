@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.processes import REPOSITORY
 from benchmarks.record import SECTIONS, Accuracy, Compare, Entrant, Latency, Results, Section
 from benchmarks.tables import Table, all_tables, markdown
-from edge_app.bundle import Manifest
+from edge_app.bundle.manifest import Manifest
 from edge_app.errors import UsageError
 
 RESULTS = REPOSITORY / "benchmarks" / "results.json"

@@ -1,6 +1,6 @@
 """`results.json`, format version 2: what was measured, on which machine, with the raw samples.
 
-Frozen dataclasses are the schema, written and read strictly by `edge_app.codec`. A file holds
+Frozen dataclasses are the schema, written and read strictly by `edge_app.files.codec`. A file holds
 one machine's figures; each command fills in its own section and keeps the others. What a table
 shows is worked out from here by `benchmarks.tables`.
 """
@@ -22,9 +22,9 @@ from benchmarks.machine import (
     this_machine,
 )
 from benchmarks.timing import Percentiles
-from edge_app.codec import CodecError, decode, encode, parse_json
 from edge_app.errors import StorageError, UsageError
-from edge_app.intervals import Figure
+from edge_app.files.codec import CodecError, decode, encode, parse_json
+from edge_app.statistics.intervals import Figure
 
 FORMAT_VERSION = 2
 FILE = "results.json"

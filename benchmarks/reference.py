@@ -19,7 +19,7 @@ from benchmarks.candidates import Candidate
 from benchmarks.machine import Machine, package_versions
 from benchmarks.processes import WorkerError, run_worker
 from benchmarks.progress import progress
-from edge_app.codec import encode
+from edge_app.files.codec import encode
 
 REFERENCE = "reference"
 # Their versions decide how fast the references are.

@@ -31,10 +31,10 @@ from benchmarks.throughput import (
     run_watched,
 )
 from benchmarks.timing import log_mean, t95
-from edge_app.bundle import Bundle
-from edge_app.codec import encode
-from edge_app.intervals import normal_quantile_two_sided
-from edge_app.phantom import Phantom, draw_phantom
+from edge_app.bundle.manifest import Bundle
+from edge_app.files.codec import encode
+from edge_app.images.phantom import Phantom, draw_phantom
+from edge_app.statistics.intervals import normal_quantile_two_sided
 
 Save = Callable[[Scale], None]
 Measure = Callable[[float], ScalePoint]

@@ -19,7 +19,7 @@ from benchmarks.processes import WorkerError
 from benchmarks.progress import progress
 from benchmarks.record import Startup, StartupRow, Stopwatch
 from edge_app.errors import RuntimeUnavailableError
-from edge_app.phantom import Phantom, draw_phantom
+from edge_app.images.phantom import Phantom, draw_phantom
 
 Save = Callable[[Startup], None]
 

@@ -28,7 +28,7 @@ from benchmarks.record import (
 from benchmarks.scale import linearity, scaling
 from benchmarks.startup import BARE
 from benchmarks.timing import Ratio, ratio
-from edge_app.intervals import Figure
+from edge_app.statistics.intervals import Figure
 
 NONE = "–"
 _FIGURES = {"auroc": "AUROC", "auprc": "AUPRC", "ece": "ECE"}

@@ -32,11 +32,11 @@ from benchmarks.processes import REPOSITORY, Worker, WorkerError
 from benchmarks.progress import progress
 from benchmarks.record import ContenderRow, Stopwatch, Throughput
 from benchmarks.reference import REFERENCE
-from edge_app import metrics
-from edge_app.bundle import Bundle, ModelFormat
-from edge_app.codec import encode
+from edge_app.bundle.manifest import Bundle, ModelFormat
 from edge_app.errors import NoInputError, StorageError
-from edge_app.results import read_results
+from edge_app.files.codec import encode
+from edge_app.results.rows import read_results
+from edge_app.statistics import discrimination as metrics
 
 Save = Callable[[Throughput], None]
 FLOOR = "floor"

@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge_app.intervals import binomial_cdf
+from edge_app.statistics.intervals import binomial_cdf
 
 # Two-sided 95% quantiles of Student's t by degrees of freedom; above, the normal one is near.
 _T95 = (

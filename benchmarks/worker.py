@@ -24,13 +24,13 @@ from benchmarks.candidates import Candidate
 from benchmarks.machine import EnergyMeter
 from benchmarks.memory import peak_memory_mb
 from benchmarks.reference import alternate
-from edge_app.codec import decode
 from edge_app.errors import BundleError, InputError, PneumoscopeError
-from edge_app.image import Radiograph, read_image
-from edge_app.phantom import Phantom, draw_phantom
-from edge_app.preprocess import PreprocessSpec, preprocess
+from edge_app.files.codec import decode
+from edge_app.images.phantom import Phantom, draw_phantom
+from edge_app.images.preprocess import PreprocessSpec, preprocess
+from edge_app.images.read import Radiograph, read_image
 from edge_app.runtimes import Runtime, open_runtime
-from edge_app.screener import Screener
+from edge_app.screening.screener import Screener
 
 PROGRESS_EVERY_S = 0.5
 _DISTINCT_INPUTS = 8

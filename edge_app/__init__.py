@@ -15,18 +15,18 @@ __version__ = "0.1.0"
 # A type checker takes this name for true; importing it from typing would double the start-up.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from edge_app.bundle import Bundle, load_bundle
-    from edge_app.image import Radiograph, read_image
-    from edge_app.screener import Decision, Screener, ScreeningResult
+    from edge_app.bundle.manifest import Bundle, load_bundle
+    from edge_app.images.read import Radiograph, read_image
+    from edge_app.screening.screener import Decision, Screener, ScreeningResult
 
 _HOME = {
-    "Bundle": "edge_app.bundle",
-    "Decision": "edge_app.screener",
-    "Radiograph": "edge_app.image",
-    "Screener": "edge_app.screener",
-    "ScreeningResult": "edge_app.screener",
-    "load_bundle": "edge_app.bundle",
-    "read_image": "edge_app.image",
+    "Bundle": "edge_app.bundle.manifest",
+    "Decision": "edge_app.screening.screener",
+    "Radiograph": "edge_app.images.read",
+    "Screener": "edge_app.screening.screener",
+    "ScreeningResult": "edge_app.screening.screener",
+    "load_bundle": "edge_app.bundle.manifest",
+    "read_image": "edge_app.images.read",
 }
 
 __all__ = [

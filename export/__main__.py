@@ -12,10 +12,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_app.bundle import InputGate
-from edge_app.codec import CodecError, canonical_json, decode, parse_json
+from edge_app.bundle.manifest import InputGate
+from edge_app.bundle.signature import Signature
 from edge_app.errors import EXIT_INTERRUPTED, EXIT_OK, PneumoscopeError, StorageError, UsageError
-from edge_app.signature import Signature
+from edge_app.files.codec import CodecError, canonical_json, decode, parse_json
 
 DEFAULT_SHIPPED = ("tflite_static_int8", "onnx_float32")
 
@@ -180,8 +180,8 @@ def _sign(arguments: list[str]) -> int:
 
 
 def _pack(arguments: list[str]) -> int:
-    from edge_app.bundle import load_bundle
-    from edge_app.pneumo import pack_bundle
+    from edge_app.bundle.archive import pack_bundle
+    from edge_app.bundle.manifest import load_bundle
 
     parser = argparse.ArgumentParser(prog="python -m export pack")
     parser.add_argument("bundle", type=Path)
@@ -195,7 +195,7 @@ def _pack(arguments: list[str]) -> int:
 
 
 def _readme(arguments: list[str]) -> int:
-    from edge_app.bundle import load_bundle
+    from edge_app.bundle.manifest import load_bundle
     from export.fitting import load_points
     from export.readme import formats_section, read_report, replace_section
 

@@ -7,8 +7,8 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_app.bundle import Population
-from edge_app.codec import CodecError, decode
+from edge_app.bundle.manifest import Population
+from edge_app.files.codec import CodecError, decode
 from export.errors import ExportError
 
 ABOUT_FOLDER = Path(__file__).parent / "about"

@@ -6,9 +6,9 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge_app.bundle import MANIFEST_FILE, FileEntry, Manifest, load_bundle
+from edge_app.bundle.manifest import MANIFEST_FILE, FileEntry, Manifest, load_bundle
+from edge_app.bundle.signature import SIGNATURE_FILE, Signature
 from edge_app.errors import StorageError, UsageError
-from edge_app.signature import SIGNATURE_FILE, Signature
 
 
 def file_entries(files: Mapping[str, bytes]) -> dict[str, FileEntry]:

@@ -5,7 +5,7 @@ Mitchell M et al. Model cards for model reporting. FAT* 2019.
 
 from collections.abc import Sequence
 
-from edge_app.bundle import Figure, Manifest, Metric, ModelFile, OperatingPoint
+from edge_app.bundle.manifest import Figure, Manifest, Metric, ModelFile, OperatingPoint
 from export.about import About
 from export.fitting import PointSpecs
 from export.parity import Report, table

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from edge_app.codec import CodecError, decode, parse_json
-from edge_app.preprocess import PreprocessSpec
+from edge_app.files.codec import CodecError, decode, parse_json
+from edge_app.images.preprocess import PreprocessSpec
 from export.errors import CheckpointError
 from export.logit_end import require_linear, without_sigmoid
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from edge_app.calibration import ReliabilityBin
+from edge_app.statistics.calibration import ReliabilityBin
 
 _SIZE, _MARGIN, _SIDE = (560, 600), 70, 440
 _GRID, _INK, _MARK, _BAND = (222, 222, 222), (40, 40, 40), (20, 90, 160), (150, 180, 215)

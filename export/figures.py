@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_app import metrics
-from edge_app.bundle import Figure, Metric, OperatingPoint, Split
+from edge_app.bundle.manifest import Figure, Metric, OperatingPoint, Split
 from edge_app.errors import InputError
-from edge_app.image import read_image
-from edge_app.intervals import wilson
-from edge_app.preprocess import PreprocessSpec, preprocess
-from edge_app.samples import patient_weights
+from edge_app.images.preprocess import PreprocessSpec, preprocess
+from edge_app.images.read import read_image
+from edge_app.statistics import discrimination as metrics
+from edge_app.statistics.intervals import wilson
+from edge_app.statistics.observations import patient_weights
 from export.errors import ExportError
 from export.fitting import rounded, share_at
 from export.pictures import Pictures

@@ -25,13 +25,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from edge_app import operating
-from edge_app.bundle import Calibration, Figure, OperatingPoint, Split
-from edge_app.calibration import Platt, expected_calibration_error, fit_platt
-from edge_app.codec import CodecError, decode
-from edge_app.intervals import wilson
-from edge_app.metrics import bootstrap
-from edge_app.samples import patient_weights
+from edge_app.bundle.manifest import Calibration, Figure, OperatingPoint, Split
+from edge_app.files.codec import CodecError, decode
+from edge_app.statistics import cutoffs as operating
+from edge_app.statistics.calibration import Platt, expected_calibration_error, fit_platt
+from edge_app.statistics.discrimination import bootstrap
+from edge_app.statistics.intervals import wilson
+from edge_app.statistics.observations import patient_weights
 from export.errors import ExportError
 from export.pictures import Pictures
 from export.scores import Logits

@@ -10,8 +10,8 @@ import io
 import numpy as np
 import numpy.typing as npt
 
-from edge_app.phantom import Phantom, draw_phantom
-from edge_app.preprocess import PreprocessSpec, preprocess
+from edge_app.images.phantom import Phantom, draw_phantom
+from edge_app.images.preprocess import PreprocessSpec, preprocess
 
 # int8 kernels round differently on x86-64 and aarch64, in XNNPACK and in TFLite's own; a wrong
 # file, a wrong preprocessing or a broken kernel moves a logit by whole units.

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_app.bundle import MANIFEST_FILE, load_bundle
+from edge_app.bundle.manifest import MANIFEST_FILE, load_bundle
+from edge_app.bundle.signature import SIGNATURE_FILE, Signature, key_id, read_public_key
 from edge_app.errors import BundleIntegrityError, StorageError, UsageError
-from edge_app.signature import SIGNATURE_FILE, Signature, key_id, read_public_key
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

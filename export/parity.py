@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_app import metrics
+from edge_app.statistics import discrimination as metrics
 from export.errors import ExportError, GateError
 from export.fitting import PointSpec, fit_threshold, rounded
 from export.pictures import STORED, Pictures

@@ -33,8 +33,8 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from edge_app.errors import InputError, UsageError
-from edge_app.image import read_image
-from edge_app.preprocess import PreprocessSpec, preprocess
+from edge_app.images.preprocess import PreprocessSpec, preprocess
+from edge_app.images.read import read_image
 from export.checkpoint import Record
 from export.errors import CheckpointError, ExportError
 from export.progress import track

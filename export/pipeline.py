@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edge_app import metrics
-from edge_app.bundle import (
+from edge_app.bundle.manifest import (
     FORMAT_VERSION,
     Calibration,
     Golden,
@@ -29,9 +28,10 @@ from edge_app.bundle import (
     OutputNames,
     Provenance,
 )
-from edge_app.calibration import Platt, reliability
-from edge_app.codec import canonical_json
-from edge_app.preprocess import PreprocessSpec
+from edge_app.files.codec import canonical_json
+from edge_app.images.preprocess import PreprocessSpec
+from edge_app.statistics import discrimination as metrics
+from edge_app.statistics.calibration import Platt, reliability
 from export import onnx_model, tflite_model
 from export.about import About
 from export.bundle_writer import file_entries

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from edge_app.bundle import Bundle
-from edge_app.codec import CodecError, decode, parse_json
+from edge_app.bundle.manifest import Bundle
+from edge_app.files.codec import CodecError, decode, parse_json
 from export.card import promises, show
 from export.errors import ExportError
 from export.fitting import PointSpecs

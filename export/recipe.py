@@ -7,9 +7,9 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_app.bundle import ModelFormat
-from edge_app.bundle import Recipe as RecipeName
-from edge_app.codec import CodecError, decode
+from edge_app.bundle.manifest import ModelFormat
+from edge_app.bundle.manifest import Recipe as RecipeName
+from edge_app.files.codec import CodecError, decode
 from export.errors import ExportError
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from edge_app.bundle import ModelFormat
+from edge_app.bundle.manifest import ModelFormat
 from export.checkpoint import Network
 from export.errors import ExportError
 from export.progress import track

@@ -19,7 +19,7 @@ from benchmarks.record import (
     Throughput,
 )
 from benchmarks.timing import percentiles
-from edge_app.intervals import Figure
+from edge_app.statistics.intervals import Figure
 
 MACHINE = Machine("Test CPU", None, "x86_64", 2, 4000, "Linux 6", "3.11.7")
 TAKEN = Taken(

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from edge_app.codec import encode
-from edge_app.preprocess import PreprocessSpec
+from edge_app.files.codec import encode
+from edge_app.images.preprocess import PreprocessSpec
 
 SIDE = 32
 SPEC = PreprocessSpec(

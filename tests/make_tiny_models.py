@@ -17,8 +17,8 @@ import tensorflow as tf
 import tf2onnx.convert
 from ai_edge_litert import schema_py_generated as schema
 
-from edge_app.phantom import Phantom, draw_phantom
-from edge_app.preprocess import preprocess
+from edge_app.images.phantom import Phantom, draw_phantom
+from edge_app.images.preprocess import preprocess
 from tests.tiny_bundle import SPEC
 from tests.tiny_network import FOLDER, HEAD, PATCH, SIDE, STEM, SUBTYPE
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from edge_app.appended_file import AppendedFile
 from edge_app.errors import StorageError
-from edge_app.gallery import Gallery
-from edge_app.journal import Journal
-from edge_app.marks import Marks
+from edge_app.files.appended_file import AppendedFile
+from edge_app.report.gallery import Gallery
+from edge_app.results.journal import Journal
+from edge_app.runs.file_stamps import Marks
 from tests.conftest import REPOSITORY
 
 
@@ -70,7 +70,7 @@ def test_what_is_written_anew_is_there_in_full_or_not_at_all(path: Path) -> None
 FULL_DISK = r"""
 import resource, signal, sys
 from pathlib import Path
-from edge_app.appended_file import AppendedFile
+from edge_app.files.appended_file import AppendedFile
 from edge_app.errors import StorageError
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -121,7 +121,7 @@ def test_a_file_that_another_program_holds_open_can_be_gone_on_with(
         raise PermissionError(errno.EACCES, "in use")
 
     path.write_bytes(b"old\n")
-    monkeypatch.setattr("edge_app.appended_file.fcntl", None)
+    monkeypatch.setattr("edge_app.files.appended_file.fcntl", None)
     with AppendedFile(path) as file:
         file.append(b"a\n")
         file.flush()

@@ -15,10 +15,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from edge_app.batch import BatchPlan, _Devices, list_files, run_batch
 from edge_app.cli import main
 from edge_app.cli.run_options import describe
-from edge_app.codec import compact_json
 from edge_app.decision import Decision, Reason, Status
 from edge_app.errors import (
     BundleIntegrityError,
@@ -27,16 +25,18 @@ from edge_app.errors import (
     StorageError,
     UsageError,
 )
-from edge_app.journal import SYNC_ROWS, Journal
-from edge_app.messages import Reply
-from edge_app.phantom import Phantom, draw_phantom
-from edge_app.pool import Lost, Pool
-from edge_app.results import ResultRow, read_results, validate_results
-from edge_app.run_folder import RunFolder
-from edge_app.scoring_run import RunOptions
-from edge_app.storage import make_folder
-from edge_app.tally import Outcome
-from edge_app.waiting import Waiting
+from edge_app.files.codec import compact_json
+from edge_app.files.whole import make_folder
+from edge_app.images.phantom import Phantom, draw_phantom
+from edge_app.results.folder import RunFolder
+from edge_app.results.journal import SYNC_ROWS, Journal
+from edge_app.results.rows import ResultRow, read_results, validate_results
+from edge_app.runs.batch import BatchPlan, _Devices, list_files, run_batch
+from edge_app.runs.row_order import Waiting
+from edge_app.runs.scoring_run import RunOptions
+from edge_app.runs.summary import Outcome
+from edge_app.runs.workers.messages import Reply
+from edge_app.runs.workers.pool import Lost, Pool
 from tests.conftest import REPOSITORY
 from tests.pictures import encoded
 from tests.test_discovery import deny
@@ -382,7 +382,7 @@ def test_rows_behind_a_slow_file_survive_an_interruption(
     gate = tmp_path / "gate"
     decoder = f"""
 import os, time
-import edge_app.file_scoring as scoring
+import edge_app.screening.score_file as scoring
 
 honest = scoring.decode_image
 
@@ -397,7 +397,7 @@ scoring.decode_image = decode_image
 """
     (home / "sitecustomize.py").write_text(decoder)
     monkeypatch.setenv("PYTHONPATH", str(home))
-    monkeypatch.setattr("edge_app.scoring_run.SECONDS_TO_WIND_DOWN", patience)
+    monkeypatch.setattr("edge_app.runs.scoring_run.SECONDS_TO_WIND_DOWN", patience)
     folder = tmp_path / "in"
     names = many(folder, 30)
     todo = plan(replace(options, formats=("jsonl", "html")), folder)
@@ -504,7 +504,7 @@ def test_another_picture_under_a_name_that_has_a_row_is_refused(
     os.utime(ward / "between.png", ns=(1, 1))
     assert run_batch(todo).scored_now == 0
     assert todo.folder.marks.read_text().splitlines()[-1].startswith('{"file":"between.png"')
-    monkeypatch.setattr("edge_app.scoring_run.content_digest", lambda path: None)
+    monkeypatch.setattr("edge_app.runs.scoring_run.content_digest", lambda path: None)
     assert run_batch(todo).scored_now == 0
     monkeypatch.undo()
     (ward / "0.png").write_bytes(phantom_png(5))
@@ -653,7 +653,7 @@ def test_no_row_is_on_the_disk_before_its_mark(
         disk[path.name] = {line["file"] for line in lines if "file" in line}
         assert disk["results.jsonl"] <= disk["files.jsonl"]
 
-    monkeypatch.setattr("edge_app.appended_file.os.fsync", fsync)
+    monkeypatch.setattr("edge_app.files.appended_file.os.fsync", fsync)
     run_batch(todo)
     assert disk["results.jsonl"] == disk["files.jsonl"] == {name for name, *_ in WARD}
     # The names of the two files are on the disk as well.
@@ -725,7 +725,7 @@ def test_a_folder_on_another_device_is_not_the_one_that_was_listed(
     devices = _Devices()
     devices.note(tmp_path / "a.png")
     assert not devices.has_changed(tmp_path / "a.png")
-    monkeypatch.setattr("edge_app.batch._device", lambda folder: -1)
+    monkeypatch.setattr("edge_app.runs.batch._device", lambda folder: -1)
     assert devices.has_changed(tmp_path / "a.png")
     monkeypatch.undo()
     # What was missing from the start is a failure of its own.

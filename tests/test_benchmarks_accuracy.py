@@ -21,12 +21,12 @@ from benchmarks.cases import Case, cases_hash, read_cases
 from benchmarks.machine import this_machine
 from benchmarks.record import Accuracy, AccuracyRow, Stopwatch
 from benchmarks.tables import accuracy_tables, markdown
-from edge_app.bundle import Bundle, load_bundle
-from edge_app.codec import encode
+from edge_app.bundle.manifest import Bundle, load_bundle
 from edge_app.errors import BundleError, UsageError
-from edge_app.image import read_image
-from edge_app.phantom import Phantom, draw_phantom
-from edge_app.preprocess import preprocess
+from edge_app.files.codec import encode
+from edge_app.images.phantom import Phantom, draw_phantom
+from edge_app.images.preprocess import preprocess
+from edge_app.images.read import read_image
 from tests.pictures import dicom_bytes
 from tests.tiny_bundle import SPEC, write_tiny_bundle
 from tests.tiny_network import FOLDER, forward

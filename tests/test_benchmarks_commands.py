@@ -42,11 +42,11 @@ from benchmarks.throughput import (
     run_rounds,
     run_watched,
 )
-from edge_app.bundle import Bundle, Metric, Split, load_bundle
-from edge_app.codec import encode
+from edge_app.bundle.manifest import Bundle, Metric, Split, load_bundle
 from edge_app.errors import NoInputError, StorageError, UsageError
-from edge_app.intervals import Figure
-from edge_app.phantom import Phantom, draw_phantom
+from edge_app.files.codec import encode
+from edge_app.images.phantom import Phantom, draw_phantom
+from edge_app.statistics.intervals import Figure
 from tests.tiny_bundle import write_tiny_bundle
 
 REPOSITORY = Path(__file__).resolve().parents[1]

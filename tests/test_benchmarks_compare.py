@@ -17,9 +17,13 @@ from benchmarks.machine import this_machine
 from benchmarks.plots import pareto_front
 from benchmarks.record import Compare, Stopwatch
 from benchmarks.tables import compare_tables
-from edge_app.bundle import load_bundle
+from edge_app.bundle.manifest import load_bundle
 from edge_app.cli import main
-from edge_app.recommend import describe_recommendation, read_recommendation, write_recommendation
+from edge_app.models.recommendation import (
+    describe_recommendation,
+    read_recommendation,
+    write_recommendation,
+)
 from tests.benchmark_results import MACHINE, accuracy, accuracy_row, latency, latency_row
 
 WATCH = Stopwatch("python -m benchmarks compare", "tiny-1")

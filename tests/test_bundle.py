@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_app import bundle as bundle_module
-from edge_app.bundle import Manifest, load_bundle
+from edge_app.bundle import manifest as bundle_module
+from edge_app.bundle.manifest import Manifest, load_bundle
+from edge_app.bundle.signature import Signature, key_id
 from edge_app.errors import (
     BundleError,
     BundleFormatError,
@@ -20,7 +21,6 @@ from edge_app.errors import (
     PneumoscopeError,
     UsageError,
 )
-from edge_app.signature import Signature, key_id
 from tests.tiny_bundle import write_tiny_bundle
 
 Document = dict[str, Any]

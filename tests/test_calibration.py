@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from edge_app.calibration import (
+from edge_app.statistics.calibration import (
     Platt,
     brier,
     expected_calibration_error,
@@ -13,7 +13,7 @@ from edge_app.calibration import (
     reliability,
     sigmoid,
 )
-from edge_app.metrics import auroc, bootstrap
+from edge_app.statistics.discrimination import auroc, bootstrap
 
 LABELS = np.array([0, 0, 1, 1, 0, 1, 0, 1, 1, 0])
 LOGITS = np.array([-2.2, -0.4, -0.6, 1.4, -0.4, 0.4, 0.8, 2.2, 0.4, -1.4])

@@ -16,8 +16,8 @@ from PIL import Image
 from edge_app import __version__
 from edge_app.cli import main
 from edge_app.decision import Decision, Status
-from edge_app.phantom import Phantom, draw_phantom
-from edge_app.results import validate_results
+from edge_app.images.phantom import Phantom, draw_phantom
+from edge_app.results.rows import validate_results
 from tests.conftest import REPOSITORY
 from tests.pictures import encoded
 from tests.tiny_bundle import write_tiny_bundle
@@ -123,8 +123,8 @@ def test_score_prints_a_line_a_file(
 def test_score_json_prints_rows_of_the_format(
     pictures: Path, tiny_bundle_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from edge_app.codec import decode
-    from edge_app.results import ResultRow
+    from edge_app.files.codec import decode
+    from edge_app.results.rows import ResultRow
 
     missing = str(pictures / "none.png")
     code = main(

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_app.codec import CodecError, canonical_json, compact_json, decode, encode, parse_json
+from edge_app.files.codec import (
+    CodecError,
+    canonical_json,
+    compact_json,
+    decode,
+    encode,
+    parse_json,
+)
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 texts = st.text(st.characters(exclude_categories=["Cs"]))

@@ -6,10 +6,10 @@ import pytest
 
 from edge_app import Screener, load_bundle
 from edge_app.decision import Decision
-from edge_app.file_scoring import score_file
-from edge_app.metrics import auroc
 from edge_app.runtimes import RUNTIMES, open_runtime
-from edge_app.selftest import run_self_test
+from edge_app.screening.score_file import score_file
+from edge_app.screening.selftest import run_self_test
+from edge_app.statistics.discrimination import auroc
 
 INSTALLED = [engine.name for engine in RUNTIMES if engine.is_installed]
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from edge_app.errors import InputError, UnreadableImageError, UnsupportedDicomError
-from edge_app.image import Radiograph, decode_image, read_image
+from edge_app.images.read import Radiograph, decode_image, read_image
 from tests.pictures import dicom_bytes
 
 pydicom = pytest.importorskip("pydicom", reason="needs the extra dicom")
 
-from edge_app.dicom import apply_window, parse_age
+from edge_app.images.dicom import apply_window, parse_age
 
 IMPLICIT, EXPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 RAMP = np.array([[0, 100, 200, 400]], np.uint16)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_app.discovery import Folders, Inputs, portable_name
 from edge_app.errors import NoInputError, UsageError
+from edge_app.runs.discovery import Folders, Inputs, portable_name
 from tests.pictures import encoded, gradient
 
 PNG = encoded(Image.fromarray(gradient(8, 8)), "PNG")
@@ -106,7 +106,7 @@ def deny(monkeypatch: pytest.MonkeyPatch, *denied: Path, number: int = errno.EAC
         return open_file(path, *rest, **options)
 
     monkeypatch.setattr(os, "scandir", denied_scandir)
-    monkeypatch.setattr("edge_app.discovery.open", denied_open, raising=False)
+    monkeypatch.setattr("edge_app.runs.discovery.open", denied_open, raising=False)
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ENOTCONN, errno.ESTALE])

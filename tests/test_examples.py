@@ -9,8 +9,8 @@ from edge_app import Decision, Screener, load_bundle, read_image
 from edge_app.cli import main
 from edge_app.decision import Reason
 from edge_app.errors import StorageError
-from edge_app.examples import README_FILE, write_examples
-from edge_app.phantom import Phantom, draw_phantom
+from edge_app.images.examples import README_FILE, write_examples
+from edge_app.images.phantom import Phantom, draw_phantom
 
 
 @pytest.mark.parametrize(

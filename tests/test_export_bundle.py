@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 pytest.importorskip("tensorflow", reason="exporting needs the extra: export")
 
-from edge_app.bundle import Bundle, load_bundle
+from edge_app.bundle.manifest import Bundle, load_bundle
 from edge_app.errors import BundleError, StorageError, UsageError
-from edge_app.image import read_image
+from edge_app.images.read import read_image
 from edge_app.runtimes import open_runtime
-from edge_app.screener import Screener
-from edge_app.selftest import run_self_test
+from edge_app.screening.screener import Screener
+from edge_app.screening.selftest import run_self_test
 from export.__main__ import main
 from export.bundle_writer import write_bundle
 from export.fitting import load_points
@@ -253,7 +253,7 @@ def test_a_foreign_network_s_bundle_offers_less(run: Run, tmp_path: Path) -> Non
 
 def fit_dense(run: Run, target: Path) -> None:
     """Train a plain classifier with a sigmoid on the run's training pictures."""
-    from edge_app.preprocess import preprocess
+    from edge_app.images.preprocess import preprocess
     from tests.export_inputs import SPEC, ramp
 
     pictures = np.concatenate([preprocess(ramp(9000 + i, i % 2), SPEC) for i in range(600)])

@@ -11,7 +11,7 @@ import pytest
 tf = pytest.importorskip("tensorflow", reason="exporting needs the extra: export")
 onnx = pytest.importorskip("onnx")
 
-from edge_app.preprocess import preprocess
+from edge_app.images.preprocess import preprocess
 from export import onnx_model, tflite_model
 from export.checkpoint import Network, load_network
 from export.recipe import StaticSpec

@@ -3,7 +3,7 @@
 import json
 import re
 
-from edge_app.bundle import default_bundle_folder, load_bundle
+from edge_app.bundle.manifest import default_bundle_folder, load_bundle
 from export.recipe import recipe_names
 from tests.conftest import REPOSITORY
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_app.bundle import load_bundle
+from edge_app.bundle.manifest import load_bundle
 from edge_app.decision import Reason
 from edge_app.errors import BundleError
-from edge_app.file_scoring import score_file, score_unknown_file
-from edge_app.screener import Screener
+from edge_app.screening.score_file import score_file, score_unknown_file
+from edge_app.screening.screener import Screener
 from tests.test_batch import write_ward
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from edge_app.intervals import (
+from edge_app.statistics.intervals import (
     Figure,
     binomial_cdf,
     binomial_lower_bound,
@@ -145,5 +145,5 @@ def test_a_figure_reads_as_a_sentence() -> None:
 
 
 def test_figures_need_no_numerical_library() -> None:
-    code = "import sys, edge_app.intervals; sys.exit('numpy' in sys.modules)"
+    code = "import sys, edge_app.statistics.intervals; sys.exit('numpy' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

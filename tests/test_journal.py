@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from edge_app.codec import compact_json
 from edge_app.decision import Decision, Status
 from edge_app.errors import StorageError, UsageError
-from edge_app.journal import SYNC_ROWS, Journal, describe_differences
-from edge_app.results import (
+from edge_app.files.codec import compact_json
+from edge_app.results.journal import SYNC_ROWS, Journal, describe_differences
+from edge_app.results.rows import (
     CutOffs,
     ResultRow,
     RunHeader,
@@ -233,8 +233,8 @@ FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
 from edge_app.errors import StorageError
-from edge_app.journal import Journal
-from edge_app.results import encode_row
+from edge_app.results.journal import Journal
+from edge_app.results.rows import encode_row
 from tests.test_journal import HEADER, row
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edge_app.metrics import (
+from edge_app.statistics.discrimination import (
     Confusion,
     auprc,
     auroc,

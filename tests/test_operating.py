@@ -7,15 +7,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edge_app.intervals import binomial_cdf
-from edge_app.metrics import Confusion, confusion_at, patient_weights
-from edge_app.operating import (
+from edge_app.statistics.cutoffs import (
     Risk,
     fit_band,
     threshold_balanced,
     threshold_for_sensitivity,
     threshold_for_specificity,
 )
+from edge_app.statistics.discrimination import Confusion, confusion_at, patient_weights
+from edge_app.statistics.intervals import binomial_cdf
 
 # Rising scores; sensitivity falls at 4, 6, 7, 8, 9, specificity rises at 0, 1, 2, 3, 5.
 SCORES = np.arange(10.0)

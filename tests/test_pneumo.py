@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from edge_app.bundle import check_file_names, load_bundle
-from edge_app.errors import BundleError, BundleFormatError, BundleIntegrityError, StorageError
-from edge_app.pneumo import (
+from edge_app.bundle.archive import (
     MOST_FILES,
     decode_archive,
     encode_archive,
     pack_bundle,
     read_archive,
 )
+from edge_app.bundle.manifest import check_file_names, load_bundle
+from edge_app.errors import BundleError, BundleFormatError, BundleIntegrityError, StorageError
 
 FILES = {
     "bundle.json": b"{}",
@@ -188,7 +188,7 @@ def test_too_much_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         encode_archive(many)
     content = encode_archive(FILES)
     (tmp_path / "x.pneumo").write_bytes(content)
-    monkeypatch.setattr("edge_app.pneumo.MOST_BYTES", 100)
+    monkeypatch.setattr("edge_app.bundle.archive.MOST_BYTES", 100)
     with pytest.raises(BundleFormatError, match="more than"):
         encode_archive(FILES)
     with pytest.raises(BundleFormatError, match="more than"):

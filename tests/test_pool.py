@@ -13,15 +13,15 @@ import pytest
 
 from edge_app.decision import Reason
 from edge_app.errors import BundleFormatError, RuntimeUnavailableError, StorageError
-from edge_app.messages import Reply, Settings, Task
-from edge_app.pool import Lost, Pool
+from edge_app.runs.workers.messages import Reply, Settings, Task
+from edge_app.runs.workers.pool import Lost, Pool
 from tests.conftest import REPOSITORY
 from tests.test_batch import phantom_png
 
 # Found by the workers before anything else (PYTHONPATH): a decoder with faults, chosen by content.
 FAULTY_DECODER = """
 import os, time
-import edge_app.file_scoring as scoring
+import edge_app.screening.score_file as scoring
 
 honest = scoring.decode_image
 
@@ -109,8 +109,8 @@ def test_a_file_that_hangs_is_given_up(settings: Settings, faulty: None, tmp_pat
 DYING_NETWORK = """
 import os
 from pathlib import Path
-import edge_app.screener as screener
-import edge_app.selftest as selftest
+import edge_app.screening.screener as screener
+import edge_app.screening.selftest as selftest
 
 spoilt = Path({spoilt!r})
 
@@ -163,7 +163,7 @@ def test_files_lost_all_at_once_are_not_blamed_while_no_worker_can_begin(
             os.kill(pid, signal.SIGSTOP)
         for task in todo:
             assert pool.offer(task)
-        monkeypatch.setattr("edge_app.pool.sys.executable", shutil.which("false"))
+        monkeypatch.setattr("edge_app.runs.workers.pool.sys.executable", shutil.which("false"))
 
         def wait() -> None:
             deadline = time.monotonic() + 60
@@ -206,7 +206,8 @@ def test_a_worker_that_is_killed_once_costs_nothing(
 def test_a_pool_works_where_python_drops_assertions(settings: Settings) -> None:
     """PYTHONOPTIMIZE=1 once took the waiting away with its assertion."""
     script = (
-        "import sys; from edge_app.messages import Settings; from edge_app.pool import Pool\n"
+        "import sys; from edge_app.runs.workers.messages import Settings\n"
+        "from edge_app.runs.workers.pool import Pool\n"
         "with Pool(Settings.from_line(sys.stdin.buffer.readline()), 1, seconds_per_file=9) as p:\n"
         "    print(p.wait_until_ready().manifest_sha256)"
     )

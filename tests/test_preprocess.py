@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_app.phantom import Phantom, draw_phantom
-from edge_app.preprocess import PreprocessSpec, grey_range, preprocess
+from edge_app.images.phantom import Phantom, draw_phantom
+from edge_app.images.preprocess import PreprocessSpec, grey_range, preprocess
 from tests.tiny_bundle import SPEC
 
 PLAIN = dataclasses.replace(

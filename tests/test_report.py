@@ -14,20 +14,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_app.batch import BatchPlan, run_batch
-from edge_app.bundle import load_bundle
-from edge_app.codec import compact_json
+from edge_app.bundle.manifest import load_bundle
 from edge_app.decision import Decision
-from edge_app.gallery import MOST_PICTURES, Gallery
-from edge_app.image import read_image
-from edge_app.phantom import Phantom, draw_phantom
-from edge_app.report import write_report
-from edge_app.results import encode_row, read_results
-from edge_app.run_folder import RunFolder
-from edge_app.scoring_run import RunOptions
-from edge_app.screener import Screener
-from edge_app.thumbnail import Thumbnail
-from edge_app.thumbnail_maker import LONGEST_SIDE, make_thumbnail
+from edge_app.files.codec import compact_json
+from edge_app.images.phantom import Phantom, draw_phantom
+from edge_app.images.read import read_image
+from edge_app.report.gallery import MOST_PICTURES, Gallery
+from edge_app.report.page import write_report
+from edge_app.report.thumbnail import Thumbnail
+from edge_app.report.thumbnail_maker import LONGEST_SIDE, make_thumbnail
+from edge_app.results.folder import RunFolder
+from edge_app.results.rows import encode_row, read_results
+from edge_app.runs.batch import BatchPlan, run_batch
+from edge_app.runs.scoring_run import RunOptions
+from edge_app.screening.screener import Screener
 from tests.pictures import encoded
 from tests.test_batch import phantom_png, write_ward
 
@@ -161,7 +161,7 @@ def test_large_results_give_a_bounded_table(
     with folder.results.open("ab") as stream:
         for number in range(100):
             stream.write(encode_row(replace(suspected, file=f"more{number}.png")))
-    monkeypatch.setattr("edge_app.report.MOST_ROWS", 50)
+    monkeypatch.setattr("edge_app.report.page.MOST_ROWS", 50)
     with Gallery(folder.thumbnails) as gallery:
         write_report(folder, load_bundle(tiny_bundle_folder), out, gallery)
     page = folder.report.read_text(encoding="utf-8")

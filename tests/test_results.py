@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_app.codec import CodecError, compact_json
 from edge_app.decision import Decision, Reason, Status
 from edge_app.errors import NoInputError
-from edge_app.results import (
+from edge_app.files.codec import CodecError, compact_json
+from edge_app.results.rows import (
     CutOffs,
     ResultRow,
     RunHeader,

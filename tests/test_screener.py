@@ -11,19 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_app import Decision, Screener, load_bundle
-from edge_app.assessment import (
+from edge_app.bundle.manifest import Bundle, Calibration, OperatingPoint, Population
+from edge_app.decision import Reason, Status
+from edge_app.errors import BundleFormatError, UsageError
+from edge_app.images.phantom import Phantom, draw_phantom
+from edge_app.images.read import DicomFacts, Radiograph
+from edge_app.screening.refusals import (
     MIN_GREY_LEVELS,
     MIN_SIDE_PIXELS,
     find_contrast_refusal,
     find_refusal,
     quality_flags,
 )
-from edge_app.bundle import Bundle, Calibration, OperatingPoint, Population
-from edge_app.decision import Reason, Status
-from edge_app.errors import BundleFormatError, UsageError
-from edge_app.image import DicomFacts, Radiograph
-from edge_app.phantom import Phantom, draw_phantom
-from edge_app.screener import calibrated_probability, decide
+from edge_app.screening.screener import calibrated_probability, decide
 from tests.tiny_bundle import FIGURE, SPEC, SPLIT, TOLERANCE, write_tiny_bundle
 from tests.tiny_network import forward
 
@@ -86,7 +86,7 @@ def test_a_phantom_is_scored_with_the_bundle_s_numbers(bundle: Bundle) -> None:
     screener = Screener(bundle)
     pixels = draw_phantom(Phantom(1), 192, 192)
     result = screener.score(radiograph(pixels))
-    from edge_app.preprocess import preprocess
+    from edge_app.images.preprocess import preprocess
 
     expected = forward(preprocess(pixels, SPEC)).logit
     assert result.status is Status.SCORED

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from edge_app.bundle import load_bundle
+from edge_app.bundle.manifest import load_bundle
 from edge_app.errors import BundleFormatError, SelfTestError
 from edge_app.runtimes import RUNTIMES, open_runtime
-from edge_app.selftest import _read_array, run_self_test
+from edge_app.screening.selftest import _read_array, run_self_test
 from tests.tiny_bundle import TOLERANCE, write_tiny_bundle
 
 INSTALLED = [engine.name for engine in RUNTIMES if engine.is_installed]

@@ -9,14 +9,19 @@ import pytest
 hypothesis = pytest.importorskip("hypothesis")
 st = pytest.importorskip("hypothesis.strategies")
 
-from edge_app.calibration import (
+from edge_app.statistics.calibration import (
     brier,
     expected_calibration_error,
     fit_platt,
     reliability,
 )
-from edge_app.intervals import binomial_cdf, clopper_pearson, wilson
-from edge_app.metrics import (
+from edge_app.statistics.cutoffs import (
+    fit_band,
+    threshold_balanced,
+    threshold_for_sensitivity,
+    threshold_for_specificity,
+)
+from edge_app.statistics.discrimination import (
     auprc,
     auroc,
     auroc_delong,
@@ -25,12 +30,7 @@ from edge_app.metrics import (
     roc_curve,
     spearman,
 )
-from edge_app.operating import (
-    fit_band,
-    threshold_balanced,
-    threshold_for_sensitivity,
-    threshold_for_specificity,
-)
+from edge_app.statistics.intervals import binomial_cdf, clopper_pearson, wilson
 
 Rows = list[tuple[bool, int]]
 

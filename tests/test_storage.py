@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from edge_app.errors import StorageError
-from edge_app.storage import make_folder, require_writable, write_whole
+from edge_app.files.whole import make_folder, require_writable, write_whole
 from tests.conftest import REPOSITORY
 
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
 from edge_app.errors import StorageError
-from edge_app.storage import write_whole
+from edge_app.files.whole import write_whole
 
 folder = Path(sys.argv[1])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

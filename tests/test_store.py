@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edge_app import bundle as bundle_module
-from edge_app import store
-from edge_app.bundle import load_bundle
+from edge_app.bundle import manifest as bundle_module
+from edge_app.bundle.archive import encode_archive, pack_bundle, read_archive
+from edge_app.bundle.manifest import load_bundle
+from edge_app.bundle.signature import SIGNATURE_FILE, key_id
 from edge_app.cli import main
 from edge_app.errors import (
     BundleError,
@@ -25,8 +26,7 @@ from edge_app.errors import (
     StorageError,
     UsageError,
 )
-from edge_app.pneumo import encode_archive, pack_bundle, read_archive
-from edge_app.signature import SIGNATURE_FILE, key_id
+from edge_app.models import store
 from export.keys import generate_keys, sign_bundle
 from tests.conftest import REPOSITORY
 from tests.tiny_bundle import write_tiny_bundle
@@ -292,7 +292,7 @@ def test_a_signed_bundle_installs_and_names_its_key(
     tmp_path: Path, keys: tuple[Path, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     private, trusted = keys
-    monkeypatch.setattr("edge_app.signature.installed_keys", lambda: trusted)
+    monkeypatch.setattr("edge_app.bundle.signature.installed_keys", lambda: trusted)
     pack_bundle(_signed_pneumo(tmp_path, private), tmp_path / "s.pneumo")
     bundle = store.install(tmp_path / "s.pneumo", say=quietly)
     assert bundle.signed_by == next(iter(trusted))
@@ -305,7 +305,7 @@ def both_copies(
 ) -> tuple[Path, Path, str]:
     """The same bundle unsigned and signed, and the key's identifier."""
     private, trusted = keys
-    monkeypatch.setattr("edge_app.signature.installed_keys", lambda: trusted)
+    monkeypatch.setattr("edge_app.bundle.signature.installed_keys", lambda: trusted)
     folder = write_tiny_bundle(tmp_path / "both", change=_named("both"))
     pack_bundle(folder, tmp_path / "unsigned.pneumo")
     sign_bundle(folder, private)
@@ -422,7 +422,7 @@ def test_a_crash_inside_a_runtime_leaves_the_bundle_in_use(pneumo: Maker) -> Non
     path = pneumo("second")
     script = (
         "import os, sys\n"
-        "import edge_app.selftest as selftest\n"
+        "import edge_app.screening.selftest as selftest\n"
         "selftest.run_self_test = lambda *arguments: os._exit(132)\n"
         "from edge_app.cli import main\n"
         "main(['model', 'install', '--allow-unsigned', sys.argv[1]])\n"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_app.phantom import Phantom, draw_phantom
+from edge_app.images.phantom import Phantom, draw_phantom
 from tests.train_inputs import write_phantoms
 from train.__main__ import main
 from train.audit import Audit, audit, in_words, write_labels

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from edge_app.errors import StorageError, UnreadableImageError
-from edge_app.phantom import Phantom, draw_phantom
-from edge_app.preprocess import preprocess
+from edge_app.images.phantom import Phantom, draw_phantom
+from edge_app.images.preprocess import preprocess
 from tests.train_inputs import tiny_config, write_phantoms
 from train.cache import MAX_SIDE, open_cache, read_grey
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edge_app.codec import encode
+from edge_app.files.codec import encode
 from tests.conftest import REPOSITORY
 from tests.train_inputs import tiny_config, tiny_document
 from train.config import CONFIG_FOLDER, ConfigError, load_config, parse_config

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from edge_app import metrics
-from edge_app.phantom import Phantom, draw_phantom
+from edge_app.images.phantom import Phantom, draw_phantom
+from edge_app.statistics import discrimination as metrics
 from tests.train_inputs import tiny_config
 from train.degrade import DegradeSpec, degrade, recompress
 

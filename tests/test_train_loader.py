@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edge_app.preprocess import preprocess
+from edge_app.images.preprocess import preprocess
 
 pytest.importorskip("keras", reason="needs the extra train")
 

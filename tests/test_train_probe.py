@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_app.phantom import Phantom, draw_phantom
+from edge_app.images.phantom import Phantom, draw_phantom
 from tests.train_inputs import tiny_config
 from train.counterfactuals import CHANGES
 from train.evaluate import Evaluation, evaluate, find_copies

@@ -133,7 +133,7 @@ def test_what_a_run_leaves(uninterrupted: Path, data: tuple[Split, Cache]) -> No
 def test_the_checkpoint_gives_the_recorded_logits(
     uninterrupted: Path, data: tuple[Split, Cache]
 ) -> None:
-    from edge_app.preprocess import preprocess
+    from edge_app.images.preprocess import preprocess
     from train.predict import predict
 
     network = load_network(read_checkpoint(uninterrupted))

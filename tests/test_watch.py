@@ -15,14 +15,14 @@ import pytest
 from PIL import Image
 
 from edge_app.decision import Reason
-from edge_app.discovery import ImageFile
 from edge_app.errors import NoInputError
-from edge_app.messages import Reply
-from edge_app.phantom import Phantom, draw_phantom
-from edge_app.results import ResultRow, read_results, validate_results
-from edge_app.scoring_run import RunOptions
-from edge_app.tally import Outcome, Summary
-from edge_app.watch import Arrivals, WatchPlan, watch_folder
+from edge_app.images.phantom import Phantom, draw_phantom
+from edge_app.results.rows import ResultRow, read_results, validate_results
+from edge_app.runs.discovery import ImageFile
+from edge_app.runs.scoring_run import RunOptions
+from edge_app.runs.summary import Outcome, Summary
+from edge_app.runs.watch import Arrivals, WatchPlan, watch_folder
+from edge_app.runs.workers.messages import Reply
 from tests.conftest import REPOSITORY
 from tests.pictures import encoded
 from tests.test_batch import phantom_png
@@ -243,8 +243,8 @@ def test_a_table_that_cannot_be_replaced_is_said_once(
     plan: WatchPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As one that is open in Excel on Windows: scoring goes on, and so does the report."""
-    monkeypatch.setattr("edge_app.watch._SECONDS_BETWEEN_REPORTS", 0.0)
-    monkeypatch.setattr("edge_app.watch._REPORT_SHARE", 1e9)
+    monkeypatch.setattr("edge_app.runs.watch._SECONDS_BETWEEN_REPORTS", 0.0)
+    monkeypatch.setattr("edge_app.runs.watch._REPORT_SHARE", 1e9)
     (plan.out / "results.csv").mkdir(parents=True)
     (plan.folder / "a.png").write_bytes(phantom_png(1))
     options = replace(plan.options, formats=("jsonl", "csv", "html"))

@@ -12,10 +12,10 @@ from tests.conftest import REPOSITORY
 
 _SCRIPT = """
 import json, sys
-from edge_app.bundle import load_bundle
+from edge_app.bundle.manifest import load_bundle
 from edge_app.runtimes import open_runtime
 from edge_app.runtimes import tflite
-from edge_app.selftest import run_self_test
+from edge_app.screening.selftest import run_self_test
 
 if sys.argv[1] == "off":
     tflite.open_int8_delegate = lambda *arguments: None

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_app.bundle import (
+from edge_app.bundle.manifest import (
     Calibration,
     FileEntry,
     Golden,
@@ -24,9 +24,9 @@ from edge_app.bundle import (
     Provenance,
     Split,
 )
-from edge_app.intervals import Figure
-from edge_app.phantom import Phantom, draw_phantom
-from edge_app.preprocess import PreprocessSpec, preprocess
+from edge_app.images.phantom import Phantom, draw_phantom
+from edge_app.images.preprocess import PreprocessSpec, preprocess
+from edge_app.statistics.intervals import Figure
 from tests.tiny_network import FOLDER, SIDE, forward
 
 SPEC = PreprocessSpec(

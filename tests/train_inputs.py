@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from edge_app.phantom import Phantom, draw_phantom
+from edge_app.images.phantom import Phantom, draw_phantom
 from train.config import Config, parse_config
 from train.samples import Sample
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_app import metrics
 from edge_app.errors import InputError, UnreadableImageError
-from edge_app.intervals import Figure
+from edge_app.statistics import discrimination as metrics
+from edge_app.statistics.intervals import Figure
 from train.duplicates import Fingerprint, find_duplicates, fingerprint
 from train.progress import track
 from train.quantities import NAMES, Quantities, measure

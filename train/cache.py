@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from edge_app.errors import InputError, StorageError, UnreadableImageError
-from edge_app.image import read_image
+from edge_app.images.read import read_image
 from train.progress import track
 from train.record import whole
 

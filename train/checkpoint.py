@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from edge_app.image import read_image
-from edge_app.preprocess import PreprocessSpec
+from edge_app.images.preprocess import PreprocessSpec
+from edge_app.images.read import read_image
 from train.config import Config, ConfigError
 from train.record import CHECKPOINT, RECORD, Record, file_sha256, identity_of, read_record
 from train.samples import Sample

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from edge_app.codec import CodecError, decode
-from edge_app.preprocess import PreprocessSpec
+from edge_app.files.codec import CodecError, decode
+from edge_app.images.preprocess import PreprocessSpec
 from train.degrade import DegradeSpec
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edge_app import metrics
-from edge_app.calibration import Platt, expected_calibration_error, fit_platt
-from edge_app.intervals import Figure
-from edge_app.operating import threshold_balanced
+from edge_app.statistics import discrimination as metrics
+from edge_app.statistics.calibration import Platt, expected_calibration_error, fit_platt
+from edge_app.statistics.cutoffs import threshold_balanced
+from edge_app.statistics.intervals import Figure
 
 _PARTS = 5
 _RESAMPLES = 1000

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from edge_app.calibration import sigmoid
-from edge_app.preprocess import PreprocessSpec
+from edge_app.images.preprocess import PreprocessSpec
+from edge_app.statistics.calibration import sigmoid
 from train.checkpoint import Checkpoint, load_network
 from train.config import DistillSpec
 from train.loader import Batch, Column

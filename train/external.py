@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from edge_app.errors import InputError, UnreadableImageError
-from edge_app.image import read_image
+from edge_app.images.read import read_image
 from train.progress import track
 from train.record import file_sha256
 from train.samples import DataError, Sample

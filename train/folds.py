@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_app import metrics
-from edge_app.codec import encode
-from edge_app.intervals import Figure
+from edge_app.files.codec import encode
+from edge_app.statistics import discrimination as metrics
+from edge_app.statistics.intervals import Figure
 from train.checkpoint import read_checkpoint
 from train.config import Config, ConfigError
 from train.decision import Floats, Performance, cross_fit, fit_views, perform

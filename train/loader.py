@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from edge_app.preprocess import PreprocessSpec, preprocess
+from edge_app.images.preprocess import PreprocessSpec, preprocess
 from train.cache import Cache
 from train.config import Config
 from train.degrade import degrade

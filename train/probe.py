@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from edge_app import metrics
-from edge_app.intervals import Figure, wilson
-from edge_app.preprocess import PreprocessSpec
+from edge_app.images.preprocess import PreprocessSpec
+from edge_app.statistics import discrimination as metrics
+from edge_app.statistics.intervals import Figure, wilson
 from train.cache import read_grey
 from train.checkpoint import Scorer, read_file
 from train.counterfactuals import CHANGES, Change, Picture

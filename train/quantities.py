@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from edge_app.image import read_image
+from edge_app.images.read import read_image
 from train.cache import eight_bits
 
 # Share of the sides that counts as border, and of the grey range that counts as dark.

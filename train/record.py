@@ -21,9 +21,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from edge_app.appended_file import lock
-from edge_app.codec import encode
 from edge_app.errors import StorageError
+from edge_app.files.appended_file import lock
+from edge_app.files.codec import encode
 from train.config import Config, ConfigError, parse_config
 from train.samples import Sample
 from train.splits import Split, data_hash, larger_hash

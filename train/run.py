@@ -19,7 +19,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from edge_app import metrics
+from edge_app.statistics import discrimination as metrics
 from train.cache import Cache
 from train.checkpoint import Checkpoint
 from train.config import Config, ConfigError

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_app import metrics
-from edge_app.intervals import Figure
+from edge_app.statistics import discrimination as metrics
+from edge_app.statistics.intervals import Figure
 from train.config import Config, ConfigError
 from train.folds import read_held_out
 from train.plots import figure

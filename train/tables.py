@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from edge_app.intervals import Figure
+from edge_app.statistics.intervals import Figure
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

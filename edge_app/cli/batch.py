@@ -11,8 +11,8 @@ from edge_app.cli.streams import LastingStream, one_line, say
 from edge_app.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED
 
 if TYPE_CHECKING:
-    from edge_app.batch import BatchPlan
-    from edge_app.tally import Summary
+    from edge_app.runs.batch import BatchPlan
+    from edge_app.runs.summary import Summary
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -64,7 +64,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score what is named and print what came of it."""
-    from edge_app.batch import BatchPlan
+    from edge_app.runs.batch import BatchPlan
 
     plan = BatchPlan(
         named=tuple(args.inputs),
@@ -89,9 +89,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _score(plan: "BatchPlan", *, quiet: bool) -> "Summary | None":
     """Run with progress; None where it was interrupted."""
-    from edge_app.batch import run_batch
-    from edge_app.interruption import Interruption
-    from edge_app.progress import open_progress
+    from edge_app.runs.batch import run_batch
+    from edge_app.runs.interruption import Interruption
+    from edge_app.runs.progress import open_progress
 
     stream = cast(TextIO, LastingStream(sys.stderr))
     progress = open_progress(stream, quiet=quiet)
@@ -107,7 +107,7 @@ def _score(plan: "BatchPlan", *, quiet: bool) -> "Summary | None":
 
 
 def _list(plan: "BatchPlan") -> int:
-    from edge_app.batch import list_files
+    from edge_app.runs.batch import list_files
 
     found = done = 0
     for file, has_row in list_files(plan, note):
@@ -121,7 +121,7 @@ def _list(plan: "BatchPlan") -> int:
 
 def _require_writable(path: Path, out: Path) -> None:
     """Before hours of work: can the summary be written behind them?"""
-    from edge_app.storage import require_writable
+    from edge_app.files.whole import require_writable
 
     # OUT itself may not be there yet, and is tried anyway.
     if os.path.abspath(path.parent) != os.path.abspath(out):
@@ -129,8 +129,8 @@ def _require_writable(path: Path, out: Path) -> None:
 
 
 def _write_summary(path: Path, summary: "Summary") -> None:
-    from edge_app.codec import canonical_json
-    from edge_app.storage import write_whole
+    from edge_app.files.codec import canonical_json
+    from edge_app.files.whole import write_whole
 
     write_whole(path, [canonical_json(summary).decode("utf-8")])
 

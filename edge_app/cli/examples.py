@@ -22,7 +22,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the examples and say what each is."""
-    from edge_app.examples import write_examples
+    from edge_app.images.examples import write_examples
 
     for example in write_examples(args.folder):
         print(f"{args.folder / example.file}: {example.what}")

@@ -9,7 +9,7 @@ from edge_app.cli.model_options import add_model_options
 from edge_app.errors import EXIT_OK
 
 if TYPE_CHECKING:
-    from edge_app.bundle import Bundle
+    from edge_app.bundle.manifest import Bundle
 
 _LAST_MEASURED = Path()
 
@@ -40,7 +40,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the facts; with --self-test run the golden inputs first."""
-    from edge_app.bundle import load_bundle
+    from edge_app.bundle.manifest import load_bundle
 
     bundle = load_bundle(args.bundle)
     if args.recommend is not None:
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _recommend(bundle: "Bundle", path: Path | None) -> int:
-    from edge_app.recommend import describe_recommendation, read_recommendation
+    from edge_app.models.recommendation import describe_recommendation, read_recommendation
 
     for line in describe_recommendation(read_recommendation(path), bundle):
         print(line)
@@ -127,7 +127,7 @@ def _runtimes() -> Iterator[str]:
 
 def _self_test(bundle: "Bundle", args: argparse.Namespace) -> Iterator[str]:
     from edge_app.runtimes import open_runtime
-    from edge_app.selftest import run_self_test
+    from edge_app.screening.selftest import run_self_test
 
     runtime = open_runtime(bundle, args.runtime, args.threads)
     cases = run_self_test(bundle, runtime)

@@ -55,8 +55,8 @@ def _add_install(actions: "argparse._SubParsersAction[Any]") -> None:
 
 def run_verify(args: argparse.Namespace) -> int:
     """Check a bundle and say who signed it."""
-    from edge_app.bundle import current_bundle_folder
-    from edge_app.store import check_bundle
+    from edge_app.bundle.manifest import current_bundle_folder
+    from edge_app.models.store import check_bundle
 
     path = current_bundle_folder() if args.bundle is None else args.bundle
     bundle = check_bundle(path, say=_say)
@@ -66,7 +66,7 @@ def run_verify(args: argparse.Namespace) -> int:
 
 def run_install(args: argparse.Namespace) -> int:
     """Install a bundle; the one in use stays in use whatever fails."""
-    from edge_app.store import install
+    from edge_app.models.store import install
 
     bundle = install(args.file, say=_say, allow_unsigned=args.allow_unsigned)
     print(f"{bundle.manifest.model_id}, {_signed(bundle.signed_by)}: {bundle.folder}")
@@ -75,7 +75,7 @@ def run_install(args: argparse.Namespace) -> int:
 
 def run_list(args: argparse.Namespace) -> int:
     """One line a bundle, the one in use marked with a star."""
-    from edge_app.store import list_bundles
+    from edge_app.models.store import list_bundles
 
     for stored in list_bundles():
         mark = {"current": "*", "previous": "<", "other": " "}[stored.role]
@@ -91,7 +91,7 @@ def run_list(args: argparse.Namespace) -> int:
 
 def run_rollback(args: argparse.Namespace) -> int:
     """Go back to the bundle before the current one."""
-    from edge_app.store import rollback
+    from edge_app.models.store import rollback
 
     bundle = rollback(say=_say)
     print(f"{bundle.manifest.model_id}, {_signed(bundle.signed_by)}: {bundle.folder}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edge_app.screener import Screener
+    from edge_app.screening.screener import Screener
 
 RUNTIME_NAMES = ("litert", "tflite-runtime", "onnxruntime")
 _MOST_THREADS = 4
@@ -37,8 +37,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 def open_screener(args: argparse.Namespace) -> "Screener":
     """Load the bundle and open its model as the options say; prints the runtime's notes."""
-    from edge_app.bundle import load_bundle
-    from edge_app.screener import Screener
+    from edge_app.bundle.manifest import load_bundle
+    from edge_app.screening.screener import Screener
 
     screener = Screener(load_bundle(args.bundle), args.runtime, args.operating_point, args.threads)
     for note in screener.runtime.notes:

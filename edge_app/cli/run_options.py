@@ -12,8 +12,8 @@ from edge_app.cli.streams import one_line, say
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from edge_app.scoring_run import RunOptions
-    from edge_app.tally import Summary
+    from edge_app.runs.scoring_run import RunOptions
+    from edge_app.runs.summary import Summary
 
 _FORMATS = ("jsonl", "csv", "html")
 # A worker takes about 50 MB beside what it shares.
@@ -58,7 +58,7 @@ def run_options(
     args: argparse.Namespace, only_new: tuple[Path, ...] = (), *, retry_failed: bool = False
 ) -> "RunOptions":
     """The options as the engine takes them."""
-    from edge_app.scoring_run import RunOptions
+    from edge_app.runs.scoring_run import RunOptions
 
     return RunOptions(
         bundle=args.bundle,

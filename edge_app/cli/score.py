@@ -8,7 +8,7 @@ from edge_app.cli.model_options import add_model_options, open_screener
 from edge_app.errors import EXIT_OK, EXIT_SOME_FAILED
 
 if TYPE_CHECKING:
-    from edge_app.results import ResultRow
+    from edge_app.results.rows import ResultRow
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -27,9 +27,9 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score the files in the order in which they are named."""
-    from edge_app.codec import compact_json
     from edge_app.decision import Status
-    from edge_app.file_scoring import score_file
+    from edge_app.files.codec import compact_json
+    from edge_app.screening.score_file import score_file
 
     screener = open_screener(args)
     code = EXIT_OK

@@ -10,7 +10,7 @@ from edge_app.cli.streams import one_line, say
 from edge_app.errors import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
-    from edge_app.tally import Outcome
+    from edge_app.runs.summary import Outcome
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -51,8 +51,8 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Watch until stopped, then say what came of it."""
-    from edge_app.interruption import Interruption
-    from edge_app.watch import WatchPlan, watch_folder
+    from edge_app.runs.interruption import Interruption
+    from edge_app.runs.watch import WatchPlan, watch_folder
 
     options = run_options(args)
     plan = WatchPlan(args.folder, args.out, args.poll, args.settle, args.patience, options)

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import get_args
 
-from edge_app.bundle import Bundle, ModelFile, ModelFormat
+from edge_app.bundle.manifest import Bundle, ModelFile, ModelFormat
 from edge_app.errors import BundleError, RuntimeUnavailableError, UsageError
 from edge_app.runtimes.base import RawOutputs, Runtime, RuntimeName
 

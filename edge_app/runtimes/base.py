@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from edge_app.bundle import ModelFile
+from edge_app.bundle.manifest import ModelFile
 
 RuntimeName = Literal["litert", "tflite-runtime", "onnxruntime"]
 

@@ -5,7 +5,7 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
-from edge_app.bundle import Bundle, ModelFile
+from edge_app.bundle.manifest import Bundle, ModelFile
 from edge_app.errors import BundleError, BundleFormatError
 from edge_app.runtimes.base import RawOutputs, RuntimeName, collect_outputs
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_app.bundle import Bundle, ModelFile
+from edge_app.bundle.manifest import Bundle, ModelFile
 from edge_app.errors import BundleError, BundleFormatError
 from edge_app.runtimes.base import RawOutputs, RuntimeName, collect_outputs
 from edge_app.runtimes.native_log import info_lines_dropped

@@ -18,7 +18,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write `audit.json` and `labels.csv`, print the tables."""
-    from edge_app.codec import encode
+    from edge_app.files.codec import encode
     from train.audit import audit, in_words, write_labels
     from train.config import load_config
     from train.record import new_folder, write_json

@@ -34,7 +34,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write `evaluation.json`, print the tables."""
-    from edge_app.codec import encode
+    from edge_app.files.codec import encode
     from train.checkpoint import Scorer, read_checkpoint
     from train.config import ConfigError, load_config
     from train.devices import require_packages

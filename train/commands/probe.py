@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write `probe.json` and `probe.png`, print the tables."""
-    from edge_app.codec import encode
+    from edge_app.files.codec import encode
     from train.checkpoint import Scorer, read_checkpoint
     from train.devices import require_packages
     from train.probe import draw, in_words, probe

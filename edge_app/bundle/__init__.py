@@ -1,0 +1,1 @@
+"""The model bundle: manifest, loading, signature, archive; runs no network."""

@@ -1,0 +1,578 @@
+"""The model bundle: the contract between export, which writes it, and the edge, which reads it.
+
+A folder enters, a checked `Bundle` leaves. Every file is hashed, every key is required, nothing
+has a default; a calibration or an operating point that belongs to another model file stops the
+load. The classes below are the schema of `bundle.json`; export writes it with
+`Manifest.to_json`. Nothing here runs a model.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from edge_app.bundle.signature import SIGNATURE_FILE, verify_signature
+from edge_app.errors import (
+    BundleError,
+    BundleFormatError,
+    BundleIntegrityError,
+    UsageError,
+)
+from edge_app.files.codec import CodecError, canonical_json, decode, parse_json
+from edge_app.images.preprocess_spec import PreprocessSpec
+from edge_app.statistics.intervals import Figure as Figure
+
+FORMAT_VERSION = 1
+MANIFEST_FILE = "bundle.json"
+
+ModelFormat = Literal["tflite", "onnx"]
+Recipe = Literal["float32", "float16", "dynamic_int8", "static_int8"]
+
+_HASH_BLOCK_BYTES = 1 << 20
+_LONGEST_NAME_BYTES = 255  # of one part of a path: the limit of ext4, APFS and NTFS
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file of the bundle: its SHA-256 in lower-case hexadecimal and its size."""
+
+    sha256: str
+    bytes: int
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a malformed hash or a negative size."""
+        _check_sha256(self.sha256)
+        if self.bytes < 0:
+            raise ValueError(f"bytes {self.bytes} must not be negative")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """One exported network. The first of a format is the default for that format's runtimes."""
+
+    file: str
+    format: ModelFormat
+    recipe: Recipe
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """The network's input tensor: (1, height, width, 1) uint8."""
+
+    name: str
+    shape: tuple[int, int, int, int]
+    dtype: Literal["uint8"]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputNames:
+    """Names of the network's output tensors; null where the network has no such output.
+
+    Attributes:
+        logit: float32 (1, 1), the raw score, unbounded.
+        activation_map: float32 (1, h, w, 1), its mean is the logit.
+        embedding: float32 (1, d), what the input gate looks at.
+        subtype_logit: float32 (1, 1), above 0 bacterial and below 0 viral, given pneumonia.
+    """
+
+    logit: str
+    activation_map: str | None
+    embedding: str | None
+    subtype_logit: str | None
+
+    def roles(self) -> dict[str, str]:
+        """Tensor names by role, for the outputs that the network has."""
+        named = {
+            "logit": self.logit,
+            "activation_map": self.activation_map,
+            "embedding": self.embedding,
+            "subtype_logit": self.subtype_logit,
+        }
+        return {role: name for role, name in named.items() if name is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The images that something was fitted or measured on.
+
+    `sha256` is the hash of the sorted list of files and labels.
+    """
+
+    name: str
+    n_images: int
+    n_patients: int
+    n_positive: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a malformed hash or counts that contradict each other."""
+        _check_sha256(self.sha256)
+        if not 0 <= self.n_positive <= self.n_images:
+            raise ValueError(f"n_positive {self.n_positive} must lie in 0..{self.n_images}")
+        if not 0 <= self.n_patients <= self.n_images:
+            raise ValueError(f"n_patients {self.n_patients} must lie in 0..{self.n_images}")
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """probability = sigmoid(scale * raw_score + offset), for one model file only."""
+
+    model_sha256: str
+    method: Literal["platt", "temperature"]
+    scale: float
+    offset: float
+    ece: Figure
+    fitted_on: Split
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where a higher raw score would mean a lower probability."""
+        if self.scale <= 0:
+            raise ValueError(f"scale {self.scale} must be positive")
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """Cut-offs in raw-score units, for one model file only.
+
+    A raw score below `refer_low` is `no_pneumonia_seen`, one of `refer_high` or more is
+    `pneumonia_suspected`, what lies between is `indeterminate`. `threshold` is the single cut
+    that `sensitivity` and `specificity` were measured with.
+    """
+
+    name: str
+    model_sha256: str
+    threshold: float
+    refer_low: float
+    refer_high: float
+    purpose: str
+    fitted_on: Split
+    sensitivity: Figure
+    specificity: Figure
+
+    def __post_init__(self) -> None:
+        """Raises ValueError unless refer_low <= threshold <= refer_high."""
+        if not self.refer_low <= self.threshold <= self.refer_high:
+            raise ValueError(
+                f"operating point {self.name!r}: refer_low {self.refer_low} <= threshold "
+                f"{self.threshold} <= refer_high {self.refer_high} does not hold"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class InputGate:
+    """How pictures that are no chest X-ray are recognized: a kind and its numbers."""
+
+    kind: str
+    parameters: Mapping[str, float | tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """Whom the model was validated on; `age_years` is the closed range of whole years."""
+
+    description: str
+    age_years: tuple[float, float] | None
+    views: tuple[str, ...]
+    sites: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for an age range that runs backwards."""
+        if self.age_years is not None and self.age_years[0] > self.age_years[1]:
+            raise ValueError(f"age_years {self.age_years} runs backwards")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One figure of one model file on one split, at an operating point where it needs one."""
+
+    name: str
+    split: Split
+    model_sha256: str
+    value: Figure
+    operating_point: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenCase:
+    """An input (.npy) and the raw score that each model file must give for it."""
+
+    file: str
+    logits: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """The self-test's inputs; `tolerance` is the largest allowed |difference| in raw score."""
+
+    tolerance: float
+    cases: tuple[GoldenCase, ...]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a tolerance that nothing could meet."""
+        if self.tolerance < 0:
+            raise ValueError(f"tolerance {self.tolerance} must not be negative")
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where the model comes from: the checkpoint's hash, its data, seed, versions, terms."""
+
+    checkpoint_sha256: str
+    config: str
+    data_sha256: str
+    seed: int
+    versions: Mapping[str, str]
+    licence: str
+    citation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """`bundle.json`, format version 1. `created` is a date (YYYY-MM-DD) that the exporter gives."""
+
+    format_version: int
+    model_id: str
+    created: str
+    files: Mapping[str, FileEntry]
+    models: tuple[ModelFile, ...]
+    input: InputSpec
+    preprocess: PreprocessSpec
+    outputs: OutputNames
+    calibration: tuple[Calibration, ...]
+    operating_points: tuple[OperatingPoint, ...]
+    default_operating_point: str
+    input_gate: InputGate | None
+    population: Population
+    metrics: tuple[Metric, ...]
+    golden: Golden
+    provenance: Provenance
+
+    @classmethod
+    def from_json(cls, content: bytes) -> "Manifest":
+        """Parse and cross-check the bytes of a `bundle.json`.
+
+        Raises:
+            BundleFormatError: not JSON, a key unknown, missing or of the wrong kind, another
+                format version, or parts that contradict each other.
+            BundleIntegrityError: a calibration, operating point or metric names a model file
+                that the bundle does not hold.
+        """
+        try:
+            document = parse_json(content)
+            _check_format_version(document)
+            manifest = decode(cls, document)
+        except CodecError as error:
+            raise BundleFormatError(f"{MANIFEST_FILE}: {error}") from error
+        manifest.check()
+        return manifest
+
+    def to_json(self) -> bytes:
+        """The bytes of this manifest's `bundle.json`: the same on every machine."""
+        return canonical_json(self)
+
+    def check(self) -> None:
+        """Check that the parts fit each other.
+
+        Raises:
+            BundleFormatError: parts contradict each other.
+            BundleIntegrityError: something belongs to a model file that is not here.
+        """
+        _check_date(self.created)
+        check_file_names(self.files)
+        self._check_models()
+        self._check_input()
+        self._check_model_hashes()
+        self._check_operating_points()
+        self._check_golden()
+
+    def _check_models(self) -> None:
+        if not self.models:
+            raise BundleFormatError(f"{MANIFEST_FILE}: models: the bundle holds no model")
+        for model in self.models:
+            entry = self.files.get(model.file)
+            if entry is None:
+                raise BundleFormatError(f"{MANIFEST_FILE}: files lacks the model {model.file!r}")
+            if entry.sha256 != model.sha256:
+                raise BundleIntegrityError(
+                    f"{MANIFEST_FILE}: {model.file} has two different hashes"
+                )
+        _require_distinct("models", [model.sha256 for model in self.models])
+
+    def _check_input(self) -> None:
+        expected = (1, self.preprocess.height, self.preprocess.width, 1)
+        if self.input.shape != expected:
+            raise BundleFormatError(
+                f"{MANIFEST_FILE}: input.shape {list(self.input.shape)} contradicts the "
+                f"preprocessing, which gives {list(expected)}"
+            )
+
+    def _check_model_hashes(self) -> None:
+        known = {model.sha256 for model in self.models}
+        named = [(f"calibration[{i}]", c.model_sha256) for i, c in enumerate(self.calibration)]
+        named += [
+            (f"operating point {point.name!r}", point.model_sha256)
+            for point in self.operating_points
+        ]
+        named += [(f"metric {metric.name!r}", metric.model_sha256) for metric in self.metrics]
+        named += [(f"golden case {c.file!r}", key) for c in self.golden.cases for key in c.logits]
+        for place, sha256 in named:
+            if sha256 not in known:
+                raise BundleIntegrityError(
+                    f"{MANIFEST_FILE}: {place} belongs to another model ({sha256[:12]}...), "
+                    "which this bundle does not hold"
+                )
+        calibrated = [c.model_sha256 for c in self.calibration]
+        _require_distinct("calibration", calibrated)
+        if set(calibrated) != known:
+            raise BundleFormatError(f"{MANIFEST_FILE}: calibration: a model file has none")
+
+    def _check_operating_points(self) -> None:
+        pairs = [f"{point.name} of {point.model_sha256}" for point in self.operating_points]
+        _require_distinct("operating_points", pairs)
+        names = self.operating_point_names()
+        for name in names:
+            for model in self.models:
+                if f"{name} of {model.sha256}" not in pairs:
+                    raise BundleFormatError(
+                        f"{MANIFEST_FILE}: operating point {name!r} is missing for {model.file}"
+                    )
+        wanted = [("default_operating_point", self.default_operating_point)]
+        wanted += [
+            (f"metric {metric.name!r}", metric.operating_point)
+            for metric in self.metrics
+            if metric.operating_point is not None
+        ]
+        for place, name in wanted:
+            if name not in names:
+                raise BundleFormatError(
+                    f"{MANIFEST_FILE}: {place} names the operating point {name!r}, "
+                    f"there are {', '.join(names) or 'none'}"
+                )
+
+    def _check_golden(self) -> None:
+        hashes = {model.sha256 for model in self.models}
+        for case in self.golden.cases:
+            if case.file not in self.files:
+                raise BundleFormatError(f"{MANIFEST_FILE}: files lacks {case.file!r}")
+            if set(case.logits) != hashes:
+                raise BundleFormatError(
+                    f"{MANIFEST_FILE}: golden case {case.file!r} lacks the score of a model file"
+                )
+
+    def operating_point_names(self) -> tuple[str, ...]:
+        """Names of the operating points in the order of the document, each once."""
+        return tuple(dict.fromkeys(point.name for point in self.operating_points))
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle whose every file has been checked.
+
+    Attributes:
+        folder: where it lies.
+        manifest: its `bundle.json`.
+        signed_by: identifier of the trusted key that signed it, None where it is unsigned.
+    """
+
+    folder: Path
+    manifest: Manifest
+    signed_by: str | None
+
+    def path(self, file: str) -> Path:
+        """Where a file of the bundle lies."""
+        return self.folder / file
+
+    def model(self, format: ModelFormat) -> ModelFile | None:
+        """The default model file of a format, None where the bundle has none."""
+        return next((m for m in self.manifest.models if m.format == format), None)
+
+    def calibration(self, model: ModelFile) -> Calibration:
+        """The calibration of a model file."""
+        found = (c for c in self.manifest.calibration if c.model_sha256 == model.sha256)
+        return next(found)
+
+    def operating_point(self, model: ModelFile, name: str | None = None) -> OperatingPoint:
+        """The operating point of a model file by name; None takes the bundle's default.
+
+        Raises:
+            UsageError: the bundle has no operating point of this name.
+        """
+        name = self.manifest.default_operating_point if name is None else name
+        for point in self.manifest.operating_points:
+            if (point.name, point.model_sha256) == (name, model.sha256):
+                return point
+        names = ", ".join(self.manifest.operating_point_names())
+        raise UsageError(f"{self.folder}: no operating point {name!r}; there are: {names}")
+
+    def to_json(self) -> bytes:
+        """The bytes of `bundle.json`."""
+        return self.manifest.to_json()
+
+
+def require_known_gate(bundle: Bundle) -> None:
+    """Refuse a bundle that asks for an input gate: this version knows none.
+
+    Scoring without the gate that the bundle was released with would let everything in.
+
+    Raises:
+        BundleFormatError: it asks for one.
+    """
+    gate = bundle.manifest.input_gate
+    if gate is not None:
+        raise BundleFormatError(
+            f"{bundle.folder}: asks for the input gate {gate.kind!r}, which this version of "
+            "pneumoscope does not know"
+        )
+
+
+def default_bundle_folder() -> Path:
+    """Where the bundle that ships inside the package lies."""
+    return Path(__file__).parents[1] / "bundles" / "default"
+
+
+def current_bundle_folder() -> Path:
+    """Where the bundle in use lies: the installed one, else the one that ships.
+
+    Raises:
+        BundleError: one was installed and is not there any more, or the store is damaged.
+    """
+    from edge_app.models.store import installed_folder  # it reads bundles itself
+
+    return installed_folder() or default_bundle_folder()
+
+
+def load_bundle(
+    path: str | Path | None = None, *, trusted_keys: Mapping[str, bytes] | None = None
+) -> Bundle:
+    """Load a bundle and check all of it.
+
+    Args:
+        path: the bundle's folder; None loads the one that `pneumoscope model install` made the
+            current one, else the one that ships with the package.
+        trusted_keys: raw 32-byte Ed25519 public keys by identifier; None takes the ones that
+            were installed with the package.
+
+    Raises:
+        BundleFormatError: `bundle.json` is missing or does not fit the format.
+        BundleIntegrityError: a file is missing, extra, changed, or the signature is wrong.
+        BundleError: the folder cannot be read.
+    """
+    folder = current_bundle_folder() if path is None else Path(path)
+    if not folder.is_dir():
+        hint = "" if path is not None else " (this installation carries no default bundle)"
+        raise BundleError(f"{folder}: no model bundle here{hint}; name one with --bundle FOLDER")
+    try:
+        return _load(folder, trusted_keys)
+    except OSError as error:
+        raise BundleError(f"{folder}: the bundle cannot be read: {error}") from error
+
+
+def _load(folder: Path, trusted_keys: Mapping[str, bytes] | None) -> Bundle:
+    manifest_path = folder / MANIFEST_FILE
+    if not manifest_path.is_file():
+        raise BundleFormatError(f"{folder}: {MANIFEST_FILE} is missing: this is no model bundle")
+    content = manifest_path.read_bytes()
+    try:
+        signed_by = verify_signature(folder, content, trusted_keys)
+        manifest = Manifest.from_json(content)
+        _check_files(folder, manifest.files)
+    except BundleError as error:
+        raise type(error)(f"{folder}: {error}") from error
+    return Bundle(folder=folder, manifest=manifest, signed_by=signed_by)
+
+
+def _check_files(folder: Path, files: Mapping[str, FileEntry]) -> None:
+    """Compare what lies in the folder with what the manifest promises, byte for byte."""
+    present = set(_files_below(folder)) - {MANIFEST_FILE, SIGNATURE_FILE}
+    for name in sorted(present - set(files)):
+        raise BundleIntegrityError(f"{name}: not part of the bundle")
+    for name in sorted(set(files) - present):
+        raise BundleIntegrityError(f"{name}: missing from the bundle")
+    for name, entry in sorted(files.items()):
+        size, sha256 = _hash_file(folder / name)
+        if (size, sha256) != (entry.bytes, entry.sha256):
+            raise BundleIntegrityError(
+                f"{name}: changed since the bundle was written (SHA-256 {sha256[:12]}..., "
+                f"{size} bytes; expected {entry.sha256[:12]}..., {entry.bytes} bytes)"
+            )
+
+
+def _files_below(folder: Path) -> Iterable[str]:
+    """Relative names of everything below a folder that is not a folder itself."""
+    return (p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir())
+
+
+def _hash_file(path: Path) -> tuple[int, str]:
+    """Size in bytes and SHA-256 of a file, read in blocks."""
+    digest = hashlib.sha256()
+    size = 0
+    with path.open("rb") as stream:
+        while block := stream.read(_HASH_BLOCK_BYTES):
+            digest.update(block)
+            size += len(block)
+    return size, digest.hexdigest()
+
+
+def _check_format_version(document: object) -> None:
+    """Name a bundle from the future as such, before its unknown keys do."""
+    version = document.get("format_version") if isinstance(document, dict) else None
+    if type(version) is int and version != FORMAT_VERSION:
+        raise BundleFormatError(
+            f"{MANIFEST_FILE}: format version {version} is not {FORMAT_VERSION}: "
+            "this bundle needs another version of pneumoscope"
+        )
+
+
+def check_file_names(names: Iterable[str]) -> None:
+    """Check the names of a bundle's files beside `bundle.json` and `SIGNATURE`.
+
+    Raises:
+        BundleFormatError: one leaves the folder, is too long for a disk, means something else on
+            another system, or is the folder of another.
+    """
+    names = list(names)
+    for name in names:
+        _check_file_name(name)
+    # Windows and macOS take names that differ in case for one.
+    files = {name.casefold() for name in (*names, MANIFEST_FILE, SIGNATURE_FILE)}
+    for name in names:
+        parents = {str(parent) for parent in PurePosixPath(name.casefold()).parents}
+        if parents & files:
+            raise BundleFormatError(f"{MANIFEST_FILE}: files: {name!r} lies below another file")
+
+
+def _check_file_name(name: str) -> None:
+    path = PurePosixPath(name)
+    clean = str(path) == name and not path.is_absolute() and ".." not in path.parts
+    # The folder itself, ".", has no parts; lone surrogates are no text that a disk could hold.
+    if not clean or not path.parts or re.search(r'[\\:*?"<>|\x00-\x1f\ud800-\udfff]', name):
+        raise BundleFormatError(f"{MANIFEST_FILE}: files: {name!r} is not a plain relative path")
+    if any(len(part.encode("utf-8")) > _LONGEST_NAME_BYTES for part in path.parts):
+        raise BundleFormatError(
+            f"{MANIFEST_FILE}: files: {name[:40]!r}... has more than {_LONGEST_NAME_BYTES} bytes"
+        )
+    if name in (MANIFEST_FILE, SIGNATURE_FILE):
+        raise BundleFormatError(f"{MANIFEST_FILE}: files: {name!r} cannot list itself")
+
+
+def _check_date(text: str) -> None:
+    try:
+        valid = date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        valid = False
+    if not valid:
+        raise BundleFormatError(f"{MANIFEST_FILE}: created: {text!r} is no date YYYY-MM-DD")
+
+
+def _check_sha256(text: str) -> None:
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise ValueError(f"{text!r} is no SHA-256 in lower-case hexadecimal")
+
+
+def _require_distinct(place: str, items: list[str]) -> None:
+    if len(set(items)) != len(items):
+        raise BundleFormatError(f"{MANIFEST_FILE}: {place}: the same entry stands twice")

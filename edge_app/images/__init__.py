@@ -1,0 +1,1 @@
+"""A file becomes a `Radiograph`, a `Radiograph` the network's input; knows no model."""

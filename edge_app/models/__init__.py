@@ -1,0 +1,1 @@
+"""Installed bundles, and what `benchmarks` recommended for this machine."""

@@ -1,0 +1,469 @@
+r"""Installed bundles: one in use, the one before it kept, switched in one step.
+
+A `.pneumo` file enters; a folder below the user's data folder, checked, tested on this CPU and
+named by the hash of its `bundle.json`, stays. Nothing that can fail happens after the switch: a
+full disk, a wrong signature, a self-test that fails or a crash inside a runtime leaves the bundle
+in use as it was.
+
+    DATA/models/<model id>-<16 hex digits>/    a bundle
+    DATA/models/state.json                     which one is in use, and which was before
+
+DATA is `PNEUMOSCOPE_DATA` where that is set, else `$XDG_DATA_HOME/pneumoscope` (by default
+`~/.local/share`), `%LOCALAPPDATA%\pneumoscope` or `~/Library/Application Support/pneumoscope`.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edge_app.bundle.manifest import MANIFEST_FILE, Bundle, default_bundle_folder, load_bundle
+from edge_app.bundle.signature import SIGNATURE_FILE
+from edge_app.errors import (
+    BundleError,
+    BundleFormatError,
+    BundleIntegrityError,
+    PneumoscopeError,
+    RuntimeUnavailableError,
+    StorageError,
+    UsageError,
+)
+from edge_app.files.codec import CodecError, canonical_json, decode, parse_json
+
+STATE_VERSION: Literal[1] = 1
+_STATE_FILE = "state.json"
+_INCOMING = ".incoming-"
+_ROLLBACK = "go back with: pneumoscope model rollback"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """`state.json`; null stands for the bundle that ships with the package.
+
+    Attributes:
+        format_version: of this file.
+        current, previous: folder names below DATA/models.
+    """
+
+    format_version: Literal[1]
+    current: str | None
+    previous: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBundle:
+    """One line of the list.
+
+    Attributes:
+        folder: where it lies.
+        role: "current", "previous" or "other".
+        embedded: it came with the package.
+        model_id: None where the bundle cannot be read; `problem` then says why.
+        created: its date, "" where it cannot be read.
+        signed_by: identifier of the trusted key, None where it is unsigned.
+        problem: "" where all is well.
+    """
+
+    folder: Path
+    role: Literal["current", "previous", "other"]
+    embedded: bool
+    model_id: str | None
+    created: str
+    signed_by: str | None
+    problem: str
+
+
+def data_folder() -> Path:
+    """The user's data folder of this program; it need not exist."""
+    named = os.environ.get("PNEUMOSCOPE_DATA")
+    if named:
+        return Path(named)
+    if os.name == "nt":
+        local = os.environ.get("LOCALAPPDATA")
+        return Path(local or Path.home() / "AppData" / "Local") / "pneumoscope"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "pneumoscope"
+    shared = os.environ.get("XDG_DATA_HOME")
+    # The XDG specification tells programs to ignore a relative path there.
+    if shared and Path(shared).is_absolute():
+        return Path(shared) / "pneumoscope"
+    return Path.home() / ".local" / "share" / "pneumoscope"
+
+
+def installed_folder() -> Path | None:
+    """Folder of the installed bundle in use, None where the embedded one is.
+
+    Raises:
+        BundleError: the bundle in use is gone, another than was installed, or the store damaged.
+    """
+    try:
+        models = _models_folder()
+        state = _read_state(models)
+    except RuntimeError:  # no home folder to be found, so nothing was ever installed
+        return None
+    if state.current is None:
+        return None
+    folder = models / state.current
+    _require_same(folder)
+    return folder
+
+
+def install(
+    archive: Path,
+    *,
+    say: Say,
+    allow_unsigned: bool = False,
+    trusted_keys: Mapping[str, bytes] | None = None,
+) -> Bundle:
+    """Install a `.pneumo` file and make it the bundle in use.
+
+    Args:
+        archive: the file.
+        say: gets a line for each step.
+        allow_unsigned: accept a bundle that nobody has signed.
+        trusted_keys: as in `load_bundle`.
+
+    Raises:
+        BundleFormatError, BundleIntegrityError: the file is damaged, changed, from the future, or
+            not signed by a trusted key.
+        SelfTestError: it gives other scores on this CPU.
+        StorageError: the disk is full or read-only.
+        RuntimeUnavailableError: no runtime that can run it is installed.
+
+    Whatever is raised, the bundle that was in use still is.
+    """
+    from edge_app.bundle.archive import read_archive  # zipfile would slow down every start
+
+    say(f"reading {archive}")
+    files = read_archive(archive)
+    with _locked() as models:
+        incoming = models / f"{_INCOMING}{os.getpid()}"
+        try:
+            _unpack(files, incoming)
+            with _naming(archive, incoming):
+                bundle = _checked(incoming, archive, allow_unsigned, trusted_keys)
+                self_test(bundle, say)
+            name = _folder_name(bundle)
+            _put_in_place(incoming, models / name, trusted_keys)
+            _switch(models, name, trusted_keys)
+        except OSError as error:
+            text = error.strerror or str(error)
+            raise StorageError(f"{models}: the bundle cannot be stored: {text}") from error
+        finally:
+            _prune(models)
+        say(f"{bundle.manifest.model_id} is in use now")
+    return load_bundle(models / name, trusted_keys=trusted_keys)
+
+
+def rollback(*, say: Say, trusted_keys: Mapping[str, bytes] | None = None) -> Bundle:
+    """Make the bundle before the current one the one in use, after a self-test on this CPU.
+
+    The two change places, so a second call goes forward again.
+
+    Raises:
+        UsageError: nothing was ever installed.
+        BundleError: the one before cannot be used; the current one stays.
+        StorageError: the switch cannot be written.
+    """
+    with _locked() as models:
+        state = _read_state(models)
+        if state.current is None and state.previous is None:
+            raise UsageError("nothing is installed, so there is nothing to go back to")
+        target = default_bundle_folder()
+        if state.previous is not None:
+            target = models / state.previous
+            _require_same(target)
+        bundle = load_bundle(target, trusted_keys=trusted_keys)
+        self_test(bundle, say)
+        _write_state(models, State(STATE_VERSION, state.previous, state.current))
+        say(f"{bundle.manifest.model_id} is in use now")
+    return bundle
+
+
+def list_bundles() -> list[StoredBundle]:
+    """The embedded bundle and every installed one; a damaged one is listed with its problem."""
+    try:
+        models = _models_folder()
+    except RuntimeError:  # no home folder to be found, so nothing was ever installed
+        return [_describe(Path(), None, State(STATE_VERSION, None, None))]
+    state = _read_state(models)
+    names: list[str | None] = [None]
+    if models.is_dir():
+        names += sorted(p.name for p in models.iterdir() if p.is_dir() and p.name[0] != ".")
+    return [_describe(models, name, state) for name in names]
+
+
+def self_test(bundle: Bundle, say: Say) -> None:
+    """Run the golden inputs in every runtime that is installed and has a model in the bundle.
+
+    Raises:
+        SelfTestError: one of them gives other scores.
+        RuntimeUnavailableError: there is no such runtime.
+    """
+    from edge_app.runtimes import RUNTIMES, open_runtime
+    from edge_app.screening.selftest import run_self_test
+
+    tested = 0
+    for engine in RUNTIMES:
+        if not engine.is_installed or bundle.model(engine.format) is None:
+            continue
+        try:
+            runtime = open_runtime(bundle, engine.name)
+        except RuntimeUnavailableError:  # installed, and broken: `info` says so
+            continue
+        cases = run_self_test(bundle, runtime)
+        worst = max((case.difference for case in cases), default=0.0)
+        say(f"self-test with {engine.name}: {len(cases)} golden inputs within {worst:.3f}")
+        tested += 1
+    if not tested:
+        raise RuntimeUnavailableError(
+            f"{bundle.folder}: no installed runtime can run this bundle: "
+            "pip install 'pneumoscope[litert]'"
+        )
+
+
+def check_bundle(path: Path, *, say: Say) -> Bundle:
+    """Check a folder or a `.pneumo` file, signature and self-test included; installs nothing.
+
+    Raises:
+        BundleError: it is not whole, or gives other scores on this CPU.
+        StorageError: a `.pneumo` file cannot be unpacked for the test.
+    """
+    import tempfile
+
+    from edge_app.bundle.archive import read_archive
+
+    if path.is_dir():
+        bundle = load_bundle(path)
+        self_test(bundle, say)
+        return bundle
+    files = read_archive(path)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            unpacked = Path(folder) / "bundle"
+            _unpack(files, unpacked)
+            with _naming(path, unpacked):
+                bundle = load_bundle(unpacked)
+                self_test(bundle, say)
+            return bundle
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be unpacked: {error.strerror or error}") from error
+
+
+def _models_folder() -> Path:
+    return data_folder() / "models"
+
+
+def _unpack(files: Mapping[str, bytes], folder: Path) -> None:
+    """Write the files of an archive, whose names are checked, and bring them onto the disk."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
+def _checked(
+    folder: Path,
+    archive: Path,
+    allow_unsigned: bool,
+    trusted_keys: Mapping[str, bytes] | None,
+) -> Bundle:
+    bundle = load_bundle(folder, trusted_keys=trusted_keys)
+    if bundle.signed_by is None and not allow_unsigned:
+        raise BundleIntegrityError(
+            f"{archive}: nobody has signed this bundle, so nobody vouches for it; "
+            "install it with --allow-unsigned if you made it yourself"
+        )
+    return bundle
+
+
+@contextlib.contextmanager
+def _naming(archive: Path, folder: Path) -> Iterator[None]:
+    """Messages name the file that the user knows, not the folder that it was unpacked into."""
+    try:
+        yield
+    except PneumoscopeError as error:
+        raise type(error)(str(error).replace(str(folder), str(archive))) from error
+
+
+def _folder_name(bundle: Bundle) -> str:
+    """Unlike for any two bundles, and readable; the digits let `_require_same` find a change."""
+    readable = re.sub(r"[^A-Za-z0-9.]+", "-", bundle.manifest.model_id)[:60].strip("-.")
+    return f"{readable or 'model'}-{_digits(bundle.folder)}"
+
+
+def _digits(folder: Path) -> str:
+    return hashlib.sha256((folder / MANIFEST_FILE).read_bytes()).hexdigest()[:16]
+
+
+def _require_same(folder: Path) -> None:
+    """Refuse an installed bundle that is gone or is not the one that was installed."""
+    try:
+        same = folder.name.endswith(f"-{_digits(folder)}")
+    except OSError as error:
+        text = error.strerror or str(error)
+        raise BundleError(f"{folder}: the bundle in use is gone ({text}); {_ROLLBACK}") from error
+    if not same:
+        raise BundleIntegrityError(
+            f"{folder}: {MANIFEST_FILE} is not the one that was installed; {_ROLLBACK}"
+        )
+
+
+def _put_in_place(incoming: Path, target: Path, trusted_keys: Mapping[str, bytes] | None) -> None:
+    """Rename a checked bundle to its name, unless it stands there already and is whole.
+
+    The name follows from `bundle.json`, which holds the hash of every file but the signature:
+    of a whole one only that may be another, and one rename brings it up to date.
+    """
+    if target.exists():
+        with contextlib.suppress(BundleError):
+            _require_same(target)
+            load_bundle(target, trusted_keys=trusted_keys)
+            _renew_signature(incoming / SIGNATURE_FILE, target / SIGNATURE_FILE)
+            return
+        shutil.rmtree(target)
+    incoming.rename(target)
+
+
+def _renew_signature(new: Path, old: Path) -> None:
+    """Put a checked signature in place of another or of none.
+
+    An unsigned copy takes nothing away: the signature that is there holds for these very bytes.
+    """
+    if new.is_file() and not (old.is_file() and old.read_bytes() == new.read_bytes()):
+        new.replace(old)
+
+
+def _switch(models: Path, name: str, trusted_keys: Mapping[str, bytes] | None) -> None:
+    """Make a bundle the current one, and the current the one before; undone if it does not load."""
+    state = _read_state(models)
+    previous = state.previous if state.current == name else state.current
+    _write_state(models, State(STATE_VERSION, name, previous))
+    try:
+        _require_same(models / name)
+        load_bundle(models / name, trusted_keys=trusted_keys)
+    except PneumoscopeError:
+        _write_state(models, state)
+        raise
+
+
+def _prune(models: Path) -> None:
+    """Remove what is neither in use nor the one before, and what failed or was interrupted.
+
+    Raises nothing: it must not hide why an installation failed.
+    """
+    with contextlib.suppress(OSError, BundleError):
+        state = _read_state(models)
+        for path in models.iterdir():
+            if path.is_dir() and path.name not in (state.current, state.previous):
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name.startswith((_INCOMING, f".{_STATE_FILE}.")):
+                path.unlink(missing_ok=True)
+
+
+def _read_state(models: Path) -> State:
+    path = models / _STATE_FILE
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return State(STATE_VERSION, None, None)
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read: {error.strerror or error}") from error
+    try:
+        state = decode(State, parse_json(content))
+    except CodecError as error:
+        raise BundleFormatError(
+            f"{path}: {error}; remove this file to use the bundle that came with the program"
+        ) from error
+    for name in (state.current, state.previous):
+        if name is not None and (name in ("", ".", "..") or re.search(r"[/\\:]", name)):
+            raise BundleFormatError(f"{path}: {name!r} is no name of a stored bundle")
+    return state
+
+
+def _write_state(models: Path, state: State) -> None:
+    """The switch itself: one rename."""
+    partial = models / f".{_STATE_FILE}.{os.getpid()}"
+    try:
+        with partial.open("wb") as stream:
+            stream.write(canonical_json(state))
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(models / _STATE_FILE)
+    except OSError as error:
+        text = error.strerror or str(error)
+        raise StorageError(f"{models / _STATE_FILE}: cannot be written: {text}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _describe(models: Path, name: str | None, state: State) -> StoredBundle:
+    role: Literal["current", "previous", "other"] = "other"
+    if name == state.current:
+        role = "current"
+    elif name == state.previous and (name is not None or state.current is not None):
+        role = "previous"
+    folder = default_bundle_folder() if name is None else models / name
+    try:
+        if name is not None:
+            _require_same(folder)
+        bundle = load_bundle(folder)
+    except BundleError as error:
+        return StoredBundle(folder, role, name is None, None, "", None, str(error))
+    manifest = bundle.manifest
+    return StoredBundle(
+        folder, role, name is None, manifest.model_id, manifest.created, bundle.signed_by, ""
+    )
+
+
+@contextlib.contextmanager
+def _locked() -> Iterator[Path]:
+    """The models' folder, made where it is missing, for one process at a time.
+
+    Raises:
+        StorageError: it cannot be made, there is no home folder that it could lie in, or another
+            installation is running.
+    """
+    try:
+        models = _models_folder()
+    except RuntimeError as error:
+        raise StorageError(
+            "there is no home folder to store models in; name one: PNEUMOSCOPE_DATA=FOLDER"
+        ) from error
+    try:
+        models.mkdir(parents=True, exist_ok=True)
+        lock = (models / ".lock").open("a+b")
+    except OSError as error:
+        text = error.strerror or str(error)
+        raise StorageError(f"{models}: cannot be written: {text}") from error
+    with lock:
+        try:
+            _lock(lock.fileno())
+        except OSError as error:
+            raise StorageError(f"{models}: another installation is running") from error
+        yield models
+
+
+def _lock(descriptor: int) -> None:
+    """Lock a file until it is closed, at once or not at all (OSError)."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

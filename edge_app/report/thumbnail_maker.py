@@ -1,0 +1,58 @@
+"""Draws a radiograph's small picture for the report.
+
+A decoded `Radiograph` and its answer enter; a `Thumbnail` leaves: a grey JPEG of about 4 kB and the
+activation map as numbers, which the report draws as contours. Nothing here is written to disk.
+"""
+
+import io
+from binascii import b2a_base64
+
+import numpy as np
+from PIL import Image
+
+from edge_app.images.read import Radiograph
+from edge_app.report.thumbnail import Thumbnail
+from edge_app.screening.refusals import MIN_GREY_LEVELS
+from edge_app.screening.screener import ScreeningResult
+
+LONGEST_SIDE = 192
+_JPEG_QUALITY = 72
+_LOW_PERCENTILE, _HIGH_PERCENTILE = 0.5, 99.5
+
+
+def make_thumbnail(file: str, radiograph: Radiograph, result: ScreeningResult) -> Thumbnail:
+    """Draw the thumbnail of a screened radiograph."""
+    image = _small(radiograph)
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=_JPEG_QUALITY)
+    grid = result.activation_map
+    rows = [] if grid is None else np.asarray(grid, np.float64).round(2).tolist()
+    return Thumbnail(
+        file=file,
+        decision=result.decision.value,
+        raw_score=result.raw_score,
+        width=image.width,
+        height=image.height,
+        jpeg=b2a_base64(stream.getvalue(), newline=False).decode("ascii"),
+        activation_map=tuple(tuple(row) for row in rows),
+    )
+
+
+def _small(radiograph: Radiograph) -> Image.Image:
+    """Mode L, the longest side `LONGEST_SIDE`, contrast stretched over what is in it.
+
+    A picture without contrast, which is refused, keeps its own grey: stretched, a blank film would
+    be black and a noisy one look like a picture.
+    """
+    pixels = radiograph.pixels
+    if pixels.dtype == np.uint8:
+        image = Image.fromarray(pixels)
+    else:
+        image = Image.fromarray(pixels.astype(np.float32) * np.float32(255 / radiograph.max_value))
+    scale = LONGEST_SIDE / max(image.size)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    small = np.asarray(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.5), np.float32)
+    low, high = np.percentile(small, (_LOW_PERCENTILE, _HIGH_PERCENTILE))
+    if (high - low) * radiograph.max_value / 255 >= MIN_GREY_LEVELS:
+        small = (small - low) * (255 / (high - low))
+    return Image.fromarray(np.clip(np.rint(small), 0, 255).astype(np.uint8))

@@ -1,0 +1,1 @@
+"""Rows, header, table and journal of a folder run, and their validation; scores nothing."""

@@ -1,0 +1,340 @@
+"""Results, format version 1: what a folder run says about each file.
+
+A `results.jsonl` is one line that describes the run, then one line a file. The classes below are
+its schema, strict in both directions; `read_results` and `validate_results` read it back. The
+table `results.csv` is derived from it. Nothing here scores or decides.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from operator import attrgetter
+from pathlib import Path
+from types import NoneType
+from typing import TypeVar
+
+from edge_app.decision import Decision, Reason, Status
+from edge_app.errors import NoInputError
+from edge_app.files.codec import CodecError, decode, parse_json
+
+T = TypeVar("T")
+
+FORMAT_VERSION = 1
+
+# A spreadsheet runs a cell that begins so as a formula (OWASP, CSV injection); the wide forms are
+# what Excel takes for them in Asian locales, and some skip spaces in front. A cell may also begin
+# within ours: where the system's list separator is a semicolon (most of Europe), Excel splits lines
+# there, and quotes do not help, since a quote that does not begin a cell is text to it; one that
+# does is dropped. LibreOffice does the same for what is ticked in its dialogue. So a text is made
+# harmless wherever a formula could begin, whatever the separator.
+_FORMULA = re.compile('([;,\t\r\n])(?=[ "]*[=+\\-@\t\r\n＝＋－＠])')
+_UTC_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z")
+
+
+@dataclass(frozen=True, slots=True)
+class CutOffs:
+    """The operating point of a run, in raw-score units."""
+
+    name: str
+    threshold: float
+    refer_low: float
+    refer_high: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunHeader:
+    """The first line: what all rows have in common.
+
+    Attributes:
+        format_version: of this file.
+        pneumoscope_version: the program that wrote it.
+        started_at: ISO 8601, UTC.
+        input: the folder as it was named.
+        model_id, model_sha256: what scored.
+        runtime, runtime_version: in which inference engine.
+        operating_point: with which cut-offs.
+        parameters: everything else that a score may depend on.
+    """
+
+    format_version: int
+    pneumoscope_version: str
+    started_at: str
+    input: str
+    model_id: str
+    model_sha256: str
+    runtime: str
+    runtime_version: str
+    operating_point: CutOffs
+    parameters: Mapping[str, str | int | float | bool]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for another format version or a time that is not UTC."""
+        if self.format_version != FORMAT_VERSION:
+            raise ValueError(f"format version {self.format_version} is not {FORMAT_VERSION}")
+        check_utc_time(self.started_at)
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """One file's line.
+
+    Attributes:
+        file: relative to the input folder, with forward slashes.
+        sha256: of the file's bytes, null where they could not be read.
+        sop_instance_uid: null for a file that is not DICOM.
+        status: scored, refused or failed.
+        decision: `not_assessable` unless scored.
+        reason: why not, null when scored.
+        message: the same for people, null when scored.
+        raw_score, probability: null unless scored.
+        operating_point: name of the cut-offs.
+        quality: flags, empty for a file that failed.
+        model_id, model_sha256, runtime: what was asked.
+        decode_ms, infer_ms, total_ms: null where that stage was not reached.
+        scored_at: ISO 8601, UTC.
+    """
+
+    file: str
+    sha256: str | None
+    sop_instance_uid: str | None
+    status: Status
+    decision: Decision
+    reason: Reason | None
+    message: str | None
+    raw_score: float | None
+    probability: float | None
+    operating_point: str
+    quality: Mapping[str, bool]
+    model_id: str
+    model_sha256: str
+    runtime: str
+    decode_ms: float | None
+    infer_ms: float | None
+    total_ms: float
+    scored_at: str
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where the parts contradict each other."""
+        scored = self.status is Status.SCORED
+        if scored != (self.decision is not Decision.NOT_ASSESSABLE):
+            raise ValueError(f"status {self.status} contradicts the decision {self.decision}")
+        if scored != (self.reason is None):
+            raise ValueError("exactly the rows that are not scored have a reason")
+        if scored != (self.raw_score is not None) or scored != (self.probability is not None):
+            raise ValueError("exactly the scored rows have a raw_score and a probability")
+        if self.probability is not None and not 0 <= self.probability <= 1:
+            raise ValueError(f"probability {self.probability} must lie in 0..1")
+        times = (self.decode_ms, self.infer_ms, self.total_ms)
+        if any(time is not None and time < 0 for time in times):
+            raise ValueError("a time must not be negative")
+        check_utc_time(self.scored_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What `validate_results` found: how many rows are good, and each problem with its line."""
+
+    rows: int
+    problems: tuple[str, ...]
+
+
+def utc_now() -> str:
+    """Now, ISO 8601 in UTC with milliseconds: 2026-11-23T19:10:23.125Z."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def check_utc_time(text: str) -> None:
+    """Raise ValueError unless a text is a time as `utc_now` writes it."""
+    if not _UTC_TIME.fullmatch(text):
+        raise ValueError(f"{text!r} is no ISO 8601 time in UTC")
+    datetime.fromisoformat(text)
+
+
+def read_results(path: Path) -> tuple[RunHeader, Iterator[ResultRow]]:
+    """Read a `results.jsonl`: its header at once, its rows one after another.
+
+    Raises:
+        NoInputError: the file cannot be read.
+        CodecError: a line does not fit the format (for a row: when it is reached).
+    """
+    lines = _numbered_lines(path)
+    try:
+        number, first = next(lines)
+    except StopIteration:
+        raise CodecError(
+            f"{path.name}: empty: the line that describes the run is missing"
+        ) from None
+    header = _decode_line(decode_header, number, first)
+    return header, (_decode_line(decode_row, number, line) for number, line in lines)
+
+
+def decode_header(line: bytes) -> RunHeader:
+    """A first line; raises CodecError where it does not fit the format."""
+    return decode(RunHeader, parse_json(line))
+
+
+def encode_row(row: ResultRow) -> bytes:
+    """A row as its line: what `compact_json` gives and a newline, in a fifth of the time."""
+    values = {name: getattr(row, name) for name in _ROW_KINDS}
+    values["quality"] = dict(sorted(row.quality.items()))
+    return (_to_json(values) + "\n").encode("utf-8")
+
+
+def decode_row(line: bytes) -> ResultRow:
+    """A row's line; as strict as the codec, in a quarter of the time.
+
+    Raises:
+        CodecError: the line does not fit the format.
+    """
+    document = parse_json(line)
+    if not isinstance(document, dict) or document.keys() != _ROW_KINDS.keys():
+        return decode(ResultRow, document)  # which says what is wrong
+    for name, kinds in _ROW_KINDS.items():
+        if type(document[name]) not in kinds:
+            return decode(ResultRow, document)
+    try:
+        status, decision = Status(document["status"]), Decision(document["decision"])
+        reason = None if document["reason"] is None else Reason(document["reason"])
+        if any(type(flag) is not bool for flag in document["quality"].values()):
+            return decode(ResultRow, document)
+        return ResultRow(**document | {"status": status, "decision": decision, "reason": reason})
+    except ValueError:
+        return decode(ResultRow, document)
+
+
+# What JSON's values may be for each key of a row; a whole number where a float is meant, and all
+# that is wrong, is left to the codec.
+_ROW_KINDS: dict[str, tuple[type, ...]] = {
+    "file": (str,),
+    "sha256": (str, NoneType),
+    "sop_instance_uid": (str, NoneType),
+    "status": (str,),
+    "decision": (str,),
+    "reason": (str, NoneType),
+    "message": (str, NoneType),
+    "raw_score": (float, NoneType),
+    "probability": (float, NoneType),
+    "operating_point": (str,),
+    "quality": (dict,),
+    "model_id": (str,),
+    "model_sha256": (str,),
+    "runtime": (str,),
+    "decode_ms": (float, NoneType),
+    "infer_ms": (float, NoneType),
+    "total_ms": (float,),
+    "scored_at": (str,),
+}
+_to_json = json.JSONEncoder(
+    separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
+).encode
+
+
+def validate_results(path: Path) -> Validation:
+    """Check a `results.jsonl` against the format, to its end, whatever is wrong with a line.
+
+    Raises:
+        NoInputError: the file cannot be read.
+    """
+    header: RunHeader | None = None
+    seen: set[str] = set()
+    problems: list[str] = []
+    rows = 0
+    for number, line in _numbered_lines(path):
+        try:
+            if number == 1:
+                header = _decode_line(decode_header, number, line)
+                continue
+            row = _decode_line(decode_row, number, line)
+        except CodecError as error:
+            problems.append(str(error))
+            continue
+        rows += 1
+        problems += [f"line {number}: {problem}" for problem in _contradictions(row, header, seen)]
+        seen.add(row.file)
+    if not seen and not problems and header is None:
+        problems.append("line 1: the line that describes the run is missing")
+    return Validation(rows=rows, problems=tuple(problems))
+
+
+def _contradictions(row: ResultRow, header: RunHeader | None, seen: set[str]) -> Iterator[str]:
+    if row.file in seen:
+        yield f"{row.file!r} has a row already"
+    if header is None:
+        return
+    if (row.model_id, row.model_sha256) != (header.model_id, header.model_sha256):
+        yield f"model {row.model_id} ({row.model_sha256[:12]}) is not the header's"
+    if row.runtime != header.runtime:
+        yield f"runtime {row.runtime!r} is not the header's"
+    point = header.operating_point
+    if row.operating_point != point.name:
+        yield f"operating point {row.operating_point!r} is not the header's"
+    elif row.raw_score is not None and row.decision != _decision(row.raw_score, point):
+        yield f"raw_score {row.raw_score} means {_decision(row.raw_score, point)} here"
+
+
+def _decision(raw_score: float, point: CutOffs) -> Decision:
+    """The rule of the format, kept apart from the screener's so that one checks the other."""
+    if raw_score < point.refer_low:
+        return Decision.NO_PNEUMONIA_SEEN
+    return Decision.INDETERMINATE if raw_score < point.refer_high else Decision.PNEUMONIA_SUSPECTED
+
+
+def _numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Lines with their numbers from 1, each still with its newline."""
+    try:
+        with path.open("rb") as stream:
+            yield from enumerate(stream, start=1)
+    except OSError as error:
+        raise NoInputError(f"{path}: {error.strerror or error}") from error
+
+
+def _decode_line(decode_one: Callable[[bytes], T], number: int, line: bytes) -> T:
+    if not line.endswith(b"\n"):
+        raise CodecError(f"line {number}: torn: it does not end with a newline")
+    try:
+        return decode_one(line)
+    except CodecError as error:
+        raise CodecError(f"line {number}: {error}") from error
+
+
+class _Echo:
+    """A file that gives back what is written, so that one writer serves all rows."""
+
+    @staticmethod
+    def write(text: str) -> str:
+        return text
+
+
+def csv_table(rows: Iterable[ResultRow]) -> Iterator[str]:
+    """Lines of the table, the column names first.
+
+    Opens as it is in Excel and LibreOffice: the first line begins with a byte order mark, which
+    tells them UTF-8, and no text of a row can act as a formula.
+    """
+    names = [field.name for field in fields(ResultRow)]
+    values_of = attrgetter(*names)
+    to_line = csv.writer(_Echo()).writerow
+    yield f"\ufeff{to_line(names)}"
+    for row in rows:
+        yield str(to_line(_csv_cells(values_of(row))))
+
+
+def _csv_cells(values: Iterable[object]) -> list[object]:
+    """A row's cells; of flags the names of those that are set."""
+    cells = [_set_flags(value) if isinstance(value, Mapping) else value for value in values]
+    # One look at all texts, since hardly ever one of them needs anything.
+    if _FORMULA.search(";" + ";".join([cell for cell in cells if isinstance(cell, str)])):
+        return [disarm_formula(cell) if isinstance(cell, str) else cell for cell in cells]
+    return cells
+
+
+def _set_flags(flags: Mapping[str, bool]) -> str:
+    return " ".join(name for name, is_set in sorted(flags.items()) if is_set)
+
+
+def disarm_formula(text: str) -> str:
+    """Put an apostrophe wherever a spreadsheet could take what follows for a formula."""
+    return _FORMULA.sub(r"\1'", ";" + text)[1:]

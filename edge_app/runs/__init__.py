@@ -1,0 +1,1 @@
+"""Folder runs and watching: discovery, order of rows, worker processes; knows no network."""

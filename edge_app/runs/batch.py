@@ -1,0 +1,356 @@
+"""Folder scoring: every picture that is named gets a row, whatever is wrong with it.
+
+A `BatchPlan` enters; `results.jsonl` (the truth, and the journal that an interrupted run goes on
+from), `results.csv` and `report.html` (derived from it) leave. One bad file never stops the run;
+the disk, the bundle and the user do, and then the same command goes on where it stopped.
+
+Memory is bounded whatever the number of files: names are streamed in sorted order, a window of
+rows is in flight, tables of names and hashes lie on disk.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+
+from edge_app.decision import Status
+from edge_app.errors import NoInputError, StorageError, UsageError
+from edge_app.files.disk_table import DiskTable
+from edge_app.results.folder import RunFolder
+from edge_app.results.journal import good_rows
+from edge_app.runs.derived import derive
+from edge_app.runs.discovery import ImageFile, Inputs, gone
+from edge_app.runs.run_header import printable
+from edge_app.runs.scoring_run import (
+    RunInput,
+    RunOptions,
+    ScoringRun,
+    add_known_contents,
+    content_digest,
+    results_file,
+)
+from edge_app.runs.summary import Outcome, Summary
+from edge_app.runs.workers.messages import Reply
+from edge_app.runs.workers.pool import DEEP, SHALLOW
+
+# Files looked up ahead, so that near the end workers get less at a time and end together.
+_AHEAD = 64
+_SECONDS_A_LOOK = 0.5
+
+# Folders of which it is known where they lay; about 4 MB.
+_MOST_FOLDERS = 16_384
+
+# Told each new row's outcome, and how many rows this run is to add, of the files found up to now.
+OnOutcome = Callable[[Outcome, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPlan:
+    """What to score, how, and where the results go.
+
+    Attributes:
+        named: folders, files, patterns or one list; see `discovery.Inputs`.
+        out: folder of the results.
+        recursive: whether sub-folders are walked.
+        options: how to score.
+    """
+
+    named: tuple[Path, ...]
+    out: Path
+    recursive: bool = True
+    options: RunOptions = field(default_factory=RunOptions)
+
+    @property
+    def folder(self) -> RunFolder:
+        """The results' files."""
+        return RunFolder(self.out)
+
+    def inputs(self) -> Inputs:
+        """What is named, ready to be walked.
+
+        Raises:
+            NoInputError: something that is named is not there.
+            UsageError: a list beside something else.
+        """
+        spill_folder = self.out if os.path.isdir(self.out) else None
+        return Inputs(
+            self.named, recursive=self.recursive, excluded=self.out, spill_folder=spill_folder
+        )
+
+    def described(self) -> RunInput:
+        """The same for the results' header; what differs there is another run."""
+        # Absolute: "." is another ward's folder tomorrow.
+        named = self._described([os.path.abspath(path) for path in self.named])
+        earlier = self._described([os.fsdecode(path) for path in self.named])
+        files = [os.path.abspath(results_file(path)) for path in self.options.only_new]
+        parameters = {**named.parameters, "only_new": printable("\n".join(files))}
+        return RunInput(named.source, parameters, earlier)
+
+    def _described(self, names: list[str]) -> RunInput:
+        parameters: dict[str, str | int | float | bool] = {"recursive": self.recursive}
+        if len(names) > 1:
+            text = "\n".join(names).encode("utf-8", "surrogateescape")
+            parameters["inputs"] = len(names)
+            parameters["inputs_sha256"] = hashlib.sha256(text).hexdigest()
+        return RunInput(names[0], parameters)
+
+
+def list_files(
+    plan: BatchPlan, on_note: Callable[[str], None] = lambda text: None
+) -> Iterator[tuple[ImageFile, bool]]:
+    """Every file that a run would look at, and whether it needs no score; writes no results.
+
+    It needs none where it has a row already, or an earlier run knows its content.
+
+    Args:
+        plan: of the run.
+        on_note: told what a user should know, such as a folder that cannot be listed.
+
+    Raises:
+        NoInputError: nothing to score was found.
+        UsageError: there are no earlier results where some are named.
+    """
+    inputs = plan.inputs()
+    files = _some(inputs)
+    with (
+        tempfile.TemporaryDirectory(prefix="pneumoscope-") as folder,
+        DiskTable(Path(folder) / "names.sqlite") as done,
+        DiskTable(Path(folder) / "hashes.sqlite") as known,
+    ):
+        add_known_contents(known, plan.options.only_new)
+        for row in good_rows(plan.folder.results):
+            if not (plan.options.retry_failed and row.status is Status.FAILED):
+                done.add(row.file.encode("utf-8"))
+        for file in files:
+            if file.trouble is not None:
+                on_note(trouble_note(file))
+                continue
+            has_row = file.name.encode("utf-8") in done
+            yield file, has_row or (bool(plan.options.only_new) and _has_content_of(known, file))
+    for note in folder_notes(inputs):
+        on_note(note)
+
+
+def _has_content_of(known: DiskTable, file: ImageFile) -> bool:
+    digest = content_digest(file.path)
+    return digest is not None and digest in known
+
+
+def run_batch(
+    plan: BatchPlan,
+    on_outcome: OnOutcome = lambda outcome, found: None,
+    *,
+    on_note: Callable[[str], None] = lambda text: None,
+    check: Callable[[], None] = lambda: None,
+) -> Summary:
+    """Score everything that has no row yet, and derive the table and the report.
+
+    Args:
+        plan: what to do.
+        on_outcome: called for each new row.
+        on_note: told what a user should know, such as a runtime's fallback.
+        check: called often, at moments when all is whole; may raise to stop the run.
+
+    Raises:
+        NoInputError: nothing to score was found; nothing was written.
+        UsageError: the results there were begun with other parameters, or another picture lies
+            now under the name of one that has a row.
+        BundleError, RuntimeUnavailableError: the model cannot be used.
+        StorageError: the results cannot be written, or the input has gone; what is in the journal
+            stays valid, and the same command goes on.
+    """
+    inputs = plan.inputs()
+    files = _some(inputs)
+    run = ScoringRun(plan.folder, plan.described(), plan.options, on_note, names=inputs.may_repeat)
+    with run:
+        _require_same_files(plan, run, check)
+        feeder = _Feeder(run, inputs, on_outcome, on_note, check)
+        if inputs.is_list:
+            # What it names may lie on other devices, and be unplugged long before its turn.
+            feeder.note_places(plan.inputs())
+        try:
+            feeder.feed(files)
+        except KeyboardInterrupt:
+            feeder.wind_down()
+            raise
+        run.end_workers()
+        try:
+            derive(plan.folder, plan.options.formats, run.bundle, inputs.root, run.gallery)
+        except StorageError as error:
+            raise StorageError(
+                f"{error}; all rows are in {plan.folder.results}, and once it can, "
+                "the same command makes the rest of them"
+            ) from error
+        return run.summary(complete=True)
+
+
+def trouble_note(folder: ImageFile) -> str:
+    """What a user should know of a sub-folder that cannot be listed."""
+    return f"{folder.path}: cannot be listed: {folder.trouble}; nothing in it is scored"
+
+
+def folder_notes(inputs: Inputs) -> Iterator[str]:
+    """What a user should know of the folders in which a walk has found nothing."""
+    if inputs.empty.count:
+        yield (
+            f"sub-folders that are empty, {inputs.empty.count}: {inputs.empty}. Is a device or a "
+            "share not mounted?"
+        )
+    if inputs.links.count:
+        yield f"links to folders are not followed, {inputs.links.count}: {inputs.links}"
+
+
+def _some(inputs: Inputs) -> Iterator[ImageFile]:
+    """The files, after a look at whether there is one."""
+    files = iter(inputs)
+    first = next(files, None)
+    if first is None:
+        why = "".join(f"; {note}" for note in folder_notes(inputs))
+        raise NoInputError(f"{inputs.root}: no PNG, JPEG, TIFF, BMP, WebP or DICOM file in it{why}")
+    return chain([first], files)
+
+
+def _require_same_files(plan: BatchPlan, run: ScoringRun, check: Callable[[], None]) -> None:
+    """Before anything is scored: no name that has a row may stand for another picture now."""
+    if not run.tally.files:
+        return
+    for file in plan.inputs():
+        check()
+        if run.has_another(file):
+            raise UsageError(
+                f"{file.path}: another file lies here than the one that has the row {file.name!r} "
+                f"in {plan.folder.results}; name a new folder with -o"
+            )
+
+
+class _Feeder:
+    """Hands files to a run as fast as it takes them."""
+
+    def __init__(
+        self,
+        run: ScoringRun,
+        inputs: Inputs,
+        on_outcome: OnOutcome,
+        on_note: Callable[[str], None],
+        check: Callable[[], None],
+    ) -> None:
+        self._run = run
+        self._inputs = inputs
+        self._on_outcome = on_outcome
+        self._on_note = on_note
+        self._check = check
+        self._place = _place(inputs.root)
+        self._devices = _Devices()
+        self._passed = 0
+
+    def note_places(self, files: Iterable[ImageFile]) -> None:
+        """Note where files lie now, as far as that fits into memory."""
+        for file in files:
+            self._check()
+            if not self._devices.note(file.path):
+                return
+
+    def feed(self, files: Iterator[ImageFile]) -> None:
+        """Offer every file that has no row, then wait for the last one."""
+        ahead: deque[ImageFile] = deque()
+        wanted = self._unclaimed(files)
+        while True:
+            ahead.extend(islice(wanted, _AHEAD - len(ahead)))
+            if not ahead:
+                break
+            depth = DEEP if len(ahead) == _AHEAD else SHALLOW
+            if self._run.offer(ahead[0], depth=depth):
+                ahead.popleft()
+            else:
+                self._advance(_SECONDS_A_LOOK)
+        while self._run.in_flight:
+            self._advance(_SECONDS_A_LOOK)
+        self._run.tally.empty_folders = self._inputs.empty.count
+        for note in folder_notes(self._inputs):
+            self._on_note(note)
+
+    def wind_down(self) -> None:
+        """After an interruption: nothing that is finished is lost."""
+        self._run.wind_down(self._count, self._wants)
+
+    def _unclaimed(self, files: Iterator[ImageFile]) -> Iterator[ImageFile]:
+        for number, file in enumerate(files):
+            if file.trouble is not None:
+                self._require_place(file)
+                self._run.tally.unlisted_folders += 1
+                self._on_note(trouble_note(file))
+            if self._run.claim(file.name):
+                if not self._devices.note(file.path):
+                    self._devices.forget_oldest()
+                    self._devices.note(file.path)
+                yield file
+                continue
+            self._passed += 1
+            if number % 1024 == 0:  # a long way through rows that are there
+                self._advance(0)
+
+    def _advance(self, seconds: float) -> None:
+        self._check()
+        self._run.advance(seconds, self._count, self._wants)
+
+    def _count(self, outcome: Outcome) -> None:
+        without = self._passed + self._run.tally.known
+        self._on_outcome(outcome, self._inputs.listed - without)
+
+    def _wants(self, file: ImageFile, reply: Reply) -> bool:
+        """A missing file gets a row that says so, unless all of them are missing at once."""
+        if reply.unread:
+            self._require_place(file)
+        return True
+
+    def _require_place(self, file: ImageFile) -> None:
+        if _place(self._inputs.root) != self._place:
+            raise gone(self._inputs.root)
+        if self._devices.has_changed(file.path):
+            raise gone(file.path.parent)
+
+
+class _Devices:
+    """On which devices the files' folders lay when they were listed."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, int | None] = {}
+
+    def note(self, file: Path) -> bool:
+        """Look where a file's folder lies, the first time; False where there is no room."""
+        folder = os.path.dirname(file)
+        if folder not in self._of:
+            if len(self._of) >= _MOST_FOLDERS:
+                return False
+            self._of[folder] = _device(folder)
+        return True
+
+    def forget_oldest(self) -> None:
+        """Make room for one more."""
+        del self._of[next(iter(self._of))]
+
+    def has_changed(self, file: Path) -> bool:
+        """Whether a file's folder was there and is not any more, or lies on another device."""
+        folder = os.path.dirname(file)
+        before = self._of.get(folder)
+        return before is not None and _device(folder) != before
+
+
+def _device(folder: str) -> int | None:
+    try:
+        return os.stat(folder or os.curdir).st_dev
+    except (OSError, ValueError):  # ValueError: a list names a file with a NUL in it
+        return None
+
+
+def _place(folder: Path) -> tuple[int, int] | None:
+    """Which folder of which device this is: after an unmount another one is found in its place."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,45 @@
+"""What is made from the results when a run has ended: the table and the report."""
+
+from pathlib import Path
+
+from edge_app.bundle.manifest import Bundle
+from edge_app.errors import StorageError
+from edge_app.files.whole import write_whole
+from edge_app.report.gallery import Gallery
+from edge_app.report.page import write_report
+from edge_app.results.folder import RunFolder
+from edge_app.results.rows import csv_table, read_results
+
+# `jsonl`, the results themselves, is always written.
+FORMATS = ("jsonl", "csv", "html")
+
+
+def derive(
+    folder: RunFolder,
+    formats: tuple[str, ...],
+    bundle: Bundle,
+    pictures_root: Path,
+    gallery: Gallery | None,
+) -> None:
+    """Write the table and the report anew, each in full or not at all, and one without the other.
+
+    Args:
+        folder: of the run.
+        formats: which of `FORMATS`.
+        bundle: what scored.
+        pictures_root: what the rows' names are relative to, for the report's links.
+        gallery: the report's pictures.
+
+    Raises:
+        StorageError: one of them cannot be written.
+    """
+    unwritten: StorageError | None = None
+    if "csv" in formats:
+        try:
+            write_whole(folder.table, csv_table(read_results(folder.results)[1]))
+        except StorageError as error:  # open in Excel on Windows: no reason to have no report
+            unwritten = error
+    if "html" in formats and gallery is not None:
+        write_report(folder, bundle, pictures_root, gallery)
+    if unwritten is not None:
+        raise unwritten

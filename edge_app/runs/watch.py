@@ -1,0 +1,325 @@
+"""Scores what arrives in a folder, when it has stopped growing, until it is stopped.
+
+A folder enters; the same files as of `batch` leave, and grow. It polls, since network shares do
+not tell of changes that others make; where the system does tell, it looks earlier. A folder that
+goes away (a share unmounted, a stick unplugged) is waited for. A file has one row: when it is
+overwritten after it was scored, that is said, and it is scored under another name only. A file that
+fails may be half a transfer that stalled, so it is tried again before its row is written.
+"""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge_app.decision import Status
+from edge_app.errors import NoInputError, StorageError
+from edge_app.results.folder import RunFolder
+from edge_app.runs.derived import derive
+from edge_app.runs.discovery import ImageFile, Inputs
+from edge_app.runs.file_stamps import as_mark
+from edge_app.runs.notify import FolderSignal
+from edge_app.runs.scoring_run import RunInput, RunOptions, ScoringRun
+from edge_app.runs.summary import Outcome, Summary
+from edge_app.runs.workers.messages import Reply
+
+_SECONDS_A_LOOK = 0.25
+# A look at a large share must not be all that it does.
+_LOOK_SHARE = 0.2
+_SECONDS_BETWEEN_REPORTS = 10.0
+_REPORT_SHARE = 0.02
+# Arrivals whose growth is followed at a time; others wait for their turn.
+_MOST_GROWING = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class WatchPlan:
+    """What to watch.
+
+    Attributes:
+        folder: where files arrive.
+        out: folder of the results.
+        poll_seconds: between two looks.
+        settle_seconds: how long a file's size and time must have stood still.
+        patience_seconds: how much longer, before a file that fails gets a row.
+        options: how to score.
+    """
+
+    folder: Path
+    out: Path
+    poll_seconds: float = 2.0
+    settle_seconds: float = 2.0
+    patience_seconds: float = 60.0
+    options: RunOptions = field(default_factory=RunOptions)
+
+
+def watch_folder(
+    plan: WatchPlan,
+    on_outcome: Callable[[Outcome], None],
+    *,
+    on_note: Callable[[str], None],
+    check: Callable[[], None],
+) -> Summary:
+    """Watch until `check` raises KeyboardInterrupt.
+
+    Args:
+        plan: what to watch.
+        on_outcome: called for each new row.
+        on_note: told what a user should know.
+        check: called several times a second.
+
+    Raises:
+        NoInputError: the folder is not there at the start.
+        UsageError: the results there are of another run.
+        BundleError, RuntimeUnavailableError: the model cannot be used.
+        StorageError: the results cannot be written.
+    """
+    if not os.path.isdir(plan.folder):  # Path.is_dir raises where a share has died
+        raise NoInputError(f"{plan.folder}: no such folder")
+    what = RunInput(os.fsdecode(plan.folder), {"watch": True})
+    run = ScoringRun(RunFolder(plan.out), what, plan.options, on_note, names=True)
+    with run, closing(FolderSignal(plan.folder)) as signal:
+        watch = _Watch(plan, run, signal, on_outcome, on_note)
+        try:
+            while True:
+                check()
+                watch.step()
+        except KeyboardInterrupt:
+            run.end_workers()
+            watch.report()
+            watch.say_what_waits()
+            return run.summary(complete=False)
+
+
+class _Watch:
+    """The state between two looks."""
+
+    def __init__(
+        self,
+        plan: WatchPlan,
+        run: ScoringRun,
+        signal: FolderSignal,
+        on_outcome: Callable[[Outcome], None],
+        on_note: Callable[[str], None],
+    ) -> None:
+        self._plan = plan
+        self._run = run
+        self._signal = signal
+        self._on_outcome = on_outcome
+        self._on_note = on_note
+        self._arrivals = Arrivals(plan, run, on_note)
+        self._ready: deque[ImageFile] = deque()
+        self._next_look = 0.0
+        self._trouble = ""
+        self._unwritten = ""
+        self._unreported = 0
+        self._next_report = 0.0
+
+    def step(self) -> None:
+        """Look where it is time to, hand over what is ready, and wait a moment."""
+        if time.monotonic() >= self._next_look:
+            self._look()
+        while self._ready and self._run.offer(self._ready[0]):
+            self._ready.popleft()
+        # Also without work: rows are brought onto the disk when they are due.
+        busy = self._run.in_flight > 0
+        self._run.advance(_SECONDS_A_LOOK if busy else 0, self._count, self._arrivals.wants)
+        if busy:
+            return
+        if self._unreported and time.monotonic() >= self._next_report:
+            self.report()
+        if self._signal.wait(_SECONDS_A_LOOK):
+            self._next_look = min(self._next_look, time.monotonic() + self._plan.settle_seconds)
+
+    def report(self) -> None:
+        """Derive the table and the report from what is there.
+
+        Where one cannot be replaced (open in Excel on Windows), that is said once and tried again:
+        the results go on without them.
+
+        Raises:
+            StorageError: the results themselves cannot be written.
+        """
+        started = time.monotonic()
+        run = self._run
+        run.sync()
+        unwritten = ""
+        try:
+            derive(run.folder, run.options.formats, run.bundle, self._plan.folder, run.gallery)
+            self._unreported = 0
+        except StorageError as error:
+            unwritten = str(error)
+        if unwritten and unwritten != self._unwritten:
+            self._on_note(f"{unwritten}; it is tried again, {run.folder.results.name} goes on")
+        self._unwritten = unwritten
+        cost = time.monotonic() - started
+        self._next_report = time.monotonic() + max(_SECONDS_BETWEEN_REPORTS, cost / _REPORT_SHARE)
+
+    def say_what_waits(self) -> None:
+        """Name the number of files that have failed and have no row yet."""
+        waiting = self._arrivals.failed
+        if waiting:
+            self._on_note(
+                f"{waiting} files that cannot be read may not have arrived in full; they have no "
+                "row yet and are tried again by the same command"
+            )
+
+    def _look(self) -> None:
+        started = time.monotonic()
+        try:
+            self._ready.extend(self._arrivals.settled())
+            trouble = ""
+        except (NoInputError, StorageError, OSError) as error:
+            trouble = self._trouble_of(error)
+        # What exactly is wrong may change meanwhile; it is said once.
+        if bool(trouble) != bool(self._trouble):
+            self._on_note(trouble or f"{self._plan.folder} is back")
+        self._trouble = trouble
+        self._signal.renew()
+        now = time.monotonic()
+        self._next_look = now + max(self._plan.poll_seconds, (now - started) / _LOOK_SHARE)
+
+    def _trouble_of(self, error: Exception) -> str:
+        """Why the folder cannot be looked at, for people; what is no fault of it is raised on."""
+        if not os.path.isdir(self._plan.folder):
+            return f"{self._plan.folder} has gone; waiting for it"
+        if isinstance(error, StorageError):  # where names are sorted or looked up
+            raise error
+        return f"{error}; waiting for it"
+
+    def _count(self, outcome: Outcome) -> None:
+        self._unreported += 1
+        self._on_outcome(outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class _Growth:
+    """What is known of a file that has no row.
+
+    Attributes:
+        mark: size and time as last seen.
+        since: when they were first seen so.
+        failed: whether it was tried since then.
+    """
+
+    mark: bytes
+    since: float
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A file that was handed over: its mark then, and whether it is the last try."""
+
+    mark: bytes
+    is_last: bool
+
+
+class Arrivals:
+    """Follows files until they have stopped growing, and those that fail for longer."""
+
+    def __init__(self, plan: WatchPlan, run: ScoringRun, on_note: Callable[[str], None]) -> None:
+        self._plan = plan
+        self._run = run
+        self._on_note = on_note
+        self._growing: dict[str, _Growth] = {}
+        self._trials: dict[str, _Trial] = {}
+        self._unlisted: set[str] = set()
+
+    @property
+    def failed(self) -> int:
+        """Files that have failed and are to be tried once more."""
+        return sum(growth.failed for growth in self._growing.values())
+
+    def settled(self) -> Iterator[ImageFile]:
+        """Look once; gives the files that have no row and have stood still, and claims them.
+
+        Raises:
+            NoInputError, StorageError, OSError: the folder has gone.
+        """
+        before, self._growing = self._growing, {}
+        unlisted: set[str] = set()
+        try:
+            named = [self._plan.folder]
+            for file in Inputs(named, excluded=self._plan.out, spill_folder=self._plan.out):
+                if file.trouble is not None:
+                    unlisted.add(file.name)
+                    self._say_unlisted(file)
+                    continue
+                growth = self._growth(file, before)
+                if growth is not None and self._is_ready(file, growth):
+                    yield file
+        except (NoInputError, StorageError, OSError):
+            # Half a look: what it did not come to has not gone.
+            self._growing = before | self._growing
+            raise
+        self._unlisted = unlisted
+        self._run.tally.unlisted_folders = len(unlisted)
+
+    def _say_unlisted(self, folder: ImageFile) -> None:
+        """Once, until it can be listed again: it gets no row, since it is waited for."""
+        if folder.name not in self._unlisted:
+            self._on_note(f"{folder.path}: cannot be listed: {folder.trouble}; waiting for it")
+
+    def wants(self, file: ImageFile, reply: Reply) -> bool:
+        """Whether a reply is to be the file's row.
+
+        A failure is not, while it may be that of half a file: where the file has changed or gone
+        since it was handed over, or has not stood still for long enough.
+        """
+        trial = self._trials.pop(file.name)
+        if reply.status != Status.FAILED:
+            return True
+        mark = _mark(file.path)
+        if mark == trial.mark and trial.is_last:
+            return True
+        self._run.forget(file.name)
+        if mark is not None:
+            self._growing[file.name] = _Growth(mark, time.monotonic(), failed=mark == trial.mark)
+        return False
+
+    def _growth(self, file: ImageFile, before: dict[str, _Growth]) -> _Growth | None:
+        """What is known of a file now; None where it needs no score."""
+        mark = _mark(file.path)
+        if mark is None or self._has_row(file, mark):
+            return None
+        known = before.get(file.name)
+        if known is None or known.mark != mark:
+            return _Growth(mark, time.monotonic(), failed=False)
+        return known
+
+    def _is_ready(self, file: ImageFile, growth: _Growth) -> bool:
+        patience = self._plan.patience_seconds if growth.failed else 0
+        if time.monotonic() - growth.since < self._plan.settle_seconds + patience:
+            if len(self._growing) < _MOST_GROWING:
+                self._growing[file.name] = growth
+            return False
+        self._run.set_mark(file.name, growth.mark)
+        self._trials[file.name] = _Trial(growth.mark, growth.failed)
+        return True
+
+    def _has_row(self, file: ImageFile, mark: bytes) -> bool:
+        known = self._run.mark(file.name)
+        if known is None:
+            return False
+        if known != mark:
+            self._run.set_mark(file.name, mark)
+            # Of what an earlier session scored, nothing may have been noted.
+            if known:
+                self._on_note(
+                    f"{file.name} was changed after it was scored; its row is of the old content. "
+                    "Save it under another name to have it scored"
+                )
+        return True
+
+
+def _mark(path: Path) -> bytes | None:
+    """Size and time of change of a file; None where it has gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return as_mark(status.st_size, status.st_mtime_ns)

@@ -1,0 +1,1 @@
+"""The local engine: worker processes and the messages between them and their parent."""

@@ -1,0 +1,189 @@
+"""A worker of a folder run: `python -m edge_app.runs.workers.process`, tasks in, replies out.
+
+It holds one model and scores one file after another, so a decoder that crashes or hangs costs this
+process and no other. It writes no file. Messages (see `messages`) come on standard input; replies
+go to what was standard output, out of the reach of libraries that print.
+"""
+
+import hashlib
+import os
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Container
+from pathlib import Path
+from typing import BinaryIO
+
+from edge_app.bundle.manifest import MANIFEST_FILE, Bundle, Manifest
+from edge_app.errors import BundleIntegrityError, PneumoscopeError, StorageError
+from edge_app.files.codec import compact_json
+from edge_app.files.disk_table import FrozenSet
+from edge_app.report.thumbnail_maker import make_thumbnail
+from edge_app.results.rows import encode_row
+from edge_app.runs.file_stamps import mark_line, mark_of
+from edge_app.runs.run_header import describe_run
+from edge_app.runs.workers.messages import Message, Ready, Refused, Reply, Settings, Task
+from edge_app.runtimes import open_runtime
+from edge_app.screening.score_file import ScoredFile, score_unknown_file
+from edge_app.screening.screener import Screener
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> int:
+    """Serve until standard input ends."""
+    # Ctrl-C is for the parent, which ends us in its own way.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _die_with_parent()
+    warnings.simplefilter("ignore")
+    requests = sys.stdin.buffer
+    replies = _private_output()
+    try:
+        settings = Settings.from_line(requests.readline())
+        screener, ready = open_screener(settings)
+    except PneumoscopeError as error:
+        _send(replies, Refused(type(error).__name__, str(error)))
+        return 0
+    _send(replies, ready)
+    known: Container[bytes] | None = None
+    for line in requests:
+        # It is written while we start, and complete when the first task comes.
+        known = _known(settings) if known is None else known
+        _send(replies, answer(screener, Task.from_line(line), known))
+    return 0
+
+
+def open_screener(settings: Settings) -> tuple[Screener, Ready]:
+    """Open the model and try it; only its file is hashed here, the parent checks the bundle.
+
+    Raises:
+        PneumoscopeError: as `load_bundle` and `Screener` raise them.
+        StorageError: the bundle has gone since the parent checked it.
+    """
+    folder = Path(settings.bundle)
+    try:
+        return _open_checked(folder, settings)
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: the bundle cannot be read any more: {error.strerror or error}; once it "
+            "can, the same command goes on"
+        ) from error
+
+
+def _open_checked(folder: Path, settings: Settings) -> tuple[Screener, Ready]:
+    content = (folder / MANIFEST_FILE).read_bytes()
+    bundle = Bundle(folder=folder, manifest=Manifest.from_json(content), signed_by=None)
+    runtime = open_runtime(bundle, settings.runtime, settings.threads)
+    model = runtime.model
+    with bundle.path(model.file).open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != model.sha256:
+        raise BundleIntegrityError(f"{stream.name}: changed since the bundle was written")
+    screener = Screener(bundle, runtime, settings.operating_point)
+    manifest_sha256 = hashlib.sha256(content).hexdigest()
+    parameters = {**settings.parameters, "bundle_sha256": manifest_sha256}
+    ready = Ready(
+        header=compact_json(describe_run(screener, settings.source, parameters)),
+        manifest_sha256=manifest_sha256,
+        notes=list(screener.runtime.notes),
+    )
+    return screener, ready
+
+
+def _known(settings: Settings) -> Container[bytes]:
+    return frozenset() if settings.known is None else FrozenSet(Path(settings.known))
+
+
+def answer(screener: Screener, task: Task, known: Container[bytes]) -> Reply:
+    """Score a task's file."""
+    started = time.perf_counter()
+    path = Path(task.path)
+    mark = mark_of(path)  # before it is read: a file that changes meanwhile is noticed later
+    scored = score_unknown_file(screener, path, task.name, known=known)
+    if scored is None:
+        return _known_reply(task, started)
+    row = scored.row
+    scored_at = time.perf_counter()
+    picture = _picture(scored, task)
+    picture_ms = (time.perf_counter() - scored_at) * 1000
+    return Reply(
+        id=task.id,
+        row=encode_row(row).decode("utf-8"),
+        status=row.status,
+        decision=row.decision,
+        reason=row.reason,
+        raw_score=row.raw_score,
+        unread=scored.unread,
+        stage_ms=[*_stages(scored), round(picture_ms, 3)],
+        picture=picture,
+        mark=None if mark is None else mark_line(task.name, mark),
+    )
+
+
+def _known_reply(task: Task, started: float) -> Reply:
+    read_ms = round((time.perf_counter() - started) * 1000, 3)
+    return Reply(
+        id=task.id,
+        row=None,
+        status="",
+        decision="",
+        reason=None,
+        raw_score=None,
+        unread=False,
+        stage_ms=[read_ms, 0.0, 0.0, 0.0, 0.0],
+        picture=None,
+        mark=None,
+    )
+
+
+def _stages(scored: ScoredFile) -> list[float]:
+    """Milliseconds of reading, decoding, preparing and the network; see `tally.STAGES`."""
+    row = scored.row
+    decoded_ms = row.total_ms if row.decode_ms is None else row.decode_ms
+    infer_ms = row.infer_ms or 0.0
+    prepare_ms = row.total_ms - decoded_ms - infer_ms
+    return [scored.read_ms, decoded_ms - scored.read_ms, prepare_ms, infer_ms]
+
+
+def _picture(scored: ScoredFile, task: Task) -> str | None:
+    """The thumbnail's line where the report still takes one of this decision and score."""
+    row, radiograph, result = scored.row, scored.radiograph, scored.result
+    if radiograph is None or result is None or row.decision not in task.floors:
+        return None
+    floor = task.floors[row.decision]
+    if floor is not None and row.raw_score is not None and row.raw_score <= floor:
+        return None
+    return compact_json(make_thumbnail(task.name, radiograph, result)) + "\n"
+
+
+def _send(replies: BinaryIO, message: Message) -> None:
+    replies.write(message.to_line())
+    replies.flush()
+
+
+def _private_output() -> BinaryIO:
+    """Standard output for replies alone; what libraries print goes to standard error."""
+    stream = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return stream
+
+
+def _die_with_parent() -> None:
+    """On Linux: when the parent is killed, so is a worker that hangs in a decoder.
+
+    Any other worker sees its standard input end.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stderr.flush()
+    # All replies are flushed and no file is open for writing: taking the interpreter, numpy and the
+    # runtime apart would only keep the parent waiting.
+    os._exit(code)

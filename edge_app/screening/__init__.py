@@ -1,0 +1,1 @@
+"""One `Radiograph` to one `ScreeningResult`; opens no folder."""

@@ -1,0 +1,139 @@
+"""May this picture be screened? What speaks against it, before any network has seen it.
+
+A `Radiograph` and the population that the model was validated on enter, and then the grey range
+that preprocessing found; a `Refusal` or the quality flags leave. What a DICOM header says is
+believed; whether a picture without a header shows a chest at all is the input gate's question,
+not this module's.
+"""
+
+import re
+from dataclasses import dataclass
+
+from edge_app.bundle.manifest import Population
+from edge_app.decision import Reason
+from edge_app.images.preprocess import PreprocessSpec
+from edge_app.images.read import DicomFacts, Radiograph
+
+# The network looks at about 200 pixels a side; below two thirds of that most of what it would
+# see is made up by interpolation. Thumbnails of worklists and web pages lie below.
+MIN_SIDE_PIXELS = 128
+# Fewer grey levels than this between the darkest and brightest tissue are noise or a blank film.
+MIN_GREY_LEVELS = 8
+
+# PS3.3 C.7.3.1.1.1: computed and digital radiography, radiographic imaging of older equipment,
+# other and secondary captures (film digitizers).
+_RADIOGRAPHIC_MODALITIES = frozenset({"", "CR", "DX", "RG", "OT", "SC"})
+# PS3.3 C.8.7.1 and PS3.16 CID 4010: left and right lateral, also as vendors write it out.
+_LATERAL_VIEWS = frozenset({"LL", "RL", "LAT", "LATERAL", "LLAT", "RLAT", "LEFTLATERAL"}) | {
+    "RIGHTLATERAL"
+}
+# PS3.16 Annex L, without what contains a chest. Vendors write hundreds of other texts: only
+# those known to be elsewhere are refused.
+_OTHER_BODY_PARTS = frozenset(
+    """ABDOMEN ABDOMENPELVIS ANKLE ARM BREAST CALCANEUS CLAVICLE COCCYX CSPINE ELBOW EXTREMITY EYE
+    FEMUR FINGER FOOT FOREARM HAND HEAD HIP HUMERUS JAW KNEE LEG LOWERLEG LSPINE MANDIBLE MAXILLA
+    NECK ORBIT PATELLA PELVIS SCAPULA SHOULDER SINUS SKULL SPINE SSPINE TEETH THIGH THUMB TIBIA
+    TIBIAFIBULA TOE TSPINE UPPERARM WRIST ZYGOMA""".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a picture is not scored: a code for machines, a sentence for people."""
+
+    reason: Reason
+    message: str
+
+
+def find_refusal(radiograph: Radiograph, population: Population) -> Refusal | None:
+    """The first reason in header or size not to score a picture, None where there is none."""
+    facts = radiograph.dicom
+    if facts is not None:
+        refusal = _wrong_object(facts) or _wrong_patient(facts, population)
+        if refusal is not None:
+            return refusal
+    return _too_small(radiograph)
+
+
+def find_contrast_refusal(low: float, high: float) -> Refusal | None:
+    """A reason not to score a picture whose `grey_range` is this, None where there is none.
+
+    The range is that of the reduced picture, in source units: noise, which the reduction averages
+    away, makes no picture of a blank film.
+    """
+    if high - low >= MIN_GREY_LEVELS:
+        return None
+    return Refusal(
+        Reason.NO_CONTRAST,
+        f"{high - low:.3g} grey levels between dark and bright; "
+        f"at least {MIN_GREY_LEVELS} are needed",
+    )
+
+
+def quality_flags(
+    radiograph: Radiograph, spec: PreprocessSpec, population: Population
+) -> dict[str, bool]:
+    """What a reader of the score should know; every flag is always present.
+
+    - `age_unknown`: nobody checked that the patient is of the validated age.
+    - `view_unknown`: nobody checked the projection.
+    - `view_outside_validation`: a frontal view, but none of those that were validated.
+    - `enlarged`: the picture is smaller than the network's input.
+    """
+    facts = radiograph.dicom
+    view = "" if facts is None else facts.view_position
+    height, width = radiograph.pixels.shape
+    return {
+        "age_unknown": facts is None or facts.patient_age_years is None,
+        "view_unknown": not view,
+        "view_outside_validation": bool(view) and view not in population.views,
+        "enlarged": height < spec.height or width < spec.width,
+    }
+
+
+def _wrong_object(facts: DicomFacts) -> Refusal | None:
+    if facts.modality not in _RADIOGRAPHIC_MODALITIES:
+        return Refusal(
+            Reason.NOT_CHEST_RADIOGRAPH, f"Modality {facts.modality} is no projection radiograph"
+        )
+    if _letters(facts.body_part) in _OTHER_BODY_PARTS:
+        return Refusal(
+            Reason.NOT_CHEST_RADIOGRAPH, f"BodyPartExamined is {facts.body_part}, not the chest"
+        )
+    if facts.presentation_intent == "FOR PROCESSING":
+        return Refusal(
+            Reason.NOT_FOR_PRESENTATION,
+            "raw detector values (FOR PROCESSING); send the picture that is FOR PRESENTATION",
+        )
+    if _letters(facts.view_position) in _LATERAL_VIEWS:
+        return Refusal(
+            Reason.VIEW_NOT_VALIDATED,
+            f"ViewPosition {facts.view_position}: the model knows frontal views only",
+        )
+    return None
+
+
+def _wrong_patient(facts: DicomFacts, population: Population) -> Refusal | None:
+    age, limits = facts.patient_age_years, population.age_years
+    # A child is five until the sixth birthday.
+    if age is None or limits is None or limits[0] <= age < limits[1] + 1:
+        return None
+    return Refusal(
+        Reason.OUTSIDE_VALIDATED_AGE,
+        f"patient of {age:.1f} years; validated from {limits[0]:g} to {limits[1]:g} years",
+    )
+
+
+def _too_small(radiograph: Radiograph) -> Refusal | None:
+    # The stored size, since a JPEG may have been decoded at a reduced scale.
+    width, height = radiograph.original_size
+    if min(width, height) >= MIN_SIDE_PIXELS:
+        return None
+    return Refusal(
+        Reason.TOO_SMALL,
+        f"{width} x {height} pixels; at least {MIN_SIDE_PIXELS} a side are needed",
+    )
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[^A-Z]", "", text.upper())

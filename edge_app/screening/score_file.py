@@ -1,0 +1,134 @@
+"""One file to one row: read, decode, screen, and what is wrong becomes a row, never an exception.
+
+A path and a `Screener` enter, a `ScoredFile` leaves. Nothing is written.
+"""
+
+import hashlib
+import time
+from collections.abc import Container
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_app.decision import Decision, Reason, Status
+from edge_app.errors import InputError, PneumoscopeError
+from edge_app.images.read import Radiograph, decode_image, hash_bytes, read_bytes
+from edge_app.results.rows import ResultRow, utc_now
+from edge_app.screening.screener import Screener, ScreeningResult
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredFile:
+    """A row, and what it was made from as far as that went.
+
+    Attributes:
+        row: for the results.
+        radiograph: None where the file could not be decoded.
+        result: None where the file could not be decoded.
+        read_ms: time until the file's bytes were in memory.
+        unread: whether the file could not even be read.
+    """
+
+    row: ResultRow
+    radiograph: Radiograph | None
+    result: ScreeningResult | None
+    read_ms: float
+    unread: bool
+
+
+def score_file(screener: Screener, path: Path, name: str) -> ResultRow:
+    """Score one file; see `score_unknown_file`."""
+    scored = score_unknown_file(screener, path, name, known=frozenset())
+    assert scored is not None
+    return scored.row
+
+
+def score_unknown_file(
+    screener: Screener, path: Path, name: str, *, known: Container[bytes]
+) -> ScoredFile | None:
+    """Score one file; None where the SHA-256 (32 bytes) of its content is among the known.
+
+    Args:
+        screener: what scores it.
+        path: where it lies.
+        name: how the row calls it.
+        known: hashes of contents that need no row.
+
+    Raises:
+        PneumoscopeError: only what concerns the model or the machine, not this file.
+    """
+    started = time.perf_counter()
+    data = b""
+    read_ms = 0.0
+    try:
+        data = read_bytes(path)
+        read_ms = _milliseconds_since(started)
+        if known and hashlib.sha256(data).digest() in known:
+            return None
+        radiograph = decode_image(data, path.name, spec=screener.bundle.manifest.preprocess)
+        decode_ms = _milliseconds_since(started)
+        result = screener.score(radiograph)
+    except InputError as error:
+        reason, text = Reason(error.reason), str(error)
+    except PneumoscopeError:
+        raise
+    except Exception as error:  # a defect of ours must not cost the rest of the folder
+        reason, text = Reason.INTERNAL_ERROR, f"{path.name}: {type(error).__name__}: {error}"
+    else:
+        row = _answered_row(name, radiograph, result, decode_ms, started)
+        return ScoredFile(row, radiograph, result, read_ms, unread=False)
+    row = _failed_row(screener, name, data, reason, text, started)
+    return ScoredFile(row, None, None, read_ms, unread=not data)
+
+
+def _answered_row(
+    name: str, radiograph: Radiograph, result: ScreeningResult, decode_ms: float, started: float
+) -> ResultRow:
+    return ResultRow(
+        file=name,
+        sha256=radiograph.sha256,
+        sop_instance_uid=radiograph.sop_instance_uid,
+        status=result.status,
+        decision=result.decision,
+        reason=result.reason,
+        message=result.message or None,
+        raw_score=result.raw_score,
+        probability=result.probability,
+        operating_point=result.operating_point,
+        quality=result.quality,
+        model_id=result.model_id,
+        model_sha256=result.model_sha256,
+        runtime=result.runtime,
+        decode_ms=decode_ms,
+        infer_ms=None if result.infer_ms is None else round(result.infer_ms, 3),
+        total_ms=_milliseconds_since(started),
+        scored_at=utc_now(),
+    )
+
+
+def _failed_row(
+    screener: Screener, name: str, data: bytes, reason: Reason, message: str, started: float
+) -> ResultRow:
+    return ResultRow(
+        file=name,
+        sha256=hash_bytes(data) if data else None,
+        sop_instance_uid=None,
+        status=Status.FAILED,
+        decision=Decision.NOT_ASSESSABLE,
+        reason=reason,
+        message=message.encode("utf-8", "backslashreplace").decode("utf-8"),
+        raw_score=None,
+        probability=None,
+        operating_point=screener.operating_point.name,
+        quality={},
+        model_id=screener.bundle.manifest.model_id,
+        model_sha256=screener.runtime.model.sha256,
+        runtime=screener.runtime.name,
+        decode_ms=None,
+        infer_ms=None,
+        total_ms=_milliseconds_since(started),
+        scored_at=utc_now(),
+    )
+
+
+def _milliseconds_since(started: float) -> float:
+    return round((time.perf_counter() - started) * 1000, 3)

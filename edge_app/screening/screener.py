@@ -1,0 +1,181 @@
+"""The main path: a `Radiograph` in, a `ScreeningResult` out.
+
+Checks whether the picture may be screened, prepares it, runs the network and reads the score
+against the operating point of that very model file. Every number comes from the bundle. No file
+access beyond loading the model; no score for a picture that is refused.
+"""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_app.bundle.manifest import Bundle, Calibration, OperatingPoint, require_known_gate
+from edge_app.decision import Decision, Reason, Status
+from edge_app.images.preprocess import grey_range, resize, stretch
+from edge_app.images.read import Radiograph
+from edge_app.runtimes import Runtime, open_runtime
+from edge_app.screening.refusals import (
+    Refusal,
+    find_contrast_refusal,
+    find_refusal,
+    quality_flags,
+)
+from edge_app.screening.selftest import run_self_test
+
+__all__ = ["Decision", "Reason", "Screener", "ScreeningResult", "Status"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScreeningResult:
+    """The answer for one picture.
+
+    Attributes:
+        decision: the answer.
+        reason: why the picture is not assessable, None where it was scored.
+        message: the same for people, empty where it was scored.
+        raw_score: the network's logit, unbounded; None unless scored.
+        probability: of pneumonia by the bundle's calibration, 0 to 1; None unless scored. It
+            holds for the prevalence of the set that the calibration was fitted on.
+        subtype_logit: above 0 bacterial, below 0 viral, given pneumonia; None where the network
+            has no such output.
+        operating_point: name of the cut-offs that were applied.
+        quality: flags, see `assessment.quality_flags`.
+        model_id, model_sha256, runtime: what gave the score.
+        infer_ms: time in the network, None unless scored.
+        activation_map: float32 (h, w), where the score comes from; its mean is the raw score.
+        embedding: float32 (d,), what the input gate looks at.
+    """
+
+    decision: Decision
+    reason: Reason | None
+    message: str
+    raw_score: float | None
+    probability: float | None
+    subtype_logit: float | None
+    operating_point: str
+    quality: Mapping[str, bool]
+    model_id: str
+    model_sha256: str
+    runtime: str
+    infer_ms: float | None
+    activation_map: npt.NDArray[np.float32] | None
+    embedding: npt.NDArray[np.float32] | None
+
+    @property
+    def status(self) -> Status:
+        """`scored` or `refused`; a picture that could not be read never gets here."""
+        return Status.SCORED if self.reason is None else Status.REFUSED
+
+
+class Screener:
+    """A bundle's model, ready to score radiographs one after another (one thread at a time)."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        runtime: Runtime | str | None = None,
+        operating_point: str | None = None,
+        threads: int = 1,
+    ) -> None:
+        """Open the model, and score the bundle's golden inputs where it holds any.
+
+        A runtime's kernels are chosen by the processor, and wrong ones raise nothing: they give
+        other scores. So no picture is scored on a processor that was not tried.
+
+        Args:
+            bundle: the checked bundle.
+            runtime: an open runtime, the name of one, or None for the first that is installed.
+            operating_point: its name, None for the bundle's default.
+            threads: threads that one inference may use; only where the runtime is opened here.
+
+        Raises:
+            BundleError: no model for the runtime, or it does not load; or the bundle asks for an
+                input gate that this version does not know; or (`SelfTestError`) a golden input
+                gives another score on this machine than it must.
+            RuntimeUnavailableError: the runtime is not installed.
+            UsageError: no such runtime or operating point.
+        """
+        require_known_gate(bundle)
+        if runtime is None or isinstance(runtime, str):
+            runtime = open_runtime(bundle, runtime, threads)
+        self.bundle = bundle
+        self.runtime: Runtime = runtime
+        self.operating_point: OperatingPoint = bundle.operating_point(
+            runtime.model, operating_point
+        )
+        self._calibration = bundle.calibration(runtime.model)
+        if bundle.manifest.golden.cases:
+            run_self_test(bundle, runtime)
+
+    def score(self, radiograph: Radiograph) -> ScreeningResult:
+        """Screen one radiograph; refuses rather than scores what it was not made for."""
+        manifest = self.bundle.manifest
+        quality = quality_flags(radiograph, manifest.preprocess, manifest.population)
+        refusal = find_refusal(radiograph, manifest.population)
+        if refusal is not None:
+            return self._refused(refusal, quality)
+        # `preprocess`, step by step: the contrast is judged by the range that it finds anyway.
+        resized = resize(radiograph.pixels, manifest.preprocess)
+        low, high = grey_range(resized, manifest.preprocess)
+        refusal = find_contrast_refusal(low, high)
+        if refusal is not None:
+            return self._refused(refusal, quality)
+        batch = stretch(resized, low, high)
+        started = time.perf_counter()
+        outputs = self.runtime.run(batch)
+        infer_ms = (time.perf_counter() - started) * 1000
+        return ScreeningResult(
+            decision=decide(outputs.logit, self.operating_point),
+            reason=None,
+            message="",
+            raw_score=outputs.logit,
+            probability=calibrated_probability(outputs.logit, self._calibration),
+            subtype_logit=outputs.subtype_logit,
+            operating_point=self.operating_point.name,
+            quality=quality,
+            model_id=manifest.model_id,
+            model_sha256=self.runtime.model.sha256,
+            runtime=self.runtime.name,
+            infer_ms=infer_ms,
+            activation_map=outputs.activation_map,
+            embedding=outputs.embedding,
+        )
+
+    def _refused(self, refusal: Refusal, quality: Mapping[str, bool]) -> ScreeningResult:
+        return ScreeningResult(
+            decision=Decision.NOT_ASSESSABLE,
+            reason=refusal.reason,
+            message=refusal.message,
+            raw_score=None,
+            probability=None,
+            subtype_logit=None,
+            operating_point=self.operating_point.name,
+            quality=quality,
+            model_id=self.bundle.manifest.model_id,
+            model_sha256=self.runtime.model.sha256,
+            runtime=self.runtime.name,
+            infer_ms=None,
+            activation_map=None,
+            embedding=None,
+        )
+
+
+def decide(raw_score: float, point: OperatingPoint) -> Decision:
+    """Read a raw score against the cut-offs; a score that equals `refer_high` is suspected."""
+    if raw_score >= point.refer_high:
+        return Decision.PNEUMONIA_SUSPECTED
+    if raw_score < point.refer_low:
+        return Decision.NO_PNEUMONIA_SEEN
+    return Decision.INDETERMINATE
+
+
+def calibrated_probability(raw_score: float, calibration: Calibration) -> float:
+    """sigmoid(scale * raw_score + offset), in 0..1, without overflow for any finite score."""
+    z = calibration.scale * raw_score + calibration.offset
+    if z >= 0:
+        return 1 / (1 + math.exp(-z))
+    return math.exp(z) / (1 + math.exp(z))

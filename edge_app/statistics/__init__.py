@@ -1,0 +1,1 @@
+"""Intervals, discrimination, calibration, cut-offs: numbers in, numbers out; no file access."""

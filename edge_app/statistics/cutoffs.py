@@ -1,0 +1,460 @@
+"""Where to cut a score: thresholds for a wanted sensitivity, and the band where the answer is open.
+
+Labels and raw scores of a validation split enter, cut-offs in raw-score units leave. A score at
+or above a threshold is called positive. Cut-offs lie halfway between neighbouring scores, never on
+one, so an image's score may move a little on another CPU without crossing.
+
+Weights say how much of an independent observation an image is worth (`samples.patient_weights`);
+counts in intervals are then sums of weights.
+"""
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_app.statistics.calibration import sigmoid
+from edge_app.statistics.intervals import (
+    Figure,
+    binomial_cdf,
+    binomial_upper_bound,
+    check_share,
+    wilson,
+)
+from edge_app.statistics.observations import (
+    BoolArray,
+    FloatArray,
+    Samples,
+    check_both_classes,
+    check_samples,
+)
+
+Criterion = Literal["equal", "youden"]
+Risk = Literal["answered", "class"]
+
+_STARTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class IndeterminateBand:
+    """Cut-offs between which no answer is given, and what is promised outside of them.
+
+    Attributes:
+        refer_low: raw score below which the answer is `no_pneumonia_seen`.
+        refer_high: raw score from which on it is `pneumonia_suspected`; >= refer_low.
+        missed: share of errors below refer_low (see `fit_band` for the denominator); `high` is
+            the one-sided upper bound that was held, `low` is 0.
+        false_alarms: the same from refer_high on.
+        indeterminate: share of the images in the band.
+    """
+
+    refer_low: float
+    refer_high: float
+    missed: Figure
+    false_alarms: Figure
+    indeterminate: Figure
+
+
+@dataclass(frozen=True, slots=True)
+class _Cuts:
+    """Every way to cut a sample in two.
+
+    Attributes:
+        values: (k,) distinct scores, rising.
+        thresholds: (k + 1,) rising, halfway between the k distinct scores and outside of them.
+        sick_below, healthy_below: (k + 1,) weight of each class below the threshold.
+        sick, healthy: weight of each class.
+    """
+
+    values: FloatArray
+    thresholds: FloatArray
+    sick_below: FloatArray
+    healthy_below: FloatArray
+    sick: float
+    healthy: float
+
+    def gap_of(self, threshold: float) -> int:
+        """Which of `thresholds` splits the sample as this one does."""
+        return int(np.searchsorted(self.values, threshold, side="left"))
+
+
+def threshold_for_sensitivity(
+    labels: npt.ArrayLike,
+    scores: npt.ArrayLike,
+    at_least: float,
+    lower_bound_at_least: float = 0.0,
+    confidence: float = 0.95,
+    weights: npt.ArrayLike | None = None,
+) -> float:
+    """The largest threshold that is sensitive enough, so the most specific one that is.
+
+    Args:
+        labels: (n,) 0 or 1.
+        scores: (n,) raw scores.
+        at_least: sensitivity on these images, in (0, 1].
+        lower_bound_at_least: lower end of its two-sided Wilson interval, the one that is reported.
+        confidence: of that interval.
+        weights: (n,) optional.
+
+    Raises:
+        ValueError: one class is missing, or there are too few positives for the bound.
+    """
+    samples = check_samples(labels, scores, weights)
+    check_both_classes(samples, "a threshold")
+    cuts = _cut(samples)
+    hits = cuts.sick - cuts.sick_below
+    aim = _Aim("sensitivity", at_least, lower_bound_at_least, confidence)
+    return _first_that_meets(aim, cuts.thresholds[::-1], hits[::-1], cuts.sick)
+
+
+def threshold_for_specificity(
+    labels: npt.ArrayLike,
+    scores: npt.ArrayLike,
+    at_least: float,
+    lower_bound_at_least: float = 0.0,
+    confidence: float = 0.95,
+    weights: npt.ArrayLike | None = None,
+) -> float:
+    """The smallest threshold that is specific enough: for ruling in. See its twin's arguments."""
+    samples = check_samples(labels, scores, weights)
+    check_both_classes(samples, "a threshold")
+    cuts = _cut(samples)
+    aim = _Aim("specificity", at_least, lower_bound_at_least, confidence)
+    return _first_that_meets(aim, cuts.thresholds, cuts.healthy_below, cuts.healthy)
+
+
+def threshold_balanced(
+    labels: npt.ArrayLike,
+    scores: npt.ArrayLike,
+    criterion: Criterion = "equal",
+    weights: npt.ArrayLike | None = None,
+    forms: npt.ArrayLike | None = None,
+) -> float:
+    """Where sensitivity equals specificity, or where their sum is greatest, on smoothed curves.
+
+    The empirical optimum jumps with single images. Each class's scores are therefore smoothed by
+    a kernel first (Fluss R, Faraggi D, Reiser B. Estimation of the Youden index and its associated
+    cutoff point. Biom J 2005; 47:458-472): a logistic kernel with Silverman's bandwidth
+    0.9 min(sd, IQR / 1.34) n^(-1/5).
+
+    Args:
+        labels: (n,) 0 or 1.
+        scores: (n,) raw scores.
+        criterion: "equal" (sensitivity = specificity) or "youden" (largest sum; Youden WJ.
+            Cancer 1950; 3:32-35).
+        weights: (n,) optional.
+        forms: (n,) optional, for "equal" only: in which form each score's picture was. Then the
+            smallest sensitivity of any form equals the smallest specificity of any form, which
+            maximizes the smallest of all of them: whatever form a site sends, no class pays
+            for it more than it must.
+
+    Raises:
+        ValueError: one class is missing, in all or in a form.
+    """
+    samples = check_samples(labels, scores, weights)
+    check_both_classes(samples, "a threshold")
+    cuts = _cut(samples)
+    if criterion == "equal":
+        crossing = _crossing(_smooth_forms(samples, forms), samples.scores)
+        return float(cuts.thresholds[cuts.gap_of(crossing)])
+    if forms is not None:
+        raise ValueError("forms go with the criterion 'equal'")
+    sick = _smooth(samples, samples.positive)
+    healthy = _smooth(samples, ~samples.positive)
+    if criterion == "youden":
+        gains = [sick.share_above(cut) - healthy.share_above(cut) for cut in cuts.thresholds]
+        return float(cuts.thresholds[np.argmax(gains)])
+    raise ValueError(f"criterion must be 'equal' or 'youden': {criterion!r}")
+
+
+def fit_band(
+    labels: npt.ArrayLike,
+    scores: npt.ArrayLike,
+    threshold: float,
+    *,
+    most_missed: float,
+    most_false_alarms: float,
+    delta: float = 0.05,
+    risk: Risk = "answered",
+    weights: npt.ArrayLike | None = None,
+) -> IndeterminateBand:
+    """The narrowest band around a threshold outside of which errors are bounded.
+
+    With probability at least 1 - delta over the draw of these images, on new images of the same
+    population both hold:
+
+    * `risk="answered"`: among images answered `no_pneumonia_seen`, at most `most_missed` have
+      pneumonia; among those answered `pneumonia_suspected`, at most `most_false_alarms` have
+      none. Of all answers, no more than the larger of the two are wrong. Holds at the prevalence
+      of these images.
+    * `risk="class"`: of all images with pneumonia, at most `most_missed` are answered
+      `no_pneumonia_seen`; of all without, at most `most_false_alarms` are answered
+      `pneumonia_suspected`. Holds at any prevalence.
+
+    Each side gets delta / 2 and exact binomial tests. "class" risks rise with the cut, so the
+    last cut that passes is safe (Bates S et al. Distribution-free, risk-controlling prediction
+    sets. J ACM 2021; 68:43). "answered" risks need not: cuts are tested by Learn then Test
+    (Angelopoulos AN, Bates S, Candes EJ, Jordan MI, Lei L. arXiv:2110.01052, 2021), in fixed
+    sequences from the safe end inwards, started at the first cuts where 0, 1, 2 and 3
+    errors could pass, each with a quarter of the side's delta. Compare Geifman Y, El-Yaniv R.
+    Selective classification for deep neural networks. NeurIPS 2017.
+
+    Args:
+        labels: (n,) 0 or 1.
+        scores: (n,) raw scores.
+        threshold: the operating point's cut; refer_low <= threshold <= refer_high.
+        most_missed: bound of the errors below refer_low, in (0, 1).
+        most_false_alarms: bound of the errors from refer_high on, in (0, 1).
+        delta: probability that a bound fails, in (0, 1).
+        risk: which shares are bounded.
+        weights: (n,) optional; the tests are exact for independent images without weights.
+
+    Raises:
+        ValueError: one class is missing, or no cut can be shown to be safe: too few images, or a
+            score that errs too often.
+    """
+    samples = check_samples(labels, scores, weights)
+    check_both_classes(samples, "a band")
+    for name, share in (
+        ("most_missed", most_missed),
+        ("most_false_alarms", most_false_alarms),
+        ("delta", delta),
+    ):
+        check_share(name, share)
+    if risk not in ("answered", "class"):
+        raise ValueError(f"risk must be 'answered' or 'class': {risk!r}")
+    if not math.isfinite(threshold):
+        raise ValueError(f"the threshold must be finite: {threshold}")
+    cuts = _cut(samples)
+    middle = cuts.gap_of(threshold)
+    thresholds = cuts.thresholds.copy()
+    thresholds[middle] = threshold
+    below = _below(cuts, middle, risk)
+    above = _above(cuts, middle, risk)
+    low_cut, missed = _furthest_safe(below, most_missed, delta / 2, "no_pneumonia_seen")
+    high_cut, false_alarms = _furthest_safe(
+        above, most_false_alarms, delta / 2, "pneumonia_suspected"
+    )
+    refer_low, refer_high = float(thresholds[low_cut]), float(thresholds[::-1][high_cut])
+    inside = (samples.scores >= refer_low) & (samples.scores < refer_high)
+    total = float(samples.weights.sum())
+    held_back = wilson(min(float(samples.weights[inside].sum()), total), total, 1 - delta)
+    return IndeterminateBand(refer_low, refer_high, missed, false_alarms, held_back)
+
+
+@dataclass(frozen=True, slots=True)
+class _Aim:
+    """What a threshold must reach."""
+
+    name: str
+    at_least: float
+    lower_bound_at_least: float
+    confidence: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.at_least <= 1 or not 0 <= self.lower_bound_at_least < 1:
+            raise ValueError(
+                f"{self.name} must be asked for in (0, 1] and its lower bound in [0, 1), "
+                f"not {self.at_least} and {self.lower_bound_at_least}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """One kind of answer as it grows, cut by cut, from nobody to all up to the threshold.
+
+    Attributes:
+        errors: (k,) weight of the wrong ones among the answers, never falling.
+        trials: (k,) weight of the images that errors are a share of.
+        in_sequence: whether the share may fall again, so that cuts must be tested in sequence.
+    """
+
+    errors: FloatArray
+    trials: FloatArray
+    in_sequence: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _SmoothClass:
+    """One class's scores under a logistic kernel of the given scale; weights sum to 1."""
+
+    scores: FloatArray
+    weights: FloatArray
+    scale: float
+
+    def share_above(self, cut: float) -> float:
+        """Smoothed share of the class at or above the cut."""
+        return float(self.weights @ sigmoid((self.scores - cut) / self.scale))
+
+
+def _cut(samples: Samples) -> _Cuts:
+    values, index = np.unique(samples.scores, return_inverse=True)
+    sick = np.bincount(index, samples.weights * samples.positive, values.size)
+    healthy = np.bincount(index, samples.weights * ~samples.positive, values.size)
+    sick_below = np.concatenate(([0.0], np.cumsum(sick)))
+    healthy_below = np.concatenate(([0.0], np.cumsum(healthy)))
+    return _Cuts(
+        values,
+        _halfway(values),
+        sick_below,
+        healthy_below,
+        float(sick_below[-1]),
+        float(healthy_below[-1]),
+    )
+
+
+def _halfway(values: FloatArray) -> FloatArray:
+    """(k + 1,) cuts between k rising values and as far outside of the outermost."""
+    gaps = np.diff(values)
+    first, last = (gaps[0], gaps[-1]) if gaps.size else (1.0, 1.0)
+    lower = np.concatenate(([values[0] - first], values))
+    upper = np.concatenate((values, [values[-1] + last]))
+    middle = lower + (upper - lower) / 2
+    # Between neighbouring floats there is no middle; the upper one still splits them.
+    return np.asarray(np.where(middle > lower, middle, upper), dtype=np.float64)
+
+
+def _first_that_meets(aim: _Aim, cuts: FloatArray, hits: FloatArray, total: float) -> float:
+    """The first cut that reaches the aim; hits (k,) never fall along cuts (k,)."""
+
+    def reached(index: int) -> bool:
+        share = wilson(min(float(hits[index]), total), total, aim.confidence)
+        return share.value >= aim.at_least and share.low >= aim.lower_bound_at_least
+
+    first = bisect_left(range(cuts.size), True, key=reached)
+    if first == cuts.size:
+        best = wilson(total, total, aim.confidence)
+        raise ValueError(
+            f"{total:g} images cannot show a {aim.name} with lower bound "
+            f"{aim.lower_bound_at_least}: even without an error it is {best.low:.3f}"
+        )
+    return float(cuts[first])
+
+
+def _smooth(samples: Samples, members: BoolArray) -> _SmoothClass:
+    scores, weights = samples.scores[members], samples.weights[members]
+    total = float(weights.sum())
+    lower, upper = np.quantile(scores, [0.25, 0.75])
+    spreads = [float(scores.std()), float(upper - lower) / 1.34]
+    # int8 scores are tied: an interquartile range of 0 does not mean that there is no spread.
+    spread = min((s for s in spreads if s > 0), default=0.0)
+    floor = 1e-3 * float(np.ptp(samples.scores)) or 1.0
+    bandwidth = max(0.9 * spread * total**-0.2, floor)
+    # A logistic distribution of scale s has the standard deviation pi s / sqrt(3).
+    return _SmoothClass(scores, weights / total, bandwidth * math.sqrt(3) / math.pi)
+
+
+def _smooth_forms(
+    samples: Samples, forms: npt.ArrayLike | None
+) -> list[tuple[_SmoothClass, _SmoothClass]]:
+    """The sick and the healthy of each form."""
+    if forms is None:
+        return [(_smooth(samples, samples.positive), _smooth(samples, ~samples.positive))]
+    of = np.asarray(forms)
+    if of.shape != samples.scores.shape:
+        raise ValueError(f"forms must be {samples.scores.shape}, not {of.shape}")
+    pairs = []
+    for form in np.unique(of):
+        sick, healthy = (of == form) & samples.positive, (of == form) & ~samples.positive
+        if not (sick.any() and healthy.any()):
+            raise ValueError(f"a threshold needs both classes in the form {form!s}")
+        pairs.append((_smooth(samples, sick), _smooth(samples, healthy)))
+    return pairs
+
+
+def _crossing(forms: Sequence[tuple[_SmoothClass, _SmoothClass]], scores: FloatArray) -> float:
+    """The cut at which smoothed sensitivity, falling, meets smoothed specificity, rising.
+
+    Of several forms the smallest of each.
+    """
+    low, high = float(scores.min()), float(scores.max())
+    for _ in range(100):
+        middle = low + (high - low) / 2
+        sensitivity = min(sick.share_above(middle) for sick, _ in forms)
+        if sensitivity + max(healthy.share_above(middle) for _, healthy in forms) > 1:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _below(cuts: _Cuts, middle: int, risk: Risk) -> _Side:
+    """Answers `no_pneumonia_seen`, from the lowest cut up to the threshold's."""
+    errors, right = cuts.sick_below[: middle + 1], cuts.healthy_below[: middle + 1]
+    return _side(errors, right, cuts.sick, risk)
+
+
+def _above(cuts: _Cuts, middle: int, risk: Risk) -> _Side:
+    """Answers `pneumonia_suspected`, from the highest cut down to the threshold's."""
+    errors = (cuts.healthy - cuts.healthy_below)[middle:][::-1]
+    right = (cuts.sick - cuts.sick_below)[middle:][::-1]
+    return _side(errors, right, cuts.healthy, risk)
+
+
+def _side(errors: FloatArray, right: FloatArray, of_class: float, risk: Risk) -> _Side:
+    if risk == "answered":
+        return _Side(errors, errors + right, in_sequence=True)
+    return _Side(errors, np.full(errors.size, of_class), in_sequence=False)
+
+
+def _furthest_safe(side: _Side, most: float, delta: float, answer: str) -> tuple[int, Figure]:
+    """The last cut whose share of errors is shown to be at most `most`, and that share.
+
+    The figure's interval is one-sided and at the level of the test, so `high` <= `most`.
+    """
+    level = delta / _STARTS if side.in_sequence else delta
+    found = _last_in_sequences(side, most, level) if side.in_sequence else _last(side, most, level)
+    if found is None:
+        needed = math.ceil(math.log(level) / math.log1p(-most))
+        raise ValueError(
+            f"no cut-off for {answer} can be shown to err in at most {most:g} of cases: "
+            f"{side.trials[-1]:g} images with {side.errors[-1]:g} errors at the threshold, "
+            f"and at least {needed} without an error are needed"
+        )
+    errors, trials = float(side.errors[found]), float(side.trials[found])
+    bound = binomial_upper_bound(errors, trials, 1 - level)
+    figure = Figure(errors / trials, 0.0, bound, 1 - level, "clopper-pearson", max(1, int(trials)))
+    return found, figure
+
+
+def _last(side: _Side, most: float, level: float) -> int | None:
+    """The last cut that passes, where the share of errors never falls."""
+
+    def fails(cut: int) -> bool:
+        return not _passes(float(side.errors[cut]), float(side.trials[cut]), most, level)
+
+    passing = bisect_left(range(side.errors.size), True, key=fails)
+    return passing - 1 if passing else None
+
+
+def _last_in_sequences(side: _Side, most: float, level: float) -> int | None:
+    """The last cut that any of the fixed sequences reaches (Learn then Test)."""
+    found, tested = None, 0
+    for allowed in range(_STARTS):
+        start = _first_start(side.trials, allowed, most, level)
+        if start < tested:
+            continue  # inside of an earlier sequence, so it ends where that one ended
+        for cut in range(start, side.trials.size):
+            tested = cut + 1
+            if not _passes(float(side.errors[cut]), float(side.trials[cut]), most, level):
+                break
+            found = cut
+    return found
+
+
+def _first_start(trials: FloatArray, allowed: int, most: float, level: float) -> int:
+    """The first cut with answers enough to pass with `allowed` errors; chosen without labels."""
+
+    def enough(cut: int) -> bool:
+        return _passes(allowed, float(trials[cut]), most, level)
+
+    return bisect_left(range(trials.size), True, key=enough)
+
+
+def _passes(errors: float, trials: float, most: float, level: float) -> bool:
+    """Whether so few errors would be rare, were the true share above `most`."""
+    return trials > errors and binomial_cdf(errors, trials, most) <= level
