@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from edge_app.bundle.load import load_bundle
 from edge_app.bundle.manifest import (
     Bundle,
     Golden,
@@ -23,7 +24,6 @@ from edge_app.bundle.manifest import (
     OutputNames,
     Population,
     Provenance,
-    load_bundle,
 )
 from edge_app.errors import UsageError
 from edge_app.files.codec import CodecError, decode, parse_json

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_app.errors import NoInputError, UsageError
-from edge_app.images.read import SUFFIXES
+from edge_app.images.formats import SUFFIXES
 
 POSITIVE = "PNEUMONIA"
 NEGATIVE = "NORMAL"

@@ -58,7 +58,8 @@ from benchmarks.tables import (
     throughput_tables,
 )
 from benchmarks.throughput import FLOOR, Options, measure_throughput
-from edge_app.bundle.manifest import Bundle, load_bundle
+from edge_app.bundle.load import load_bundle
+from edge_app.bundle.manifest import Bundle
 from edge_app.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
 from edge_app.models.recommendation import write_recommendation
 from edge_app.runtimes import RUNTIMES

@@ -28,7 +28,8 @@ from edge_app.errors import BundleError, InputError, PneumoscopeError
 from edge_app.files.codec import decode
 from edge_app.images.phantom import Phantom, draw_phantom
 from edge_app.images.preprocess import PreprocessSpec, preprocess
-from edge_app.images.read import Radiograph, read_image
+from edge_app.images.radiograph import Radiograph
+from edge_app.images.read import read_image
 from edge_app.runtimes import Runtime, open_runtime
 from edge_app.screening.screener import Screener
 

@@ -10,22 +10,25 @@ The names below are imported when they are first used, so that `pneumoscope --ve
 neither numpy nor a runtime.
 """
 
-__version__ = "0.1.0"
+from edge_app.version import __version__ as __version__
 
 # A type checker takes this name for true; importing it from typing would double the start-up.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from edge_app.bundle.manifest import Bundle, load_bundle
-    from edge_app.images.read import Radiograph, read_image
-    from edge_app.screening.screener import Decision, Screener, ScreeningResult
+    from edge_app.bundle.load import load_bundle
+    from edge_app.bundle.manifest import Bundle
+    from edge_app.decision import Decision
+    from edge_app.images.radiograph import Radiograph
+    from edge_app.images.read import read_image
+    from edge_app.screening.screener import Screener, ScreeningResult
 
 _HOME = {
     "Bundle": "edge_app.bundle.manifest",
-    "Decision": "edge_app.screening.screener",
-    "Radiograph": "edge_app.images.read",
+    "Decision": "edge_app.decision",
+    "Radiograph": "edge_app.images.radiograph",
     "Screener": "edge_app.screening.screener",
     "ScreeningResult": "edge_app.screening.screener",
-    "load_bundle": "edge_app.bundle.manifest",
+    "load_bundle": "edge_app.bundle.load",
     "read_image": "edge_app.images.read",
 }
 

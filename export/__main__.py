@@ -181,7 +181,7 @@ def _sign(arguments: list[str]) -> int:
 
 def _pack(arguments: list[str]) -> int:
     from edge_app.bundle.archive import pack_bundle
-    from edge_app.bundle.manifest import load_bundle
+    from edge_app.bundle.load import load_bundle
 
     parser = argparse.ArgumentParser(prog="python -m export pack")
     parser.add_argument("bundle", type=Path)
@@ -195,7 +195,7 @@ def _pack(arguments: list[str]) -> int:
 
 
 def _readme(arguments: list[str]) -> int:
-    from edge_app.bundle.manifest import load_bundle
+    from edge_app.bundle.load import load_bundle
     from export.fitting import load_points
     from export.readme import formats_section, read_report, replace_section
 

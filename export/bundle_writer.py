@@ -6,7 +6,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge_app.bundle.manifest import MANIFEST_FILE, FileEntry, Manifest, load_bundle
+from edge_app.bundle.load import load_bundle
+from edge_app.bundle.manifest import MANIFEST_FILE, FileEntry, Manifest
 from edge_app.bundle.signature import SIGNATURE_FILE, Signature
 from edge_app.errors import StorageError, UsageError
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_app.bundle.manifest import MANIFEST_FILE, load_bundle
+from edge_app.bundle.load import load_bundle
+from edge_app.bundle.manifest import MANIFEST_FILE
 from edge_app.bundle.signature import SIGNATURE_FILE, Signature, key_id, read_public_key
 from edge_app.errors import BundleIntegrityError, StorageError, UsageError
 

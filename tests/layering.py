@@ -1,7 +1,8 @@
 """Who may import whom: a checker of import statements, and one of real imports.
 
 `edge_app` imports neither the other folders nor a training framework; `export` does not import
-`train`, nor the other way round.
+`train`, nor the other way round. Within `edge_app` imports run down the floors only, and no module
+reaches itself again, through imports inside functions either.
 """
 
 import ast
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 FRAMEWORKS = frozenset({"tensorflow", "keras", "torch", "jax", "jaxlib", "tf2onnx"})
@@ -17,6 +19,23 @@ FORBIDDEN = {
     "export": frozenset({"train", "benchmarks", "tests"}),
     "train": frozenset({"export", "benchmarks", "tests"}),
 }
+
+# The rooms of `edge_app` from the top floor down. A room may use every room on a floor below its
+# own; rooms on one floor know nothing of each other. A new package needs a place here.
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("__main__",),
+    ("cli",),
+    ("__init__",),  # the Python API: names that are imported when they are first used
+    ("dicom_net",),
+    ("web",),
+    ("runs",),
+    ("report", "models"),
+    ("screening",),
+    ("runtimes", "site"),
+    ("bundle", "results"),
+    ("images", "files"),
+    ("statistics", "errors", "decision", "version"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +56,62 @@ def find_breaches(repository: Path, package: str) -> list[Breach]:
             if name.partition(".")[0] in FORBIDDEN[package]:
                 breaches.append(Breach(path.relative_to(repository).as_posix(), line, name))
     return breaches
+
+
+def find_floor_breaches(repository: Path) -> list[Breach]:
+    """Imports within `edge_app` that do not run downwards; rooms that have no floor."""
+    floor_of = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+    breaches = []
+    for path, line, name in _imports_within(repository):
+        here, there = _room(_module_name(repository, path)), _room(name)
+        if here != there and not floor_of.get(here, 99) < floor_of.get(there, -1):
+            breaches.append(Breach(path.relative_to(repository).as_posix(), line, name))
+    return breaches
+
+
+def find_circle(repository: Path) -> list[str]:
+    """Modules of `edge_app` that import each other in a circle; empty where there is none."""
+    graph: dict[str, set[str]] = {}
+    for path, _, name in _imports_within(repository):
+        graph.setdefault(_module_name(repository, path), set()).add(name)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def _imports_within(repository: Path) -> Iterator[tuple[Path, int, str]]:
+    """(file, line, module) of every import of one module of `edge_app` in another."""
+    for path in sorted((repository / "edge_app").rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                for alias in node.names:
+                    name = f"{node.module}.{alias.name}"
+                    module = name if _is_module(repository, name) else node.module
+                    if module.partition(".")[0] == "edge_app":
+                        yield path, node.lineno, module
+            elif isinstance(node, ast.Import):
+                for alias in node.names:
+                    if alias.name.partition(".")[0] == "edge_app":
+                        yield path, node.lineno, alias.name
+
+
+def _is_module(repository: Path, name: str) -> bool:
+    path = repository.joinpath(*name.split("."))
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+def _module_name(repository: Path, path: Path) -> str:
+    name = ".".join(path.relative_to(repository).with_suffix("").parts)
+    return name if name == "edge_app.__init__" else name.removesuffix(".__init__")
+
+
+def _room(module: str) -> str:
+    """`edge_app.runs.batch` lies in `runs`; `edge_app` itself is its `__init__`."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
 
 
 def _imported_names(tree: ast.AST) -> Iterator[tuple[int, str]]:

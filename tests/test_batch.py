@@ -30,7 +30,8 @@ from edge_app.files.whole import make_folder
 from edge_app.images.phantom import Phantom, draw_phantom
 from edge_app.results.folder import RunFolder
 from edge_app.results.journal import SYNC_ROWS, Journal
-from edge_app.results.rows import ResultRow, read_results, validate_results
+from edge_app.results.rows import ResultRow, read_results
+from edge_app.results.validate import validate_results
 from edge_app.runs.batch import BatchPlan, _Devices, list_files, run_batch
 from edge_app.runs.row_order import Waiting
 from edge_app.runs.scoring_run import RunOptions

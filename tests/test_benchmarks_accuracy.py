@@ -21,7 +21,8 @@ from benchmarks.cases import Case, cases_hash, read_cases
 from benchmarks.machine import this_machine
 from benchmarks.record import Accuracy, AccuracyRow, Stopwatch
 from benchmarks.tables import accuracy_tables, markdown
-from edge_app.bundle.manifest import Bundle, load_bundle
+from edge_app.bundle.load import load_bundle
+from edge_app.bundle.manifest import Bundle
 from edge_app.errors import BundleError, UsageError
 from edge_app.files.codec import encode
 from edge_app.images.phantom import Phantom, draw_phantom

@@ -42,7 +42,8 @@ from benchmarks.throughput import (
     run_rounds,
     run_watched,
 )
-from edge_app.bundle.manifest import Bundle, Metric, Split, load_bundle
+from edge_app.bundle.load import load_bundle
+from edge_app.bundle.manifest import Bundle, Metric, Split
 from edge_app.errors import NoInputError, StorageError, UsageError
 from edge_app.files.codec import encode
 from edge_app.images.phantom import Phantom, draw_phantom

@@ -17,7 +17,7 @@ from benchmarks.machine import this_machine
 from benchmarks.plots import pareto_front
 from benchmarks.record import Compare, Stopwatch
 from benchmarks.tables import compare_tables
-from edge_app.bundle.manifest import load_bundle
+from edge_app.bundle.load import load_bundle
 from edge_app.cli import main
 from edge_app.models.recommendation import (
     describe_recommendation,

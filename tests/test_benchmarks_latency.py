@@ -11,7 +11,7 @@ from benchmarks.latency import Effort, measure_latency, spread_counts
 from benchmarks.operations import count_multiply_adds
 from benchmarks.record import Latency, Stopwatch
 from benchmarks.timing import percentiles
-from edge_app.bundle.manifest import load_bundle
+from edge_app.bundle.load import load_bundle
 from tests.tiny_bundle import write_tiny_bundle
 from tests.tiny_network import CHANNELS, FOLDER, PATCH, SIDE
 

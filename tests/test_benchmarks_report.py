@@ -30,7 +30,7 @@ from benchmarks.report import html_report, html_tables, markdown_report, side_by
 from benchmarks.scale import MEGAPIXELS, linearity, scale_point, scaling
 from benchmarks.tables import Table, markdown
 from benchmarks.timing import Ratio
-from edge_app.bundle.manifest import load_bundle
+from edge_app.bundle.load import load_bundle
 from edge_app.errors import UsageError
 from tests.benchmark_results import (
     MACHINE,

@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_app.bundle import manifest as bundle_module
-from edge_app.bundle.manifest import Manifest, load_bundle
+from edge_app.bundle import location
+from edge_app.bundle.load import load_bundle
+from edge_app.bundle.manifest import Manifest
 from edge_app.bundle.signature import Signature, key_id
 from edge_app.errors import (
     BundleError,
@@ -55,7 +56,7 @@ def test_an_unknown_operating_point_is_a_usage_error(tiny_bundle_folder: Path) -
 def test_without_a_default_bundle_the_message_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bundle_module, "default_bundle_folder", lambda: tmp_path / "none")
+    monkeypatch.setattr(location, "default_bundle_folder", lambda: tmp_path / "none")
     with pytest.raises(BundleError, match=r"no default bundle.*--bundle FOLDER"):
         load_bundle()
     with pytest.raises(BundleError, match="no model bundle here"):

@@ -17,7 +17,7 @@ from edge_app import __version__
 from edge_app.cli import main
 from edge_app.decision import Decision, Status
 from edge_app.images.phantom import Phantom, draw_phantom
-from edge_app.results.rows import validate_results
+from edge_app.results.validate import validate_results
 from tests.conftest import REPOSITORY
 from tests.pictures import encoded
 from tests.tiny_bundle import write_tiny_bundle

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from edge_app.errors import InputError, UnreadableImageError, UnsupportedDicomError
-from edge_app.images.read import Radiograph, decode_image, read_image
+from edge_app.images.radiograph import Radiograph
+from edge_app.images.read import decode_image, read_image
 from tests.pictures import dicom_bytes
 
 pydicom = pytest.importorskip("pydicom", reason="needs the extra dicom")

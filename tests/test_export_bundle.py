@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 pytest.importorskip("tensorflow", reason="exporting needs the extra: export")
 
-from edge_app.bundle.manifest import Bundle, load_bundle
+from edge_app.bundle.load import load_bundle
+from edge_app.bundle.manifest import Bundle
 from edge_app.errors import BundleError, StorageError, UsageError
 from edge_app.images.read import read_image
 from edge_app.runtimes import open_runtime

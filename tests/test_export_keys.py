@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from edge_app.bundle.manifest import load_bundle
+from edge_app.bundle.load import load_bundle
 from edge_app.bundle.signature import SIGNATURE_FILE, installed_keys, key_id
 from edge_app.errors import BundleError, BundleIntegrityError, StorageError, UsageError
 from export.__main__ import main
@@ -169,7 +169,9 @@ def test_a_trusted_key_of_another_format_is_named(
     sign_bundle(tiny_bundle_folder, private)
     (tmp_path / "trusted_keys").mkdir()
     (tmp_path / "trusted_keys" / "clinic.pub").write_bytes(content)
-    monkeypatch.setattr("edge_app.bundle.signature.__file__", str(tmp_path / "signature.py"))
+    monkeypatch.setattr(
+        "edge_app.bundle.signature.__file__", str(tmp_path / "bundle" / "signature.py")
+    )
     with pytest.raises(BundleIntegrityError, match=r"clinic\.pub: no .*public key"):
         load_bundle(tiny_bundle_folder)
 

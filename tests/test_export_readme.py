@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_app.bundle.manifest import load_bundle
+from edge_app.bundle.load import load_bundle
 from export.__main__ import main
 from export.about import load_about
 from export.card import model_card

@@ -3,7 +3,8 @@
 import json
 import re
 
-from edge_app.bundle.manifest import default_bundle_folder, load_bundle
+from edge_app.bundle.load import load_bundle
+from edge_app.bundle.location import default_bundle_folder
 from export.recipe import recipe_names
 from tests.conftest import REPOSITORY
 

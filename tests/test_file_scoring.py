@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_app.bundle.manifest import load_bundle
+from edge_app.bundle.load import load_bundle
 from edge_app.decision import Reason
 from edge_app.errors import BundleError
 from edge_app.screening.score_file import score_file, score_unknown_file

@@ -17,7 +17,8 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageOps
 
 from edge_app.errors import UnreadableImageError
-from edge_app.images.read import MAX_PIXELS, Radiograph, decode_image, read_image
+from edge_app.images.radiograph import MAX_PIXELS, Radiograph
+from edge_app.images.read import decode_image, read_image
 from tests.pictures import encoded, gradient
 from tests.tiny_bundle import SPEC
 

@@ -22,8 +22,8 @@ from edge_app.results.rows import (
     decode_row,
     encode_row,
     read_results,
-    validate_results,
 )
+from edge_app.results.validate import validate_results
 from tests.conftest import REPOSITORY
 from tests.pictures import encoded, gradient
 

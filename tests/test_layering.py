@@ -6,12 +6,59 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.layering import FORBIDDEN, find_breaches, import_everything
+from tests.layering import (
+    FLOORS,
+    FORBIDDEN,
+    find_breaches,
+    find_circle,
+    find_floor_breaches,
+    import_everything,
+)
 
 
 @pytest.mark.parametrize("package", FORBIDDEN)
 def test_import_statements_keep_to_the_rule(package: str) -> None:
     assert find_breaches(REPOSITORY, package) == []
+
+
+def test_imports_run_down_the_floors_only() -> None:
+    assert find_floor_breaches(REPOSITORY) == []
+    assert find_circle(REPOSITORY) == []
+
+
+def test_every_room_has_a_floor_and_the_hall_is_empty() -> None:
+    rooms = {room for floor in FLOORS for room in floor}
+    hall = REPOSITORY / "edge_app"
+    packages = {path.parent.name for path in hall.glob("*/__init__.py")}
+    modules = {path.stem for path in hall.glob("*.py")}
+    assert packages | modules <= rooms
+    assert modules == {"__init__", "__main__", "decision", "errors", "version"}
+
+
+@pytest.mark.parametrize(
+    ("module", "statement"),
+    [
+        ("statistics/intervals.py", "from edge_app.files import codec"),
+        ("images/read.py", "def f():\n    from edge_app.bundle.manifest import Bundle"),
+        ("images/read.py", "import edge_app.files.codec"),  # its neighbour on the same floor
+        ("runs/batch.py", "from edge_app.cli import main"),
+        ("files/codec.py", "from edge_app import load_bundle"),
+        ("bundle/load.py", "from edge_app.garage.car import drive"),
+    ],
+)
+def test_an_import_that_runs_up_is_found(copy: Path, module: str, statement: str) -> None:
+    path = copy / "edge_app" / module
+    path.write_text(path.read_text(encoding="utf-8") + f"\n{statement}\n", encoding="utf-8")
+    (breach,) = find_floor_breaches(copy)
+    assert breach.file == f"edge_app/{module}"
+
+
+def test_a_circle_within_a_room_is_found(copy: Path) -> None:
+    path = copy / "edge_app" / "bundle" / "signature.py"
+    hidden = "\ndef f():\n    from edge_app.bundle.load import load_bundle\n"
+    path.write_text(path.read_text(encoding="utf-8") + hidden, encoding="utf-8")
+    assert find_floor_breaches(copy) == []
+    assert {"edge_app.bundle.signature", "edge_app.bundle.load"} <= set(find_circle(copy))
 
 
 def test_every_module_loads_where_the_frameworks_are_blocked() -> None:

@@ -19,7 +19,8 @@ from edge_app.bundle.archive import (
     pack_bundle,
     read_archive,
 )
-from edge_app.bundle.manifest import check_file_names, load_bundle
+from edge_app.bundle.load import load_bundle
+from edge_app.bundle.manifest import check_file_names
 from edge_app.errors import BundleError, BundleFormatError, BundleIntegrityError, StorageError
 
 FILES = {

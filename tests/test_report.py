@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_app.bundle.manifest import load_bundle
+from edge_app.bundle.load import load_bundle
 from edge_app.decision import Decision
 from edge_app.files.codec import compact_json
 from edge_app.images.phantom import Phantom, draw_phantom

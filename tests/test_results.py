@@ -16,16 +16,9 @@ from hypothesis import strategies as st
 from edge_app.decision import Decision, Reason, Status
 from edge_app.errors import NoInputError
 from edge_app.files.codec import CodecError, compact_json
-from edge_app.results.rows import (
-    CutOffs,
-    ResultRow,
-    RunHeader,
-    csv_table,
-    disarm_formula,
-    read_results,
-    utc_now,
-    validate_results,
-)
+from edge_app.results.rows import CutOffs, ResultRow, RunHeader, read_results, utc_now
+from edge_app.results.table import csv_table, disarm_formula
+from edge_app.results.validate import validate_results
 
 KEYS = """file sha256 sop_instance_uid status decision reason message raw_score probability
     operating_point quality model_id model_sha256 runtime decode_ms infer_ms total_ms

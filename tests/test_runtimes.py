@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_app.bundle.manifest import load_bundle
+from edge_app.bundle.load import load_bundle
 from edge_app.errors import (
     BundleError,
     BundleFormatError,
@@ -170,7 +170,7 @@ def test_a_file_that_is_no_model_is_a_bundle_error(name: str, tiny_bundle_folder
 def test_tflite_s_announcement_stays_off_the_terminal(tiny_bundle_folder: Path) -> None:
     require("litert")
     script = (
-        "import sys; from edge_app.bundle.manifest import load_bundle\n"
+        "import sys; from edge_app.bundle.load import load_bundle\n"
         "from edge_app.runtimes import open_runtime\n"
         "from edge_app.runtimes.native_log import info_lines_dropped\n"
         "import os\n"

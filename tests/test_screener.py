@@ -15,7 +15,7 @@ from edge_app.bundle.manifest import Bundle, Calibration, OperatingPoint, Popula
 from edge_app.decision import Reason, Status
 from edge_app.errors import BundleFormatError, UsageError
 from edge_app.images.phantom import Phantom, draw_phantom
-from edge_app.images.read import DicomFacts, Radiograph
+from edge_app.images.radiograph import DicomFacts, Radiograph
 from edge_app.screening.refusals import (
     MIN_GREY_LEVELS,
     MIN_SIDE_PIXELS,

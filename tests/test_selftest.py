@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from edge_app.bundle.manifest import load_bundle
+from edge_app.bundle.load import load_bundle
 from edge_app.errors import BundleFormatError, SelfTestError
 from edge_app.runtimes import RUNTIMES, open_runtime
 from edge_app.screening.selftest import _read_array, run_self_test

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edge_app.bundle import manifest as bundle_module
+from edge_app.bundle import location
 from edge_app.bundle.archive import encode_archive, pack_bundle, read_archive
-from edge_app.bundle.manifest import load_bundle
+from edge_app.bundle.load import load_bundle
 from edge_app.bundle.signature import SIGNATURE_FILE, key_id
 from edge_app.cli import main
 from edge_app.errors import (
@@ -26,6 +26,7 @@ from edge_app.errors import (
     StorageError,
     UsageError,
 )
+from edge_app.files import user_folders
 from edge_app.models import store
 from export.keys import generate_keys, sign_bundle
 from tests.conftest import REPOSITORY
@@ -44,7 +45,7 @@ def quietly(text: str) -> None:
 def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A tiny bundle in place of the one that ships with the package."""
     folder = write_tiny_bundle(tmp_path / "embedded", change=_named("embedded"))
-    monkeypatch.setattr(bundle_module, "default_bundle_folder", lambda: folder)
+    monkeypatch.setattr(location, "default_bundle_folder", lambda: folder)
     monkeypatch.setattr(store, "default_bundle_folder", lambda: folder)
     return folder
 
@@ -89,16 +90,16 @@ def in_use() -> str:
 
 def stored() -> list[str]:
     """Everything in the store but the state, the lock included only while it is held open."""
-    models = store.data_folder() / "models"
+    models = user_folders.data_folder() / "models"
     return sorted(p.name for p in models.iterdir() if p.name not in ("state.json", ".lock"))
 
 
 def test_the_embedded_bundle_is_in_use_until_one_is_installed(pneumo: Maker) -> None:
-    assert store.installed_folder() is None
+    assert location.installed_folder() is None
     assert in_use() == "embedded"
     assert install(pneumo("first")) == "first"
     assert in_use() == "first"
-    assert load_bundle().folder.parent == store.data_folder() / "models"
+    assert load_bundle().folder.parent == user_folders.data_folder() / "models"
 
 
 def test_a_named_folder_comes_before_the_installed_one(pneumo: Maker, embedded: Path) -> None:
@@ -210,7 +211,7 @@ def test_messages_of_the_self_test_name_the_file(pneumo: Maker) -> None:
 def test_what_lies_in_the_way_of_an_installation_is_cleared_away(pneumo: Maker) -> None:
     """Plain files that an interruption, or a bundle with a file named ".", left behind."""
     install(pneumo("first"))
-    models = store.data_folder() / "models"
+    models = user_folders.data_folder() / "models"
     for name in (".incoming-1", ".state.json.1"):
         (models / name).write_bytes(b"x" * 1000)
     install(pneumo("second"))
@@ -489,7 +490,7 @@ def test_an_installed_bundle_that_is_gone_is_an_error_that_says_what_to_do(pneum
     ],
 )
 def test_a_damaged_state_is_a_format_error(state: bytes) -> None:
-    models = store.data_folder() / "models"
+    models = user_folders.data_folder() / "models"
     models.mkdir(parents=True)
     (models / "state.json").write_bytes(state)
     with pytest.raises(BundleFormatError, match=r"state\.json"):
@@ -508,14 +509,14 @@ def test_a_store_that_cannot_be_made_is_a_storage_error(
 @pytest.mark.skipif(os.name == "nt", reason="the rules of Linux")
 def test_where_the_data_lies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PNEUMOSCOPE_DATA")
-    monkeypatch.setattr(store.sys, "platform", "linux")
+    monkeypatch.setattr(user_folders.sys, "platform", "linux")
     monkeypatch.setenv("HOME", "/home/x")
     monkeypatch.setenv("XDG_DATA_HOME", "/data")
-    assert store.data_folder() == Path("/data/pneumoscope")
+    assert user_folders.data_folder() == Path("/data/pneumoscope")
     monkeypatch.setenv("XDG_DATA_HOME", "relative/is/ignored")
-    assert store.data_folder() == Path("/home/x/.local/share/pneumoscope")
-    monkeypatch.setattr(store.sys, "platform", "darwin")
-    assert store.data_folder() == Path("/home/x/Library/Application Support/pneumoscope")
+    assert user_folders.data_folder() == Path("/home/x/.local/share/pneumoscope")
+    monkeypatch.setattr(user_folders.sys, "platform", "darwin")
+    assert user_folders.data_folder() == Path("/home/x/Library/Application Support/pneumoscope")
 
 
 @pytest.fixture

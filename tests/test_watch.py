@@ -17,7 +17,8 @@ from PIL import Image
 from edge_app.decision import Reason
 from edge_app.errors import NoInputError
 from edge_app.images.phantom import Phantom, draw_phantom
-from edge_app.results.rows import ResultRow, read_results, validate_results
+from edge_app.results.rows import ResultRow, read_results
+from edge_app.results.validate import validate_results
 from edge_app.runs.discovery import ImageFile
 from edge_app.runs.scoring_run import RunOptions
 from edge_app.runs.summary import Outcome, Summary

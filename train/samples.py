@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edge_app.images.read import SUFFIXES
+from edge_app.images.formats import SUFFIXES
 
 SUBTYPES = ("bacteria", "virus")
 NAMES_OF_LABELS = ("normal", "pneumonia")

@@ -6,7 +6,6 @@ load. The classes below are the schema of `bundle.json`; export writes it with
 `Manifest.to_json`. Nothing here runs a model.
 """
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,9 +13,8 @@ from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from edge_app.bundle.signature import SIGNATURE_FILE, verify_signature
+from edge_app.bundle.signature import SIGNATURE_FILE
 from edge_app.errors import (
-    BundleError,
     BundleFormatError,
     BundleIntegrityError,
     UsageError,
@@ -31,7 +29,6 @@ MANIFEST_FILE = "bundle.json"
 ModelFormat = Literal["tflite", "onnx"]
 Recipe = Literal["float32", "float16", "dynamic_int8", "static_int8"]
 
-_HASH_BLOCK_BYTES = 1 << 20
 _LONGEST_NAME_BYTES = 255  # of one part of a path: the limit of ext4, APFS and NTFS
 
 
@@ -427,94 +424,6 @@ def require_known_gate(bundle: Bundle) -> None:
             f"{bundle.folder}: asks for the input gate {gate.kind!r}, which this version of "
             "pneumoscope does not know"
         )
-
-
-def default_bundle_folder() -> Path:
-    """Where the bundle that ships inside the package lies."""
-    return Path(__file__).parents[1] / "bundles" / "default"
-
-
-def current_bundle_folder() -> Path:
-    """Where the bundle in use lies: the installed one, else the one that ships.
-
-    Raises:
-        BundleError: one was installed and is not there any more, or the store is damaged.
-    """
-    from edge_app.models.store import installed_folder  # it reads bundles itself
-
-    return installed_folder() or default_bundle_folder()
-
-
-def load_bundle(
-    path: str | Path | None = None, *, trusted_keys: Mapping[str, bytes] | None = None
-) -> Bundle:
-    """Load a bundle and check all of it.
-
-    Args:
-        path: the bundle's folder; None loads the one that `pneumoscope model install` made the
-            current one, else the one that ships with the package.
-        trusted_keys: raw 32-byte Ed25519 public keys by identifier; None takes the ones that
-            were installed with the package.
-
-    Raises:
-        BundleFormatError: `bundle.json` is missing or does not fit the format.
-        BundleIntegrityError: a file is missing, extra, changed, or the signature is wrong.
-        BundleError: the folder cannot be read.
-    """
-    folder = current_bundle_folder() if path is None else Path(path)
-    if not folder.is_dir():
-        hint = "" if path is not None else " (this installation carries no default bundle)"
-        raise BundleError(f"{folder}: no model bundle here{hint}; name one with --bundle FOLDER")
-    try:
-        return _load(folder, trusted_keys)
-    except OSError as error:
-        raise BundleError(f"{folder}: the bundle cannot be read: {error}") from error
-
-
-def _load(folder: Path, trusted_keys: Mapping[str, bytes] | None) -> Bundle:
-    manifest_path = folder / MANIFEST_FILE
-    if not manifest_path.is_file():
-        raise BundleFormatError(f"{folder}: {MANIFEST_FILE} is missing: this is no model bundle")
-    content = manifest_path.read_bytes()
-    try:
-        signed_by = verify_signature(folder, content, trusted_keys)
-        manifest = Manifest.from_json(content)
-        _check_files(folder, manifest.files)
-    except BundleError as error:
-        raise type(error)(f"{folder}: {error}") from error
-    return Bundle(folder=folder, manifest=manifest, signed_by=signed_by)
-
-
-def _check_files(folder: Path, files: Mapping[str, FileEntry]) -> None:
-    """Compare what lies in the folder with what the manifest promises, byte for byte."""
-    present = set(_files_below(folder)) - {MANIFEST_FILE, SIGNATURE_FILE}
-    for name in sorted(present - set(files)):
-        raise BundleIntegrityError(f"{name}: not part of the bundle")
-    for name in sorted(set(files) - present):
-        raise BundleIntegrityError(f"{name}: missing from the bundle")
-    for name, entry in sorted(files.items()):
-        size, sha256 = _hash_file(folder / name)
-        if (size, sha256) != (entry.bytes, entry.sha256):
-            raise BundleIntegrityError(
-                f"{name}: changed since the bundle was written (SHA-256 {sha256[:12]}..., "
-                f"{size} bytes; expected {entry.sha256[:12]}..., {entry.bytes} bytes)"
-            )
-
-
-def _files_below(folder: Path) -> Iterable[str]:
-    """Relative names of everything below a folder that is not a folder itself."""
-    return (p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir())
-
-
-def _hash_file(path: Path) -> tuple[int, str]:
-    """Size in bytes and SHA-256 of a file, read in blocks."""
-    digest = hashlib.sha256()
-    size = 0
-    with path.open("rb") as stream:
-        while block := stream.read(_HASH_BLOCK_BYTES):
-            digest.update(block)
-            size += len(block)
-    return size, digest.hexdigest()
 
 
 def _check_format_version(document: object) -> None:

@@ -6,7 +6,7 @@ runs, so that `--version` and `--help` load neither numpy nor a runtime.
 
 import sys
 
-from edge_app import __version__
+from edge_app.version import __version__
 
 # As in `edge_app`: importing typing would double the time that `--version` takes.
 TYPE_CHECKING = False

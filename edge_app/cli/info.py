@@ -40,7 +40,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the facts; with --self-test run the golden inputs first."""
-    from edge_app.bundle.manifest import load_bundle
+    from edge_app.bundle.load import load_bundle
 
     bundle = load_bundle(args.bundle)
     if args.recommend is not None:
@@ -65,7 +65,7 @@ def _recommend(bundle: "Bundle", path: Path | None) -> int:
 def _program() -> Iterator[str]:
     import platform
 
-    from edge_app import __version__
+    from edge_app.version import __version__
 
     yield (
         f"pneumoscope {__version__}, Python {platform.python_version()}, "

@@ -55,7 +55,7 @@ def _add_install(actions: "argparse._SubParsersAction[Any]") -> None:
 
 def run_verify(args: argparse.Namespace) -> int:
     """Check a bundle and say who signed it."""
-    from edge_app.bundle.manifest import current_bundle_folder
+    from edge_app.bundle.location import current_bundle_folder
     from edge_app.models.store import check_bundle
 
     path = current_bundle_folder() if args.bundle is None else args.bundle

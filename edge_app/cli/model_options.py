@@ -37,7 +37,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 def open_screener(args: argparse.Namespace) -> "Screener":
     """Load the bundle and open its model as the options say; prints the runtime's notes."""
-    from edge_app.bundle.manifest import load_bundle
+    from edge_app.bundle.load import load_bundle
     from edge_app.screening.screener import Screener
 
     screener = Screener(load_bundle(args.bundle), args.runtime, args.operating_point, args.threads)

@@ -20,7 +20,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print each problem with its line, then the verdict."""
-    from edge_app.results.rows import validate_results
+    from edge_app.results.validate import validate_results
 
     validation = validate_results(args.file)
     for problem in validation.problems:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_app.errors import InputError, UnreadableImageError, UnsupportedDicomError
-from edge_app.images.read import DicomFacts, Radiograph, check_size, hash_bytes
+from edge_app.images.radiograph import DicomFacts, Radiograph, check_size, hash_bytes
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

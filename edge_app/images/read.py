@@ -14,13 +14,11 @@ What becomes grey, and how:
   pages or animation frames are refused, since nothing says which one is meant.
 """
 
-import hashlib
 import io
 import stat
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
@@ -30,65 +28,16 @@ import numpy.typing as npt
 from PIL import Image
 
 from edge_app.errors import InputError, UnreadableImageError
-from edge_app.images.formats import SUFFIXES as SUFFIXES
 from edge_app.images.formats import sniff_format
 from edge_app.images.preprocess_spec import PreprocessSpec
+from edge_app.images.radiograph import TOO_LARGE, Pixels, Radiograph, check_size, hash_bytes
 
-# The largest detectors give 25 megapixels, stitched whole-spine pictures about 30. A file of a
-# few kilobytes can ask for gigabytes; below Pillow's own warning at 89 megapixels.
-MAX_PIXELS = 80_000_000
 MAX_FILE_BYTES = 512 * 1024 * 1024
 
-_TOO_LARGE = (
-    f"more than {MAX_PIXELS // 1_000_000} megapixels are not decoded "
-    "(no radiograph is that large, decompression bombs are)"
-)
 
 _ORIENTATION_TAG = 0x0112
 _TIFF_PHOTOMETRIC_TAG = 262
 _TIFF_WIDTH_TAG, _TIFF_HEIGHT_TAG = 256, 257
-
-Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
-
-
-@dataclass(frozen=True, slots=True)
-class DicomFacts:
-    """What a DICOM file says about itself, as far as screening asks.
-
-    Texts are upper case and empty where the file is silent. `presentation_intent` is
-    (0008,0068), `for_processing` pictures are raw detector values.
-    """
-
-    modality: str
-    body_part: str
-    view_position: str
-    patient_age_years: float | None
-    photometric_interpretation: str
-    transfer_syntax_uid: str
-    presentation_intent: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Radiograph:
-    """A decoded picture.
-
-    Attributes:
-        pixels: (height, width) uint8 or uint16, C-contiguous, bright = dense (MONOCHROME2).
-        max_value: the largest value that a pixel could have.
-        source_format: "PNG", "JPEG", "TIFF", "BMP", "WEBP" or "DICOM".
-        sha256: of the file's bytes, lower-case hexadecimal.
-        original_size: (width, height) as stored, before orientation and DCT scaling.
-        sop_instance_uid: (0008,0018), None for a file that is not DICOM.
-        dicom: what the DICOM header says, None for a file that is not DICOM.
-    """
-
-    pixels: Pixels
-    max_value: int
-    source_format: str
-    sha256: str
-    original_size: tuple[int, int]
-    sop_instance_uid: str | None = None
-    dicom: DicomFacts | None = None
 
 
 def read_image(source: str | Path, *, spec: PreprocessSpec | None = None) -> Radiograph:
@@ -121,29 +70,12 @@ def decode_image(data: bytes, name: str, *, spec: PreprocessSpec | None = None) 
     except InputError as error:
         raise type(error)(f"{name}: {error}") from error
     except Image.DecompressionBombError as error:  # Pillow's own limit lies above ours
-        raise UnreadableImageError(f"{name}: {_TOO_LARGE}") from error
+        raise UnreadableImageError(f"{name}: {TOO_LARGE}") from error
     except MemoryError as error:
         raise UnreadableImageError(f"{name}: not enough memory to decode it") from error
     except Exception as error:  # decoders of hostile bytes raise what they like
         text = str(error) or type(error).__name__
         raise UnreadableImageError(f"{name}: damaged {kind} file: {text}") from error
-
-
-def hash_bytes(data: bytes) -> str:
-    """SHA-256 in lower-case hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def check_size(width: int, height: int) -> None:
-    """Refuse a picture of unreasonable size before its pixels are allocated.
-
-    Raises:
-        UnreadableImageError: no pixels, or more than `MAX_PIXELS`.
-    """
-    if width < 1 or height < 1:
-        raise UnreadableImageError(f"{width} x {height} pixels are no picture")
-    if width * height > MAX_PIXELS:
-        raise UnreadableImageError(f"{width} x {height} pixels: {_TOO_LARGE}")
 
 
 def read_bytes(path: Path) -> bytes:

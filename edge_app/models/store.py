@@ -13,7 +13,6 @@ DATA is `PNEUMOSCOPE_DATA` where that is set, else `$XDG_DATA_HOME/pneumoscope` 
 """
 
 import contextlib
-import hashlib
 import os
 import re
 import shutil
@@ -23,39 +22,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from edge_app.bundle.manifest import MANIFEST_FILE, Bundle, default_bundle_folder, load_bundle
+from edge_app.bundle.load import load_bundle
+from edge_app.bundle.location import (
+    STATE_FILE,
+    STATE_VERSION,
+    State,
+    default_bundle_folder,
+    manifest_digits,
+    models_folder,
+    read_state,
+    require_as_installed,
+)
+from edge_app.bundle.manifest import Bundle
 from edge_app.bundle.signature import SIGNATURE_FILE
 from edge_app.errors import (
     BundleError,
-    BundleFormatError,
     BundleIntegrityError,
     PneumoscopeError,
     RuntimeUnavailableError,
     StorageError,
     UsageError,
 )
-from edge_app.files.codec import CodecError, canonical_json, decode, parse_json
+from edge_app.files.codec import canonical_json
 
-STATE_VERSION: Literal[1] = 1
-_STATE_FILE = "state.json"
 _INCOMING = ".incoming-"
-_ROLLBACK = "go back with: pneumoscope model rollback"
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """`state.json`; null stands for the bundle that ships with the package.
-
-    Attributes:
-        format_version: of this file.
-        current, previous: folder names below DATA/models.
-    """
-
-    format_version: Literal[1]
-    current: str | None
-    previous: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,41 +71,6 @@ class StoredBundle:
     created: str
     signed_by: str | None
     problem: str
-
-
-def data_folder() -> Path:
-    """The user's data folder of this program; it need not exist."""
-    named = os.environ.get("PNEUMOSCOPE_DATA")
-    if named:
-        return Path(named)
-    if os.name == "nt":
-        local = os.environ.get("LOCALAPPDATA")
-        return Path(local or Path.home() / "AppData" / "Local") / "pneumoscope"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "pneumoscope"
-    shared = os.environ.get("XDG_DATA_HOME")
-    # The XDG specification tells programs to ignore a relative path there.
-    if shared and Path(shared).is_absolute():
-        return Path(shared) / "pneumoscope"
-    return Path.home() / ".local" / "share" / "pneumoscope"
-
-
-def installed_folder() -> Path | None:
-    """Folder of the installed bundle in use, None where the embedded one is.
-
-    Raises:
-        BundleError: the bundle in use is gone, another than was installed, or the store damaged.
-    """
-    try:
-        models = _models_folder()
-        state = _read_state(models)
-    except RuntimeError:  # no home folder to be found, so nothing was ever installed
-        return None
-    if state.current is None:
-        return None
-    folder = models / state.current
-    _require_same(folder)
-    return folder
 
 
 def install(
@@ -174,13 +131,13 @@ def rollback(*, say: Say, trusted_keys: Mapping[str, bytes] | None = None) -> Bu
         StorageError: the switch cannot be written.
     """
     with _locked() as models:
-        state = _read_state(models)
+        state = read_state(models)
         if state.current is None and state.previous is None:
             raise UsageError("nothing is installed, so there is nothing to go back to")
         target = default_bundle_folder()
         if state.previous is not None:
             target = models / state.previous
-            _require_same(target)
+            require_as_installed(target)
         bundle = load_bundle(target, trusted_keys=trusted_keys)
         self_test(bundle, say)
         _write_state(models, State(STATE_VERSION, state.previous, state.current))
@@ -191,10 +148,10 @@ def rollback(*, say: Say, trusted_keys: Mapping[str, bytes] | None = None) -> Bu
 def list_bundles() -> list[StoredBundle]:
     """The embedded bundle and every installed one; a damaged one is listed with its problem."""
     try:
-        models = _models_folder()
+        models = models_folder()
     except RuntimeError:  # no home folder to be found, so nothing was ever installed
         return [_describe(Path(), None, State(STATE_VERSION, None, None))]
-    state = _read_state(models)
+    state = read_state(models)
     names: list[str | None] = [None]
     if models.is_dir():
         names += sorted(p.name for p in models.iterdir() if p.is_dir() and p.name[0] != ".")
@@ -258,10 +215,6 @@ def check_bundle(path: Path, *, say: Say) -> Bundle:
         raise StorageError(f"{path}: cannot be unpacked: {error.strerror or error}") from error
 
 
-def _models_folder() -> Path:
-    return data_folder() / "models"
-
-
 def _unpack(files: Mapping[str, bytes], folder: Path) -> None:
     """Write the files of an archive, whose names are checked, and bring them onto the disk."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -299,26 +252,9 @@ def _naming(archive: Path, folder: Path) -> Iterator[None]:
 
 
 def _folder_name(bundle: Bundle) -> str:
-    """Unlike for any two bundles, and readable; the digits let `_require_same` find a change."""
+    """Another one for any two bundles, and readable; its digits show whether one was changed."""
     readable = re.sub(r"[^A-Za-z0-9.]+", "-", bundle.manifest.model_id)[:60].strip("-.")
-    return f"{readable or 'model'}-{_digits(bundle.folder)}"
-
-
-def _digits(folder: Path) -> str:
-    return hashlib.sha256((folder / MANIFEST_FILE).read_bytes()).hexdigest()[:16]
-
-
-def _require_same(folder: Path) -> None:
-    """Refuse an installed bundle that is gone or is not the one that was installed."""
-    try:
-        same = folder.name.endswith(f"-{_digits(folder)}")
-    except OSError as error:
-        text = error.strerror or str(error)
-        raise BundleError(f"{folder}: the bundle in use is gone ({text}); {_ROLLBACK}") from error
-    if not same:
-        raise BundleIntegrityError(
-            f"{folder}: {MANIFEST_FILE} is not the one that was installed; {_ROLLBACK}"
-        )
+    return f"{readable or 'model'}-{manifest_digits(bundle.folder)}"
 
 
 def _put_in_place(incoming: Path, target: Path, trusted_keys: Mapping[str, bytes] | None) -> None:
@@ -329,7 +265,7 @@ def _put_in_place(incoming: Path, target: Path, trusted_keys: Mapping[str, bytes
     """
     if target.exists():
         with contextlib.suppress(BundleError):
-            _require_same(target)
+            require_as_installed(target)
             load_bundle(target, trusted_keys=trusted_keys)
             _renew_signature(incoming / SIGNATURE_FILE, target / SIGNATURE_FILE)
             return
@@ -348,11 +284,11 @@ def _renew_signature(new: Path, old: Path) -> None:
 
 def _switch(models: Path, name: str, trusted_keys: Mapping[str, bytes] | None) -> None:
     """Make a bundle the current one, and the current the one before; undone if it does not load."""
-    state = _read_state(models)
+    state = read_state(models)
     previous = state.previous if state.current == name else state.current
     _write_state(models, State(STATE_VERSION, name, previous))
     try:
-        _require_same(models / name)
+        require_as_installed(models / name)
         load_bundle(models / name, trusted_keys=trusted_keys)
     except PneumoscopeError:
         _write_state(models, state)
@@ -365,46 +301,26 @@ def _prune(models: Path) -> None:
     Raises nothing: it must not hide why an installation failed.
     """
     with contextlib.suppress(OSError, BundleError):
-        state = _read_state(models)
+        state = read_state(models)
         for path in models.iterdir():
             if path.is_dir() and path.name not in (state.current, state.previous):
                 shutil.rmtree(path, ignore_errors=True)
-            elif path.name.startswith((_INCOMING, f".{_STATE_FILE}.")):
+            elif path.name.startswith((_INCOMING, f".{STATE_FILE}.")):
                 path.unlink(missing_ok=True)
-
-
-def _read_state(models: Path) -> State:
-    path = models / _STATE_FILE
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return State(STATE_VERSION, None, None)
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be read: {error.strerror or error}") from error
-    try:
-        state = decode(State, parse_json(content))
-    except CodecError as error:
-        raise BundleFormatError(
-            f"{path}: {error}; remove this file to use the bundle that came with the program"
-        ) from error
-    for name in (state.current, state.previous):
-        if name is not None and (name in ("", ".", "..") or re.search(r"[/\\:]", name)):
-            raise BundleFormatError(f"{path}: {name!r} is no name of a stored bundle")
-    return state
 
 
 def _write_state(models: Path, state: State) -> None:
     """The switch itself: one rename."""
-    partial = models / f".{_STATE_FILE}.{os.getpid()}"
+    partial = models / f".{STATE_FILE}.{os.getpid()}"
     try:
         with partial.open("wb") as stream:
             stream.write(canonical_json(state))
             stream.flush()
             os.fsync(stream.fileno())
-        partial.replace(models / _STATE_FILE)
+        partial.replace(models / STATE_FILE)
     except OSError as error:
         text = error.strerror or str(error)
-        raise StorageError(f"{models / _STATE_FILE}: cannot be written: {text}") from error
+        raise StorageError(f"{models / STATE_FILE}: cannot be written: {text}") from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -419,7 +335,7 @@ def _describe(models: Path, name: str | None, state: State) -> StoredBundle:
     folder = default_bundle_folder() if name is None else models / name
     try:
         if name is not None:
-            _require_same(folder)
+            require_as_installed(folder)
         bundle = load_bundle(folder)
     except BundleError as error:
         return StoredBundle(folder, role, name is None, None, "", None, str(error))
@@ -438,7 +354,7 @@ def _locked() -> Iterator[Path]:
             installation is running.
     """
     try:
-        models = _models_folder()
+        models = models_folder()
     except RuntimeError as error:
         raise StorageError(
             "there is no home folder to store models in; name one: PNEUMOSCOPE_DATA=FOLDER"

@@ -10,7 +10,7 @@ from binascii import b2a_base64
 import numpy as np
 from PIL import Image
 
-from edge_app.images.read import Radiograph
+from edge_app.images.radiograph import Radiograph
 from edge_app.report.thumbnail import Thumbnail
 from edge_app.screening.refusals import MIN_GREY_LEVELS
 from edge_app.screening.screener import ScreeningResult

@@ -1,17 +1,15 @@
 """Results, format version 1: what a folder run says about each file.
 
 A `results.jsonl` is one line that describes the run, then one line a file. The classes below are
-its schema, strict in both directions; `read_results` and `validate_results` read it back. The
-table `results.csv` is derived from it. Nothing here scores or decides.
+its schema, strict in both directions; `read_results` reads it back. Nothing here scores or
+decides.
 """
 
-import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from operator import attrgetter
 from pathlib import Path
 from types import NoneType
 from typing import TypeVar
@@ -24,13 +22,6 @@ T = TypeVar("T")
 
 FORMAT_VERSION = 1
 
-# A spreadsheet runs a cell that begins so as a formula (OWASP, CSV injection); the wide forms are
-# what Excel takes for them in Asian locales, and some skip spaces in front. A cell may also begin
-# within ours: where the system's list separator is a semicolon (most of Europe), Excel splits lines
-# there, and quotes do not help, since a quote that does not begin a cell is text to it; one that
-# does is dropped. LibreOffice does the same for what is ticked in its dialogue. So a text is made
-# harmless wherever a formula could begin, whatever the separator.
-_FORMULA = re.compile('([;,\t\r\n])(?=[ "]*[=+\\-@\t\r\n＝＋－＠])')
 _UTC_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z")
 
 
@@ -133,14 +124,6 @@ class ResultRow:
         check_utc_time(self.scored_at)
 
 
-@dataclass(frozen=True, slots=True)
-class Validation:
-    """What `validate_results` found: how many rows are good, and each problem with its line."""
-
-    rows: int
-    problems: tuple[str, ...]
-
-
 def utc_now() -> str:
     """Now, ISO 8601 in UTC with milliseconds: 2026-11-23T19:10:23.125Z."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -160,15 +143,15 @@ def read_results(path: Path) -> tuple[RunHeader, Iterator[ResultRow]]:
         NoInputError: the file cannot be read.
         CodecError: a line does not fit the format (for a row: when it is reached).
     """
-    lines = _numbered_lines(path)
+    lines = numbered_lines(path)
     try:
         number, first = next(lines)
     except StopIteration:
         raise CodecError(
             f"{path.name}: empty: the line that describes the run is missing"
         ) from None
-    header = _decode_line(decode_header, number, first)
-    return header, (_decode_line(decode_row, number, line) for number, line in lines)
+    header = decode_line(decode_header, number, first)
+    return header, (decode_line(decode_row, number, line) for number, line in lines)
 
 
 def decode_header(line: bytes) -> RunHeader:
@@ -232,57 +215,7 @@ _to_json = json.JSONEncoder(
 ).encode
 
 
-def validate_results(path: Path) -> Validation:
-    """Check a `results.jsonl` against the format, to its end, whatever is wrong with a line.
-
-    Raises:
-        NoInputError: the file cannot be read.
-    """
-    header: RunHeader | None = None
-    seen: set[str] = set()
-    problems: list[str] = []
-    rows = 0
-    for number, line in _numbered_lines(path):
-        try:
-            if number == 1:
-                header = _decode_line(decode_header, number, line)
-                continue
-            row = _decode_line(decode_row, number, line)
-        except CodecError as error:
-            problems.append(str(error))
-            continue
-        rows += 1
-        problems += [f"line {number}: {problem}" for problem in _contradictions(row, header, seen)]
-        seen.add(row.file)
-    if not seen and not problems and header is None:
-        problems.append("line 1: the line that describes the run is missing")
-    return Validation(rows=rows, problems=tuple(problems))
-
-
-def _contradictions(row: ResultRow, header: RunHeader | None, seen: set[str]) -> Iterator[str]:
-    if row.file in seen:
-        yield f"{row.file!r} has a row already"
-    if header is None:
-        return
-    if (row.model_id, row.model_sha256) != (header.model_id, header.model_sha256):
-        yield f"model {row.model_id} ({row.model_sha256[:12]}) is not the header's"
-    if row.runtime != header.runtime:
-        yield f"runtime {row.runtime!r} is not the header's"
-    point = header.operating_point
-    if row.operating_point != point.name:
-        yield f"operating point {row.operating_point!r} is not the header's"
-    elif row.raw_score is not None and row.decision != _decision(row.raw_score, point):
-        yield f"raw_score {row.raw_score} means {_decision(row.raw_score, point)} here"
-
-
-def _decision(raw_score: float, point: CutOffs) -> Decision:
-    """The rule of the format, kept apart from the screener's so that one checks the other."""
-    if raw_score < point.refer_low:
-        return Decision.NO_PNEUMONIA_SEEN
-    return Decision.INDETERMINATE if raw_score < point.refer_high else Decision.PNEUMONIA_SUSPECTED
-
-
-def _numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Lines with their numbers from 1, each still with its newline."""
     try:
         with path.open("rb") as stream:
@@ -291,50 +224,11 @@ def _numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise NoInputError(f"{path}: {error.strerror or error}") from error
 
 
-def _decode_line(decode_one: Callable[[bytes], T], number: int, line: bytes) -> T:
+def decode_line(decode_one: Callable[[bytes], T], number: int, line: bytes) -> T:
+    """Decode one numbered line; raises CodecError, with its number, for one that does not fit."""
     if not line.endswith(b"\n"):
         raise CodecError(f"line {number}: torn: it does not end with a newline")
     try:
         return decode_one(line)
     except CodecError as error:
         raise CodecError(f"line {number}: {error}") from error
-
-
-class _Echo:
-    """A file that gives back what is written, so that one writer serves all rows."""
-
-    @staticmethod
-    def write(text: str) -> str:
-        return text
-
-
-def csv_table(rows: Iterable[ResultRow]) -> Iterator[str]:
-    """Lines of the table, the column names first.
-
-    Opens as it is in Excel and LibreOffice: the first line begins with a byte order mark, which
-    tells them UTF-8, and no text of a row can act as a formula.
-    """
-    names = [field.name for field in fields(ResultRow)]
-    values_of = attrgetter(*names)
-    to_line = csv.writer(_Echo()).writerow
-    yield f"\ufeff{to_line(names)}"
-    for row in rows:
-        yield str(to_line(_csv_cells(values_of(row))))
-
-
-def _csv_cells(values: Iterable[object]) -> list[object]:
-    """A row's cells; of flags the names of those that are set."""
-    cells = [_set_flags(value) if isinstance(value, Mapping) else value for value in values]
-    # One look at all texts, since hardly ever one of them needs anything.
-    if _FORMULA.search(";" + ";".join([cell for cell in cells if isinstance(cell, str)])):
-        return [disarm_formula(cell) if isinstance(cell, str) else cell for cell in cells]
-    return cells
-
-
-def _set_flags(flags: Mapping[str, bool]) -> str:
-    return " ".join(name for name, is_set in sorted(flags.items()) if is_set)
-
-
-def disarm_formula(text: str) -> str:
-    """Put an apostrophe wherever a spreadsheet could take what follows for a formula."""
-    return _FORMULA.sub(r"\1'", ";" + text)[1:]

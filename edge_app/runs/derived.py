@@ -8,7 +8,8 @@ from edge_app.files.whole import write_whole
 from edge_app.report.gallery import Gallery
 from edge_app.report.page import write_report
 from edge_app.results.folder import RunFolder
-from edge_app.results.rows import csv_table, read_results
+from edge_app.results.rows import read_results
+from edge_app.results.table import csv_table
 
 # `jsonl`, the results themselves, is always written.
 FORMATS = ("jsonl", "csv", "html")

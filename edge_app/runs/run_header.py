@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from edge_app import __version__
 from edge_app.results.rows import FORMAT_VERSION, CutOffs, RunHeader, utc_now
+from edge_app.version import __version__
 
 if TYPE_CHECKING:
     from edge_app.screening.screener import Screener

@@ -15,7 +15,9 @@ from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 
-from edge_app.bundle.manifest import MANIFEST_FILE, Bundle, current_bundle_folder, load_bundle
+from edge_app.bundle.load import load_bundle
+from edge_app.bundle.location import current_bundle_folder
+from edge_app.bundle.manifest import MANIFEST_FILE, Bundle
 from edge_app.decision import Decision, Reason, Status
 from edge_app.errors import BundleIntegrityError, NoInputError, StorageError, UsageError
 from edge_app.files.codec import CodecError

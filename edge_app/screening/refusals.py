@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from edge_app.bundle.manifest import Population
 from edge_app.decision import Reason
 from edge_app.images.preprocess import PreprocessSpec
-from edge_app.images.read import DicomFacts, Radiograph
+from edge_app.images.radiograph import DicomFacts, Radiograph
 
 # The network looks at about 200 pixels a side; below two thirds of that most of what it would
 # see is made up by interpolation. Thumbnails of worklists and web pages lie below.

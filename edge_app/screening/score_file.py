@@ -11,7 +11,8 @@ from pathlib import Path
 
 from edge_app.decision import Decision, Reason, Status
 from edge_app.errors import InputError, PneumoscopeError
-from edge_app.images.read import Radiograph, decode_image, hash_bytes, read_bytes
+from edge_app.images.radiograph import Radiograph, hash_bytes
+from edge_app.images.read import decode_image, read_bytes
 from edge_app.results.rows import ResultRow, utc_now
 from edge_app.screening.screener import Screener, ScreeningResult
 

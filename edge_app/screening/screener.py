@@ -16,7 +16,7 @@ import numpy.typing as npt
 from edge_app.bundle.manifest import Bundle, Calibration, OperatingPoint, require_known_gate
 from edge_app.decision import Decision, Reason, Status
 from edge_app.images.preprocess import grey_range, resize, stretch
-from edge_app.images.read import Radiograph
+from edge_app.images.radiograph import Radiograph
 from edge_app.runtimes import Runtime, open_runtime
 from edge_app.screening.refusals import (
     Refusal,

@@ -1,0 +1,57 @@
+"""Result rows as the table `results.csv`; no text of a row can act as a formula there."""
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+from operator import attrgetter
+
+from edge_app.results.rows import ResultRow
+
+# A spreadsheet runs a cell that begins so as a formula (OWASP, CSV injection); the wide forms are
+# what Excel takes for them in Asian locales, and some skip spaces in front. A cell may also begin
+# within ours: where the system's list separator is a semicolon (most of Europe), Excel splits lines
+# there, and quotes do not help, since a quote that does not begin a cell is text to it; one that
+# does is dropped. LibreOffice does the same for what is ticked in its dialogue. So a text is made
+# harmless wherever a formula could begin, whatever the separator.
+_FORMULA = re.compile('([;,\t\r\n])(?=[ "]*[=+\\-@\t\r\n＝＋－＠])')
+
+
+class _Echo:
+    """A file that gives back what is written, so that one writer serves all rows."""
+
+    @staticmethod
+    def write(text: str) -> str:
+        return text
+
+
+def csv_table(rows: Iterable[ResultRow]) -> Iterator[str]:
+    """Lines of the table, the column names first.
+
+    Opens as it is in Excel and LibreOffice: the first line begins with a byte order mark, which
+    tells them UTF-8, and no text of a row can act as a formula.
+    """
+    names = [field.name for field in fields(ResultRow)]
+    values_of = attrgetter(*names)
+    to_line = csv.writer(_Echo()).writerow
+    yield f"\ufeff{to_line(names)}"
+    for row in rows:
+        yield str(to_line(_csv_cells(values_of(row))))
+
+
+def _csv_cells(values: Iterable[object]) -> list[object]:
+    """A row's cells; of flags the names of those that are set."""
+    cells = [_set_flags(value) if isinstance(value, Mapping) else value for value in values]
+    # One look at all texts, since hardly ever one of them needs anything.
+    if _FORMULA.search(";" + ";".join([cell for cell in cells if isinstance(cell, str)])):
+        return [disarm_formula(cell) if isinstance(cell, str) else cell for cell in cells]
+    return cells
+
+
+def _set_flags(flags: Mapping[str, bool]) -> str:
+    return " ".join(name for name, is_set in sorted(flags.items()) if is_set)
+
+
+def disarm_formula(text: str) -> str:
+    """Put an apostrophe wherever a spreadsheet could take what follows for a formula."""
+    return _FORMULA.sub(r"\1'", ";" + text)[1:]

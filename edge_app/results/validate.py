@@ -1,0 +1,75 @@
+"""Is a `results.jsonl` of the format, and whole? Every problem with its line; scores nothing."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_app.decision import Decision
+from edge_app.files.codec import CodecError
+from edge_app.results.rows import (
+    CutOffs,
+    ResultRow,
+    RunHeader,
+    decode_header,
+    decode_line,
+    decode_row,
+    numbered_lines,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What `validate_results` found: how many rows are good, and each problem with its line."""
+
+    rows: int
+    problems: tuple[str, ...]
+
+
+def validate_results(path: Path) -> Validation:
+    """Check a `results.jsonl` against the format, to its end, whatever is wrong with a line.
+
+    Raises:
+        NoInputError: the file cannot be read.
+    """
+    header: RunHeader | None = None
+    seen: set[str] = set()
+    problems: list[str] = []
+    rows = 0
+    for number, line in numbered_lines(path):
+        try:
+            if number == 1:
+                header = decode_line(decode_header, number, line)
+                continue
+            row = decode_line(decode_row, number, line)
+        except CodecError as error:
+            problems.append(str(error))
+            continue
+        rows += 1
+        problems += [f"line {number}: {problem}" for problem in _contradictions(row, header, seen)]
+        seen.add(row.file)
+    if not seen and not problems and header is None:
+        problems.append("line 1: the line that describes the run is missing")
+    return Validation(rows=rows, problems=tuple(problems))
+
+
+def _contradictions(row: ResultRow, header: RunHeader | None, seen: set[str]) -> Iterator[str]:
+    if row.file in seen:
+        yield f"{row.file!r} has a row already"
+    if header is None:
+        return
+    if (row.model_id, row.model_sha256) != (header.model_id, header.model_sha256):
+        yield f"model {row.model_id} ({row.model_sha256[:12]}) is not the header's"
+    if row.runtime != header.runtime:
+        yield f"runtime {row.runtime!r} is not the header's"
+    point = header.operating_point
+    if row.operating_point != point.name:
+        yield f"operating point {row.operating_point!r} is not the header's"
+    elif row.raw_score is not None and row.decision != _decision(row.raw_score, point):
+        yield f"raw_score {row.raw_score} means {_decision(row.raw_score, point)} here"
+
+
+def _decision(raw_score: float, point: CutOffs) -> Decision:
+    """The rule of the format, kept apart from the screener's so that one checks the other."""
+    if raw_score < point.refer_low:
+        return Decision.NO_PNEUMONIA_SEEN
+    return Decision.INDETERMINATE if raw_score < point.refer_high else Decision.PNEUMONIA_SUSPECTED

@@ -1,0 +1,3 @@
+"""The version of pneumoscope (Semantic Versioning); the wheel's is read from here."""
+
+__version__ = "0.1.0"
