@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny_bundle import write_tiny_bundle
+from tests.tiny_bundle import trust_test_key, write_tiny_bundle
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -34,6 +34,13 @@ def shared_data() -> Path:
 def tiny_bundle_folder(tmp_path: Path) -> Path:
     """A valid bundle of a few kilobytes (random weights) that a test may change."""
     return write_tiny_bundle(tmp_path / "bundle")
+
+
+@pytest.fixture
+def signed_bundle_folder(tmp_path: Path, nothing_installed: None) -> Path:
+    """The same, signed with a key that is trusted here, so that nothing warns of it."""
+    trust_test_key()
+    return write_tiny_bundle(tmp_path / "bundle", signed=True)
 
 
 @pytest.fixture(autouse=True)

@@ -87,9 +87,8 @@ def ward(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def options(tmp_path: Path) -> RunOptions:
-    bundle = write_tiny_bundle(tmp_path / "bundle")
-    return RunOptions(bundle=bundle, workers=2, formats=("jsonl",))
+def options(signed_bundle_folder: Path) -> RunOptions:
+    return RunOptions(bundle=signed_bundle_folder, workers=2, formats=("jsonl",))
 
 
 def plan(options: RunOptions, *named: Path, out: Path | None = None) -> BatchPlan:

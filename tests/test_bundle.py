@@ -304,3 +304,23 @@ def test_bundle_errors_end_with_exit_code_3() -> None:
     assert {BundleError.exit_code, BundleFormatError.exit_code} == {3}
     assert BundleIntegrityError.exit_code == 3
     assert issubclass(BundleIntegrityError, PneumoscopeError)
+
+
+@pytest.mark.parametrize(
+    "cut_offs",
+    [
+        {"refer_low": 50.0, "threshold": 55.0, "refer_high": 60.0},
+        {"refer_low": -60.0, "threshold": -55.0, "refer_high": -50.0},
+        {"refer_low": 4.0, "threshold": 4.0, "refer_high": 4.0},
+    ],
+)
+def test_cut_offs_that_contradict_the_calibration_do_not_load(
+    tmp_path: Path, cut_offs: dict[str, float]
+) -> None:
+    """Edited so, a bundle once answered "no_pneumonia_seen, probability 0.993"."""
+    folder = write_tiny_bundle(
+        tmp_path / "edited",
+        change=lambda document: document["operating_points"][0].update(cut_offs),
+    )
+    with pytest.raises(BundleFormatError, match="would contradict the calibration"):
+        load_bundle(folder)

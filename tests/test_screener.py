@@ -23,7 +23,7 @@ from edge_app.screening.refusals import (
     find_refusal,
     quality_flags,
 )
-from edge_app.screening.screener import calibrated_probability, decide
+from edge_app.screening.screener import decide
 from tests.tiny_bundle import FIGURE, SPEC, SPLIT, TOLERANCE, write_tiny_bundle
 from tests.tiny_network import forward
 
@@ -70,16 +70,16 @@ def test_with_equal_cut_offs_nothing_is_indeterminate() -> None:
 
 def test_probability_by_hand() -> None:
     calibration = Calibration("0" * 64, "platt", 2.0, -1.0, FIGURE, SPLIT)
-    assert calibrated_probability(0.5, calibration) == 0.5
-    assert calibrated_probability(1.5, calibration) == pytest.approx(1 / (1 + math.exp(-2)))
+    assert calibration.probability(0.5) == 0.5
+    assert calibration.probability(1.5) == pytest.approx(1 / (1 + math.exp(-2)))
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False, width=32), st.floats(0.01, 50))
 def test_probability_is_a_rising_share_for_any_score(raw_score: float, scale: float) -> None:
     calibration = Calibration("0" * 64, "platt", scale, 0.3, FIGURE, SPLIT)
-    probability = calibrated_probability(raw_score, calibration)
+    probability = calibration.probability(raw_score)
     assert 0 <= probability <= 1
-    assert probability <= calibrated_probability(raw_score + 1, calibration)
+    assert probability <= calibration.probability(raw_score + 1)
 
 
 def test_a_phantom_is_scored_with_the_bundle_s_numbers(bundle: Bundle) -> None:

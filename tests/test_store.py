@@ -1,5 +1,6 @@
 """Installing a bundle: checked, tested here, switched at once; what was in use is never lost."""
 
+import base64
 import errno
 import json
 import os
@@ -30,7 +31,7 @@ from edge_app.files import user_folders
 from edge_app.models import store
 from export.keys import generate_keys, sign_bundle
 from tests.conftest import REPOSITORY
-from tests.tiny_bundle import write_tiny_bundle
+from tests.tiny_bundle import TEST_PUBLIC_KEY, trust_test_key, write_tiny_bundle
 
 Document = dict[str, Any]
 Maker = Callable[..., Path]
@@ -44,7 +45,8 @@ def quietly(text: str) -> None:
 @pytest.fixture(autouse=True)
 def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A tiny bundle in place of the one that ships with the package."""
-    folder = write_tiny_bundle(tmp_path / "embedded", change=_named("embedded"))
+    folder = write_tiny_bundle(tmp_path / "embedded", change=_named("embedded"), signed=True)
+    trust_test_key()
     monkeypatch.setattr(location, "default_bundle_folder", lambda: folder)
     monkeypatch.setattr(store, "default_bundle_folder", lambda: folder)
     return folder
@@ -60,7 +62,7 @@ def pneumo(tmp_path: Path) -> Maker:
             if change is not None:
                 change(document)
 
-        folder = write_tiny_bundle(tmp_path / f"made-{name}", change=both)
+        folder = write_tiny_bundle(tmp_path / f"made-{name}", change=both, signed=True)
         pack_bundle(folder, tmp_path / f"{name}.pneumo")
         return tmp_path / f"{name}.pneumo"
 
@@ -80,7 +82,6 @@ def _promise_other_scores(document: Document) -> None:
 
 
 def install(path: Path, **options: Any) -> str:
-    options = {"allow_unsigned": True} | options
     return store.install(path, say=quietly, **options).manifest.model_id
 
 
@@ -157,7 +158,7 @@ def test_installing_the_same_again_mends_a_damaged_one(pneumo: Maker) -> None:
 
 def test_every_installed_runtime_is_tested(pneumo: Maker) -> None:
     said: list[str] = []
-    store.install(pneumo("first"), say=said.append, allow_unsigned=True)
+    store.install(pneumo("first"), say=said.append)
     tests = [line for line in said if line.startswith("self-test with ")]
     from edge_app.runtimes import RUNTIMES
 
@@ -186,7 +187,7 @@ def test_a_bundle_that_asks_for_an_unknown_gate_is_not_used(
     install(pneumo("first"))
     path = pneumo("gated", _ask_for_a_gate)
     assert main(["model", "verify", str(path)]) == 3
-    assert main(["model", "install", "--allow-unsigned", str(path)]) == 3
+    assert main(["model", "install", str(path)]) == 3
     message = f"pneumoscope: {path}: asks for the input gate 'mahalanobis'"
     assert capsys.readouterr().err.count(message) == 2
     assert in_use() == "first"
@@ -222,9 +223,7 @@ def test_rollback_to_one_whose_self_test_fails_changes_nothing(
     pneumo: Maker, embedded: Path
 ) -> None:
     install(pneumo("first"))
-    document = json.loads((embedded / "bundle.json").read_text())
-    _promise_other_scores(document)
-    (embedded / "bundle.json").write_text(json.dumps(document))
+    write_tiny_bundle(embedded, change=_promise_other_scores, signed=True)
     with pytest.raises(SelfTestError):
         store.rollback(say=quietly)
     assert in_use() == "first"
@@ -283,58 +282,44 @@ def keys(tmp_path: Path) -> tuple[Path, dict[str, bytes]]:
     return private, {key_id(raw): raw}
 
 
-def _signed_pneumo(tmp_path: Path, private: Path) -> Path:
+def _signed_folder(tmp_path: Path, private: Path) -> Path:
     folder = write_tiny_bundle(tmp_path / "to-sign", change=_named("signed"))
     sign_bundle(folder, private)
     return folder
 
 
-def test_a_signed_bundle_installs_and_names_its_key(
-    tmp_path: Path, keys: tuple[Path, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    private, trusted = keys
-    monkeypatch.setattr("edge_app.bundle.signature.installed_keys", lambda: trusted)
-    pack_bundle(_signed_pneumo(tmp_path, private), tmp_path / "s.pneumo")
-    bundle = store.install(tmp_path / "s.pneumo", say=quietly)
-    assert bundle.signed_by == next(iter(trusted))
-    assert [s.signed_by for s in store.list_bundles()] == [None, next(iter(trusted))]
-
-
 @pytest.fixture
-def both_copies(
-    tmp_path: Path, keys: tuple[Path, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
-) -> tuple[Path, Path, str]:
-    """The same bundle unsigned and signed, and the key's identifier."""
+def both_copies(tmp_path: Path, keys: tuple[Path, dict[str, bytes]]) -> tuple[Path, Path, str]:
+    """The same bundle signed with the tests' key and with another, whose identifier it is."""
     private, trusted = keys
-    monkeypatch.setattr("edge_app.bundle.signature.installed_keys", lambda: trusted)
-    folder = write_tiny_bundle(tmp_path / "both", change=_named("both"))
-    pack_bundle(folder, tmp_path / "unsigned.pneumo")
+    ((name, raw),) = trusted.items()
+    public = tmp_path / "other.pub"
+    public.write_bytes(base64.b64encode(raw))
+    assert store.trust_key(public) == name
+    folder = write_tiny_bundle(tmp_path / "both", change=_named("both"), signed=True)
+    pack_bundle(folder, tmp_path / "first.pneumo")
+    (folder / SIGNATURE_FILE).unlink()
     sign_bundle(folder, private)
-    pack_bundle(folder, tmp_path / "signed.pneumo")
-    return tmp_path / "unsigned.pneumo", tmp_path / "signed.pneumo", next(iter(trusted))
+    pack_bundle(folder, tmp_path / "second.pneumo")
+    return tmp_path / "first.pneumo", tmp_path / "second.pneumo", name
 
 
-def test_the_signed_copy_of_an_unsigned_bundle_makes_it_signed(
+def test_a_copy_that_another_trusted_key_signed_renews_the_signature(
     both_copies: tuple[Path, Path, str],
 ) -> None:
-    unsigned, signed, key = both_copies
-    assert store.install(unsigned, say=quietly, allow_unsigned=True).signed_by is None
-    assert store.install(signed, say=quietly).signed_by == key
+    first, second, key = both_copies
+    install(first)
+    assert load_bundle().signed_by == key_id(TEST_PUBLIC_KEY)
+    install(second)
     assert load_bundle().signed_by == key
     assert len(stored()) == 1
-
-
-def test_an_unsigned_copy_takes_no_signature_away(both_copies: tuple[Path, Path, str]) -> None:
-    unsigned, signed, key = both_copies
-    store.install(signed, say=quietly)
-    assert store.install(unsigned, say=quietly, allow_unsigned=True).signed_by == key
 
 
 def test_a_disk_that_fails_while_signing_leaves_the_bundle_in_use(
     both_copies: tuple[Path, Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unsigned, signed, _ = both_copies
-    install(unsigned)
+    first, second, _ = both_copies
+    install(first)
 
     def fail(self: Path, target: Path) -> Path:
         raise OSError(errno.EIO, "Input/output error")
@@ -342,15 +327,67 @@ def test_a_disk_that_fails_while_signing_leaves_the_bundle_in_use(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", fail)
         with pytest.raises(StorageError, match="Input/output error"):
-            store.install(signed, say=quietly)
+            install(second)
     assert in_use() == "both"
     assert len(stored()) == 1
 
 
-def test_an_unsigned_bundle_needs_consent(pneumo: Maker) -> None:
-    with pytest.raises(BundleIntegrityError, match="--allow-unsigned"):
-        store.install(pneumo("first"), say=quietly)
+@pytest.fixture
+def unsigned(tmp_path: Path) -> Path:
+    pack_bundle(write_tiny_bundle(tmp_path / "unsigned"), tmp_path / "unsigned.pneumo")
+    return tmp_path / "unsigned.pneumo"
+
+
+def test_an_unsigned_bundle_is_neither_installed_nor_called_whole(
+    unsigned: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("install", "verify"):
+        assert main(["model", command, str(unsigned)]) == 3
+        assert "nobody has signed this bundle" in capsys.readouterr().err
+    assert main(["model", "verify", str(unsigned.with_suffix(""))]) == 3
     assert in_use() == "embedded"
+
+
+def test_a_bundle_in_use_that_lost_its_signature_scores_nothing(
+    pneumo: Maker, embedded: Path
+) -> None:
+    (embedded / SIGNATURE_FILE).unlink()
+    with pytest.raises(BundleIntegrityError, match="nobody has signed"):
+        load_bundle()
+    assert load_bundle(embedded).signed_by is None  # named by its user, who is told
+    installed = store.install(pneumo("first"), say=quietly, trusted_keys=None)
+    (installed.folder / SIGNATURE_FILE).unlink()
+    with pytest.raises(BundleIntegrityError, match="nobody has signed"):
+        load_bundle()
+
+
+def test_an_older_bundle_replaces_a_newer_one_only_when_asked(pneumo: Maker) -> None:
+    def of(date: str) -> Callable[[Document], None]:
+        return lambda document: document.update(created=date)
+
+    install(pneumo("new", of("2026-12-01")))
+    older = pneumo("old", of("2026-11-30"))
+    with pytest.raises(UsageError, match=r"older than the one in use.*--allow-older"):
+        install(older)
+    assert in_use() == "new"
+    assert install(older, allow_older=True) == "old"
+    install(pneumo("same", of("2026-11-30")))
+    assert in_use() == "same"
+
+
+def test_a_key_that_its_user_trusts(
+    tmp_path: Path, keys: tuple[Path, dict[str, bytes]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    private, trusted = keys
+    pack_bundle(_signed_folder(tmp_path, private), tmp_path / "s.pneumo")
+    assert main(["model", "install", str(tmp_path / "s.pneumo")]) == 3
+    ((name, raw),) = trusted.items()
+    (tmp_path / "own.pub").write_bytes(base64.b64encode(raw))
+    assert main(["model", "trust", str(tmp_path / "own.pub")]) == 0
+    assert name in capsys.readouterr().out
+    assert main(["model", "install", str(tmp_path / "s.pneumo")]) == 0
+    (tmp_path / "none.pub").write_bytes(b"not a key")
+    assert main(["model", "trust", str(tmp_path / "none.pub")]) == 3
 
 
 def test_a_signature_of_an_unknown_key_is_refused_even_with_consent(
@@ -369,7 +406,7 @@ def test_a_signature_of_an_unknown_key_is_refused_even_with_consent(
     assert in_use() == "embedded"
 
 
-@pytest.mark.parametrize("nth", range(1, 7))
+@pytest.mark.parametrize("nth", range(1, 8))
 def test_a_full_disk_at_any_write_leaves_the_bundle_in_use(
     pneumo: Maker, monkeypatch: pytest.MonkeyPatch, nth: int
 ) -> None:
@@ -385,7 +422,7 @@ def test_a_full_disk_at_any_write_leaves_the_bundle_in_use(
             raise OSError(errno.ENOSPC, "No space left on device")
 
     path = pneumo("second")
-    assert len(read_archive(path)) + 1 == 6
+    assert len(read_archive(path)) + 1 == 7
     monkeypatch.setattr(store.os, "fsync", full)
     with pytest.raises(StorageError, match="No space left on device"):
         install(path)
@@ -407,7 +444,7 @@ def test_the_disk_fills_up_for_real(pneumo: Maker) -> None:
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({largest // 2}, {largest // 2}))\n"
         "from edge_app.cli import main\n"
-        "sys.exit(main(['model', 'install', '--allow-unsigned', sys.argv[1]]))\n"
+        "sys.exit(main(['model', 'install', sys.argv[1]]))\n"
     )
     done = _python(script, str(path))
     assert done.returncode == 5, done.stderr
@@ -426,7 +463,7 @@ def test_a_crash_inside_a_runtime_leaves_the_bundle_in_use(pneumo: Maker) -> Non
         "import edge_app.screening.selftest as selftest\n"
         "selftest.run_self_test = lambda *arguments: os._exit(132)\n"
         "from edge_app.cli import main\n"
-        "main(['model', 'install', '--allow-unsigned', sys.argv[1]])\n"
+        "main(['model', 'install', sys.argv[1]])\n"
     )
     assert _python(script, str(path)).returncode == 132
     assert in_use() == "first"
@@ -529,6 +566,8 @@ def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PNEUMOSCOPE_DATA", "XDG_DATA_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(store.Path, "home", nowhere)
+    trusted = {key_id(TEST_PUBLIC_KEY): TEST_PUBLIC_KEY}
+    monkeypatch.setattr("edge_app.bundle.signature.installed_keys", lambda: trusted)
 
 
 @pytest.mark.usefixtures("homeless")
@@ -538,7 +577,7 @@ def test_without_a_home_folder_the_embedded_bundle_is_all_there_is(
     assert main(["model", "list"]) == 0
     assert capsys.readouterr().out.splitlines()[0].startswith("* embedded")
     assert in_use() == "embedded"
-    assert main(["model", "install", "--allow-unsigned", str(pneumo("first"))]) == 5
+    assert main(["model", "install", str(pneumo("first"))]) == 5
     assert main(["model", "rollback"]) == 5
     assert capsys.readouterr().err.count("PNEUMOSCOPE_DATA=FOLDER") == 2
 
@@ -547,11 +586,9 @@ def test_the_command_line(pneumo: Maker, capsys: pytest.CaptureFixture[str]) -> 
     path = pneumo("first")
     assert main(["model", "verify", str(path)]) == 0
     assert in_use() == "embedded"
-    assert main(["model", "install", str(path)]) == 3
-    assert "--allow-unsigned" in capsys.readouterr().err
-    assert main(["model", "install", "--allow-unsigned", str(path)]) == 0
+    assert main(["model", "install", str(path)]) == 0
     assert main(["model", "verify"]) == 0
-    assert "first, not signed: whole" in capsys.readouterr().out
+    assert f"first, signed with the key {key_id(TEST_PUBLIC_KEY)}: whole" in capsys.readouterr().out
     assert main(["model", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("< embedded")

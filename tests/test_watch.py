@@ -61,9 +61,9 @@ def until(condition: Callable[[], bool]) -> Iterator[bool]:
 
 
 @pytest.fixture
-def plan(tmp_path: Path, tiny_bundle_folder: Path) -> WatchPlan:
+def plan(tmp_path: Path, signed_bundle_folder: Path) -> WatchPlan:
     (tmp_path / "in").mkdir()
-    options = RunOptions(bundle=tiny_bundle_folder, formats=("jsonl", "csv"))
+    options = RunOptions(bundle=signed_bundle_folder, formats=("jsonl", "csv"))
     return WatchPlan(tmp_path / "in", tmp_path / "out", 0.1, 0.5, 0.1, options)
 
 

@@ -12,7 +12,7 @@ from tests.conftest import REPOSITORY
 
 _SCRIPT = """
 import json, sys
-from edge_app.bundle.manifest import load_bundle
+from edge_app.bundle.load import load_bundle
 from edge_app.runtimes import open_runtime
 from edge_app.runtimes import tflite
 from edge_app.screening.selftest import run_self_test

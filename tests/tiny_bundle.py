@@ -1,5 +1,6 @@
 """A small valid model bundle around `tests.tiny_network`, and ways to write changed ones."""
 
+import base64
 import hashlib
 import io
 import json
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge_app.bundle.manifest import (
     Calibration,
@@ -24,6 +26,7 @@ from edge_app.bundle.manifest import (
     Provenance,
     Split,
 )
+from edge_app.bundle.signature import Signature, added_keys_folder, key_id
 from edge_app.images.phantom import Phantom, draw_phantom
 from edge_app.images.preprocess import PreprocessSpec, preprocess
 from edge_app.statistics.intervals import Figure
@@ -44,6 +47,9 @@ OUTPUTS = OutputNames("logit", "activation_map", "embedding", "subtype_logit")
 SPLIT = Split("no patients at all", n_images=10, n_patients=8, n_positive=4, sha256="0" * 64)
 FIGURE = Figure(0.9, 0.8, 0.95, 0.95, "wilson", 10)
 
+TEST_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+TEST_PUBLIC_KEY = TEST_KEY.public_key().public_bytes_raw()
+
 # Between the drawn phantoms' scores: seed 1 lies above, seed 3 below, seed 8 between.
 BALANCED_CUT = 1.45
 # int8 arithmetic moves the tiny network's logit by less than this against its numpy reference.
@@ -55,8 +61,12 @@ def write_tiny_bundle(
     *,
     tflite: str = "tiny.tflite",
     change: Callable[[dict[str, Any]], None] | None = None,
+    signed: bool = False,
 ) -> Path:
-    """Write the bundle; `change` may alter the document of `bundle.json` before it is written."""
+    """Write the bundle; `change` may alter the document of `bundle.json` before it is written.
+
+    Signed with `TEST_KEY` where that is asked for; `trust_test_key` makes that count.
+    """
     files = {
         "model.tflite": (FOLDER / tflite).read_bytes(),
         "model.onnx": (FOLDER / "tiny.onnx").read_bytes(),
@@ -70,8 +80,20 @@ def write_tiny_bundle(
     document = json.loads(tiny_manifest(files).to_json())
     if change is not None:
         change(document)
-    (folder / "bundle.json").write_text(json.dumps(document), encoding="utf-8")
+    content = json.dumps(document).encode("utf-8")
+    (folder / "bundle.json").write_bytes(content)
+    if signed:
+        signature = base64.b64encode(TEST_KEY.sign(content)).decode("ascii")
+        written = Signature("ed25519", key_id(TEST_PUBLIC_KEY), signature)
+        (folder / "SIGNATURE").write_bytes(written.to_json())
     return folder
+
+
+def trust_test_key() -> None:
+    """Accept `TEST_KEY`, as `pneumoscope model trust` would; in child processes too."""
+    folder = added_keys_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tests.pub").write_bytes(base64.b64encode(TEST_PUBLIC_KEY))
 
 
 def tiny_manifest(files: dict[str, bytes]) -> Manifest:
@@ -97,7 +119,7 @@ def tiny_manifest(files: dict[str, bytes]) -> Manifest:
         operating_points=tuple(
             OperatingPoint(name, h, cut, cut - 0.03, cut + 0.05, "a test", SPLIT, FIGURE, FIGURE)
             for h in hashes
-            for name, cut in (("balanced", BALANCED_CUT), ("screening", -5.0))
+            for name, cut in (("balanced", BALANCED_CUT), ("screening", -1.5))
         ),
         default_operating_point="balanced",
         input_gate=None,

@@ -23,7 +23,8 @@ def load_bundle(
 
     Args:
         path: the bundle's folder; None loads the one that `pneumoscope model install` made the
-            current one, else the one that ships with the package.
+            current one, else the one that ships with the package. These two must be signed; a
+            folder that was named may lack a signature, and whoever named it is to be told.
         trusted_keys: raw 32-byte Ed25519 public keys by identifier; None takes the ones that
             were installed with the package.
 
@@ -37,9 +38,28 @@ def load_bundle(
         hint = "" if path is not None else " (this installation carries no default bundle)"
         raise BundleError(f"{folder}: no model bundle here{hint}; name one with --bundle FOLDER")
     try:
-        return _load(folder, trusted_keys)
+        bundle = _load(folder, trusted_keys)
     except OSError as error:
         raise BundleError(f"{folder}: the bundle cannot be read: {error}") from error
+    if path is None:
+        require_signature(bundle)
+    return bundle
+
+
+def require_signature(bundle: Bundle) -> None:
+    """Refuse a bundle that no trusted key has signed.
+
+    Without its signature nothing tells a released bundle from one whose cut-offs were edited.
+
+    Raises:
+        BundleIntegrityError: it is unsigned.
+    """
+    if bundle.signed_by is None:
+        raise BundleIntegrityError(
+            f"{bundle.folder}: nobody has signed this bundle, so nobody vouches for its answers. "
+            "If you made it yourself, sign it (python -m export sign) and trust your key "
+            "(pneumoscope model trust KEY.pub)"
+        )
 
 
 def _load(folder: Path, trusted_keys: Mapping[str, bytes] | None) -> Bundle:

@@ -22,12 +22,16 @@ from edge_app.errors import (
 from edge_app.files.codec import CodecError, canonical_json, decode, parse_json
 from edge_app.images.preprocess_spec import PreprocessSpec
 from edge_app.statistics.intervals import Figure as Figure
+from edge_app.statistics.logistic import sigmoid
 
 FORMAT_VERSION = 1
 MANIFEST_FILE = "bundle.json"
 
 ModelFormat = Literal["tflite", "onnx"]
 Recipe = Literal["float32", "float16", "dynamic_int8", "static_int8"]
+
+# Below it nothing is called suspected, and above 1 minus it nothing is called healthy.
+LEAST_PROBABILITY = 0.05
 
 _LONGEST_NAME_BYTES = 255  # of one part of a path: the limit of ext4, APFS and NTFS
 
@@ -129,6 +133,10 @@ class Calibration:
         """Raises ValueError where a higher raw score would mean a lower probability."""
         if self.scale <= 0:
             raise ValueError(f"scale {self.scale} must be positive")
+
+    def probability(self, raw_score: float) -> float:
+        """Of pneumonia, 0 to 1, for a raw score."""
+        return sigmoid(self.scale * raw_score + self.offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +292,7 @@ class Manifest:
         self._check_input()
         self._check_model_hashes()
         self._check_operating_points()
+        self._check_cut_offs()
         self._check_golden()
 
     def _check_models(self) -> None:
@@ -350,6 +359,19 @@ class Manifest:
                     f"there are {', '.join(names) or 'none'}"
                 )
 
+    def _check_cut_offs(self) -> None:
+        """No answer may contradict its own probability: "nothing seen" beside 0.993."""
+        calibrations = {c.model_sha256: c for c in self.calibration}
+        for point in self.operating_points:
+            calibration = calibrations[point.model_sha256]
+            low, high = (calibration.probability(x) for x in (point.refer_low, point.refer_high))
+            if low > 1 - LEAST_PROBABILITY or high < LEAST_PROBABILITY:
+                raise BundleFormatError(
+                    f"{MANIFEST_FILE}: operating point {point.name!r}: its cut-offs lie at the "
+                    f"probabilities {low:.3f} and {high:.3f}, so its answers would contradict "
+                    "the calibration"
+                )
+
     def _check_golden(self) -> None:
         hashes = {model.sha256 for model in self.models}
         for case in self.golden.cases:
@@ -404,6 +426,13 @@ class Bundle:
                 return point
         names = ", ".join(self.manifest.operating_point_names())
         raise UsageError(f"{self.folder}: no operating point {name!r}; there are: {names}")
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What whoever uses its answers must know of where it comes from, in sentences."""
+        if self.signed_by is not None:
+            return ()
+        return (f"{self.folder}: nobody has signed this model, so nobody vouches for its answers",)
 
     def to_json(self) -> bytes:
         """The bytes of `bundle.json`."""

@@ -5,6 +5,7 @@ file enter, the identifier of the trusted key leaves. Private keys never come ne
 """
 
 import base64
+import contextlib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Literal
 
 from edge_app.errors import BundleFormatError, BundleIntegrityError, RuntimeUnavailableError
 from edge_app.files.codec import CodecError, canonical_json, decode, parse_json
+from edge_app.files.user_folders import data_folder
 
 SIGNATURE_FILE = "SIGNATURE"
 
@@ -36,16 +38,24 @@ def key_id(public_key: bytes) -> str:
 
 
 def installed_keys() -> dict[str, bytes]:
-    """Public keys that came with the package, by identifier.
+    """Public keys that this installation trusts, by identifier.
 
-    Each is a file `trusted_keys/NAME.pub` that holds the raw 32 bytes in base64.
+    Each is a file `NAME.pub` that holds the raw 32 bytes in base64: those that came with the
+    package, and those that its user has added (`pneumoscope model trust`).
 
     Raises:
         BundleIntegrityError: a file holds something else.
     """
-    folder = Path(__file__).parents[1] / "trusted_keys"
-    keys = [read_public_key(path) for path in sorted(folder.glob("*.pub"))]
+    folders = [Path(__file__).parents[1] / "trusted_keys"]
+    with contextlib.suppress(RuntimeError):  # no home folder, so no key was ever added
+        folders.append(added_keys_folder())
+    keys = [read_public_key(path) for folder in folders for path in sorted(folder.glob("*.pub"))]
     return {key_id(key): key for key in keys}
+
+
+def added_keys_folder() -> Path:
+    """Where the keys lie that the user has added; raises RuntimeError without a home folder."""
+    return data_folder() / "trusted_keys"
 
 
 def read_public_key(path: Path) -> bytes:

@@ -22,6 +22,11 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     _add_install(actions)
     listing = actions.add_parser("list", help="list the models that are here")
     listing.set_defaults(run=run_list)
+    trust = actions.add_parser(
+        "trust", help="trust the models that the owner of a key has signed, such as your own"
+    )
+    trust.add_argument("key", type=Path, metavar="KEY.pub")
+    trust.set_defaults(run=run_trust)
     back = actions.add_parser("rollback", help="use the model before the current one again")
     back.set_defaults(run=run_rollback)
 
@@ -46,9 +51,9 @@ def _add_install(actions: "argparse._SubParsersAction[Any]") -> None:
     parser = actions.add_parser("install", help="install a model from a file and use it")
     parser.add_argument("file", type=Path, metavar="FILE.pneumo")
     parser.add_argument(
-        "--allow-unsigned",
+        "--allow-older",
         action="store_true",
-        help="accept a model that nobody has signed, such as one that you made yourself",
+        help="accept a model that was made before the one in use",
     )
     parser.set_defaults(run=run_install)
 
@@ -68,7 +73,7 @@ def run_install(args: argparse.Namespace) -> int:
     """Install a bundle; the one in use stays in use whatever fails."""
     from edge_app.models.store import install
 
-    bundle = install(args.file, say=_say, allow_unsigned=args.allow_unsigned)
+    bundle = install(args.file, say=_say, allow_older=args.allow_older)
     print(f"{bundle.manifest.model_id}, {_signed(bundle.signed_by)}: {bundle.folder}")
     return EXIT_OK
 
@@ -86,6 +91,14 @@ def run_list(args: argparse.Namespace) -> int:
         signed = _signed(stored.signed_by)
         print(f"{mark} {stored.model_id} of {stored.created}, {signed}, {origin}")
     print("* in use   < before it (pneumoscope model rollback)")
+    return EXIT_OK
+
+
+def run_trust(args: argparse.Namespace) -> int:
+    """Add a public key to those whose signatures are accepted."""
+    from edge_app.models.store import trust_key
+
+    print(f"{args.key}: models signed with the key {trust_key(args.key)} are accepted from now on")
     return EXIT_OK
 
 

@@ -40,7 +40,10 @@ def open_screener(args: argparse.Namespace) -> "Screener":
     from edge_app.bundle.load import load_bundle
     from edge_app.screening.screener import Screener
 
-    screener = Screener(load_bundle(args.bundle), args.runtime, args.operating_point, args.threads)
+    bundle = load_bundle(args.bundle)
+    for remark in bundle.remarks:
+        print(f"pneumoscope: warning: {remark}", file=sys.stderr)
+    screener = Screener(bundle, args.runtime, args.operating_point, args.threads)
     for note in screener.runtime.notes:
         print(f"pneumoscope: {screener.runtime.name}: {note}", file=sys.stderr)
     return screener

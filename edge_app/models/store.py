@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from edge_app.bundle.load import load_bundle
+from edge_app.bundle.load import load_bundle, require_signature
 from edge_app.bundle.location import (
     STATE_FILE,
     STATE_VERSION,
@@ -34,18 +34,19 @@ from edge_app.bundle.location import (
     require_as_installed,
 )
 from edge_app.bundle.manifest import Bundle
-from edge_app.bundle.signature import SIGNATURE_FILE
+from edge_app.bundle.signature import SIGNATURE_FILE, added_keys_folder, key_id, read_public_key
 from edge_app.errors import (
     BundleError,
-    BundleIntegrityError,
     PneumoscopeError,
     RuntimeUnavailableError,
     StorageError,
     UsageError,
 )
 from edge_app.files.codec import canonical_json
+from edge_app.files.whole import make_folder, write_whole
 
 _INCOMING = ".incoming-"
+_NO_HOME = "there is no home folder to store models in; name one: PNEUMOSCOPE_DATA=FOLDER"
 
 Say = Callable[[str], None]
 
@@ -77,7 +78,7 @@ def install(
     archive: Path,
     *,
     say: Say,
-    allow_unsigned: bool = False,
+    allow_older: bool = False,
     trusted_keys: Mapping[str, bytes] | None = None,
 ) -> Bundle:
     """Install a `.pneumo` file and make it the bundle in use.
@@ -85,12 +86,13 @@ def install(
     Args:
         archive: the file.
         say: gets a line for each step.
-        allow_unsigned: accept a bundle that nobody has signed.
+        allow_older: accept a bundle that was made before the one in use.
         trusted_keys: as in `load_bundle`.
 
     Raises:
         BundleFormatError, BundleIntegrityError: the file is damaged, changed, from the future, or
             not signed by a trusted key.
+        UsageError: it is older than the one in use.
         SelfTestError: it gives other scores on this CPU.
         StorageError: the disk is full or read-only.
         RuntimeUnavailableError: no runtime that can run it is installed.
@@ -106,7 +108,10 @@ def install(
         try:
             _unpack(files, incoming)
             with _naming(archive, incoming):
-                bundle = _checked(incoming, archive, allow_unsigned, trusted_keys)
+                bundle = load_bundle(incoming, trusted_keys=trusted_keys)
+                require_signature(bundle)
+                if not allow_older:
+                    _require_no_older(bundle, models)
                 self_test(bundle, say)
             name = _folder_name(bundle)
             _put_in_place(incoming, models / name, trusted_keys)
@@ -139,6 +144,7 @@ def rollback(*, say: Say, trusted_keys: Mapping[str, bytes] | None = None) -> Bu
             target = models / state.previous
             require_as_installed(target)
         bundle = load_bundle(target, trusted_keys=trusted_keys)
+        require_signature(bundle)
         self_test(bundle, say)
         _write_state(models, State(STATE_VERSION, state.previous, state.current))
         say(f"{bundle.manifest.model_id} is in use now")
@@ -191,7 +197,7 @@ def check_bundle(path: Path, *, say: Say) -> Bundle:
     """Check a folder or a `.pneumo` file, signature and self-test included; installs nothing.
 
     Raises:
-        BundleError: it is not whole, or gives other scores on this CPU.
+        BundleError: it is not whole, not signed, or gives other scores on this CPU.
         StorageError: a `.pneumo` file cannot be unpacked for the test.
     """
     import tempfile
@@ -200,6 +206,7 @@ def check_bundle(path: Path, *, say: Say) -> Bundle:
 
     if path.is_dir():
         bundle = load_bundle(path)
+        require_signature(bundle)
         self_test(bundle, say)
         return bundle
     files = read_archive(path)
@@ -209,6 +216,7 @@ def check_bundle(path: Path, *, say: Say) -> Bundle:
             _unpack(files, unpacked)
             with _naming(path, unpacked):
                 bundle = load_bundle(unpacked)
+                require_signature(bundle)
                 self_test(bundle, say)
             return bundle
     except OSError as error:
@@ -227,19 +235,32 @@ def _unpack(files: Mapping[str, bytes], folder: Path) -> None:
             os.fsync(stream.fileno())
 
 
-def _checked(
-    folder: Path,
-    archive: Path,
-    allow_unsigned: bool,
-    trusted_keys: Mapping[str, bytes] | None,
-) -> Bundle:
-    bundle = load_bundle(folder, trusted_keys=trusted_keys)
-    if bundle.signed_by is None and not allow_unsigned:
-        raise BundleIntegrityError(
-            f"{archive}: nobody has signed this bundle, so nobody vouches for it; "
-            "install it with --allow-unsigned if you made it yourself"
+def _require_no_older(bundle: Bundle, models: Path) -> None:
+    """Refuse a bundle made before the one in use: a mended fault would come back unnoticed."""
+    in_use = _describe(models, read_state(models).current, read_state(models))
+    if bundle.manifest.created < in_use.created:  # ISO 8601 dates sort as texts
+        raise UsageError(
+            f"{bundle.folder}: {bundle.manifest.model_id} of {bundle.manifest.created} is older "
+            f"than the one in use, {in_use.model_id} of {in_use.created}; install it with "
+            "--allow-older if that is meant"
         )
-    return bundle
+
+
+def trust_key(path: Path) -> str:
+    """Trust whoever signs with this public key from now on; returns the key's identifier.
+
+    Raises:
+        BundleIntegrityError: the file holds no public key.
+        StorageError: it cannot be stored.
+    """
+    identifier = key_id(read_public_key(path))
+    try:
+        folder = added_keys_folder()
+        make_folder(folder)
+    except RuntimeError as error:
+        raise StorageError(_NO_HOME) from error
+    write_whole(folder / f"{identifier}.pub", [path.read_text("ascii")])
+    return identifier
 
 
 @contextlib.contextmanager
@@ -274,11 +295,8 @@ def _put_in_place(incoming: Path, target: Path, trusted_keys: Mapping[str, bytes
 
 
 def _renew_signature(new: Path, old: Path) -> None:
-    """Put a checked signature in place of another or of none.
-
-    An unsigned copy takes nothing away: the signature that is there holds for these very bytes.
-    """
-    if new.is_file() and not (old.is_file() and old.read_bytes() == new.read_bytes()):
+    """Put a checked signature in place of another or of none."""
+    if not (old.is_file() and old.read_bytes() == new.read_bytes()):
         new.replace(old)
 
 
@@ -356,9 +374,7 @@ def _locked() -> Iterator[Path]:
     try:
         models = models_folder()
     except RuntimeError as error:
-        raise StorageError(
-            "there is no home folder to store models in; name one: PNEUMOSCOPE_DATA=FOLDER"
-        ) from error
+        raise StorageError(_NO_HOME) from error
     try:
         models.mkdir(parents=True, exist_ok=True)
         lock = (models / ".lock").open("a+b")

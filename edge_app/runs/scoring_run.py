@@ -372,7 +372,7 @@ class ScoringRun:
         self.bundle = load_bundle(options.bundle)
         ready = pool.wait_until_ready()
         _require_same_manifest(self.bundle, ready)
-        for note in ready.notes:
+        for note in (*self.bundle.remarks, *ready.notes):
             on_note(note)
         self.tally.begin()
         return pool, ready

@@ -5,7 +5,6 @@ against the operating point of that very model file. Every number comes from the
 access beyond loading the model; no score for a picture that is refused.
 """
 
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edge_app.bundle.manifest import Bundle, Calibration, OperatingPoint, require_known_gate
+from edge_app.bundle.manifest import Bundle, OperatingPoint, require_known_gate
 from edge_app.decision import Decision, Reason, Status
 from edge_app.images.preprocess import grey_range, resize, stretch
 from edge_app.images.radiograph import Radiograph
@@ -133,7 +132,7 @@ class Screener:
             reason=None,
             message="",
             raw_score=outputs.logit,
-            probability=calibrated_probability(outputs.logit, self._calibration),
+            probability=self._calibration.probability(outputs.logit),
             subtype_logit=outputs.subtype_logit,
             operating_point=self.operating_point.name,
             quality=quality,
@@ -171,11 +170,3 @@ def decide(raw_score: float, point: OperatingPoint) -> Decision:
     if raw_score < point.refer_low:
         return Decision.NO_PNEUMONIA_SEEN
     return Decision.INDETERMINATE
-
-
-def calibrated_probability(raw_score: float, calibration: Calibration) -> float:
-    """sigmoid(scale * raw_score + offset), in 0..1, without overflow for any finite score."""
-    z = calibration.scale * raw_score + calibration.offset
-    if z >= 0:
-        return 1 / (1 + math.exp(-z))
-    return math.exp(z) / (1 + math.exp(z))

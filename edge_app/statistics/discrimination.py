@@ -22,6 +22,7 @@ from edge_app.statistics.intervals import (
     normal_quantile_two_sided,
     wilson,
 )
+from edge_app.statistics.logistic import sigmoid
 from edge_app.statistics.observations import (
     BoolArray,
     FloatArray,
@@ -164,7 +165,7 @@ class _DeLong:
             return Figure(area, low, high, confidence, "wilson", self.n)
         center = math.log(area / (1 - area))
         half = normal_quantile_two_sided(confidence) * error / (area * (1 - area))
-        low, high = _sigmoid(center - half), _sigmoid(center + half)
+        low, high = sigmoid(center - half), sigmoid(center + half)
         return Figure(area, min(low, area), max(high, area), confidence, "delong", self.n)
 
 
@@ -496,7 +497,3 @@ def _no_difference(a: Figure, b: Figure) -> Figure:
     low = -math.hypot(a.value - a.low, b.high - b.value)
     high = math.hypot(a.high - a.value, b.value - b.low)
     return Figure(0.0, low, high, a.confidence, a.method, a.n)
-
-
-def _sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
