@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from edge_app.bundle.load import load_bundle
-from edge_app.decision import Decision
+from edge_app.decision import Decision, Reason
 from edge_app.files.codec import compact_json
 from edge_app.images.phantom import Phantom, draw_phantom
 from edge_app.images.read import read_image
@@ -23,11 +23,13 @@ from edge_app.report.gallery import MOST_PICTURES, Gallery
 from edge_app.report.page import write_report
 from edge_app.report.thumbnail import Thumbnail
 from edge_app.report.thumbnail_maker import LONGEST_SIDE, make_thumbnail
+from edge_app.report.words import REASONS
 from edge_app.results.folder import RunFolder
 from edge_app.results.rows import encode_row, read_results
 from edge_app.runs.batch import BatchPlan, run_batch
 from edge_app.runs.scoring_run import RunOptions
 from edge_app.screening.screener import Screener
+from edge_app.statistics.logistic import sigmoid
 from tests.pictures import encoded
 from tests.test_batch import phantom_png, write_ward
 
@@ -56,14 +58,14 @@ def test_the_page_holds_every_row_and_loads_nothing(out: Path) -> None:
     rows = data(page, "data-rows")
     assert isinstance(rows, list)
     assert len(rows) == 9
-    assert {row[1] for row in rows} == {"suspected", "indeterminate", "clear", "refused", "failed"}
+    assert {row[1] for row in rows} == {"suspected", "indeterminate", "clear", "unscreened"}
     assert data(page, "data-run")["root"] == "../ward/"  # type: ignore[index]
     assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page)
     policy = re.search('http-equiv="Content-Security-Policy" content="([^"]*)"', page)
     assert policy
     assert "default-src 'none'" in policy[1]
     assert "tiny-random-1" in page
-    for n in ("2", "1", "3"):
+    for n in ("2", "1", "4"):
         assert f"<b>{n}</b>" in page
 
 
@@ -79,21 +81,40 @@ def test_a_hostile_name_stays_a_name(out: Path) -> None:
 def test_pictures_are_those_of_what_needs_a_look(out: Path) -> None:
     pictures = data((out / "report.html").read_text(encoding="utf-8"), "data-pictures")
     assert isinstance(pictures, dict)
-    (blank,) = pictures["refused"]
-    assert (blank["file"], blank["refusal"][:13]) == ("blank.png", "0 grey levels")
+    (blank,) = pictures["unscreened"]
+    assert blank["file"] == "blank.png"
+    assert blank["refusal"].startswith("blank or without contrast: 0 grey levels")
     assert [picture["file"] for picture in pictures["indeterminate"]] == ["between.png"]
-    scores = [picture["raw_score"] for picture in pictures["suspected"]]
+    scores = [picture["probability"] for picture in pictures["suspected"]]
     assert len(scores) == 2
     assert scores == sorted(scores, reverse=True)
     for picture in pictures["suspected"]:
-        assert np.mean(picture["activation_map"]) == pytest.approx(picture["raw_score"], abs=0.05)
+        probability = sigmoid(1.5 * np.mean(picture["activation_map"]) - 0.25)
+        assert probability == pytest.approx(picture["probability"], abs=0.01)
 
 
 def test_remarks_and_reasons_are_words(out: Path) -> None:
     page = (out / "report.html").read_text(encoding="utf-8")
-    remarks = {row[0]: row[4] for row in data(page, "data-rows")}  # type: ignore[attr-defined]
-    assert remarks["between.png"] == "age unknown, view unknown"
-    assert "unreadable 3, no contrast 1" in page
+    remarks = {row[0]: row[3] for row in data(page, "data-rows")}  # type: ignore[attr-defined]
+    assert remarks["between.png"] == ""  # what holds for all of them is said once, at the top
+    assert "Of 5 screened pictures the age is unknown for 5 and the view for 5" in page
+    assert "<li>damaged, or no picture: 3</li><li>blank or without contrast: 1</li>" in page
+    assert set(REASONS) == set(Reason)
+
+
+def test_what_holds_for_the_folder_stands_at_the_top(
+    tmp_path: Path, signed_bundle_folder: Path
+) -> None:
+    ward = tmp_path / "ward"
+    ward.mkdir()
+    for number in range(12):
+        (ward / f"{number}.png").write_bytes(phantom_png(1))
+    run_batch(BatchPlan((ward,), tmp_path / "o", options=RunOptions(bundle=signed_bundle_folder)))
+    page = (tmp_path / "o" / "report.html").read_text(encoding="utf-8")
+    top = page[: page.index("Look at these first")]
+    assert "More than half of the screened pictures are suspected" in top
+    assert "does not recognise what is no chest X-ray" in top
+    assert "nobody has signed" not in page
 
 
 def test_pictures_that_were_not_made_are_said(tmp_path: Path, tiny_bundle_folder: Path) -> None:
@@ -102,7 +123,7 @@ def test_pictures_that_were_not_made_are_said(tmp_path: Path, tiny_bundle_folder
         options = RunOptions(bundle=tiny_bundle_folder, formats=formats)
         run_batch(BatchPlan((ward,), out, options=options))
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert page.count("1 of these 1 pictures are missing") == 3
+    assert page.count("1 of these 1 pictures are missing") == 2
 
 
 def browse(option: str, page: Path, profile: Path) -> str:
@@ -144,13 +165,14 @@ def test_what_a_browser_makes_of_it(tmp_path: Path, tiny_bundle_folder: Path) ->
     run_batch(BatchPlan((listed,), out, options=RunOptions(bundle=tiny_bundle_folder)))
     report = out / "report.html"
     page = report.read_text(encoding="utf-8")
-    sure = re.sub(r'("suspected",[-.0-9]+,)[.0-9]+', r"\g<1>0.9999", page)
+    sure = re.sub(r'("suspected",)[.0-9]+', r"\g<1>0.9999", page)
     report.write_text(sure, encoding="utf-8")
     dom = browse("--dump-dom", report, tmp_path)
     assert f'href="{(ward / "a" / "suspected.png").as_uri()}"' in dom
     assert "&gt; 0.999" in dom
-    assert re.search(r"<figcaption>.*?blank\.png</a><br>0 grey levels between", dom)
-    assert '<option value="2 true">Raw score, highest first</option>' in dom
+    assert re.search(r"blank or without contrast: 0 grey levels between.*?blank\.png</b>", dom)
+    assert '<option value="2 true">Probability, highest first</option>' in dom
+    assert re.search('<time datetime="[^"]*Z">[^<]*(?<!UTC)</time>', dom)
 
 
 def test_large_results_give_a_bounded_table(

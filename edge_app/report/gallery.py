@@ -18,7 +18,7 @@ from edge_app.files.appended_file import AppendedFile
 from edge_app.files.codec import CodecError, decode, parse_json
 from edge_app.report.thumbnail import Thumbnail
 
-# About 6 kB a picture: together at most 2.4 MB in the report.
+# About 12 kB a picture: together at most 5 MB in the report.
 MOST_PICTURES = {
     Decision.PNEUMONIA_SUSPECTED: 200,
     Decision.INDETERMINATE: 100,

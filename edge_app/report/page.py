@@ -1,9 +1,9 @@
-"""`report.html`: a run's results for people, in one file that opens offline.
+"""`report.html`: a run's results for the person who must act, in one file that opens offline.
 
-A run's folder, its bundle and its gallery enter; one page leaves, with its style, script and
-pictures inside and a policy that forbids it to load anything. What comes from outside (file names,
-messages) is escaped or stands in JSON that the script turns into text, so a name cannot act.
-Memory is bounded: results are read twice, line by line, and the table is capped.
+A run's folder, its bundle and its gallery enter; one page leaves: a worklist, what needs a look
+first. Style, script and pictures stand inside, and a policy forbids it to load anything. What comes
+from outside (file names, messages) is escaped or stands in JSON that the script turns into text, so
+a name cannot act. Memory is bounded: results are read twice, line by line, and the table is capped.
 """
 
 import base64
@@ -18,59 +18,33 @@ from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
-from edge_app.bundle.manifest import Bundle, OperatingPoint
-from edge_app.decision import Decision, Status
+from edge_app.bundle.manifest import Bundle, Calibration, OperatingPoint
+from edge_app.decision import Decision, Reason
 from edge_app.files.whole import write_whole
 from edge_app.report.gallery import MOST_PICTURES, Gallery
+from edge_app.report.histogram import Histogram
+from edge_app.report.words import (
+    KINDS,
+    MARKS,
+    NAMES,
+    OF_THE_WHOLE,
+    kind_of,
+    reason_words,
+    remarks,
+)
 from edge_app.results.folder import RunFolder
 from edge_app.results.rows import ResultRow, RunHeader, read_results
 
 # Rows of the table: about 3 MB of page. Beyond, those that need a reader's eyes come first.
 MOST_ROWS = 20_000
+# Of so many scored files, more than half suspected says something of the folder, not of children.
+_ENOUGH_TO_WONDER = 10
 
-_KINDS = ("suspected", "indeterminate", "clear", "refused", "failed")
-_NAMES = {
-    "suspected": "Pneumonia suspected",
-    "indeterminate": "Indeterminate: refer",
-    "clear": "No pneumonia seen",
-    "refused": "Refused: not assessable",
-    "failed": "Failed: not read",
-}
-_MARKS = {"suspected": "▲", "indeterminate": "◆", "clear": "○", "refused": "■", "failed": "✕"}
-_BY_DECISION = {
-    Decision.PNEUMONIA_SUSPECTED: "suspected",
-    Decision.INDETERMINATE: "indeterminate",
-    Decision.NO_PNEUMONIA_SEEN: "clear",
-}
 _PICTURED = {
     "suspected": Decision.PNEUMONIA_SUSPECTED,
     "indeterminate": Decision.INDETERMINATE,
-    "refused": Decision.NOT_ASSESSABLE,
+    "unscreened": Decision.NOT_ASSESSABLE,
 }
-
-# What the flags of a row say to people; see `assessment.quality_flags`.
-_REMARKS = {
-    "age_unknown": "age unknown",
-    "view_unknown": "view unknown",
-    "view_outside_validation": "view not validated",
-    "enlarged": "few pixels, enlarged",
-}
-
-_FINE_BINS_PER_UNIT = 8
-
-
-@dataclass(frozen=True, slots=True)
-class _Drawing:
-    """A size of the chart: its text is of the same size in each, so a phone gets its own."""
-
-    name: str
-    width: int
-    height: int
-    most_bars: int
-    most_ticks: int
-
-
-_DRAWINGS = (_Drawing("wide", 960, 240, 48, 14), _Drawing("narrow", 360, 200, 24, 7))
 
 
 @dataclass(slots=True)
@@ -78,19 +52,30 @@ class _Counts:
     """What the first reading of the results finds."""
 
     rows: Counter[str] = field(default_factory=Counter)
-    reasons: Counter[str] = field(default_factory=Counter)
-    # Kind and fine bin of the raw score.
-    scores: Counter[tuple[str, int]] = field(default_factory=Counter)
+    reasons: Counter[Reason] = field(default_factory=Counter)
+    flags: Counter[str] = field(default_factory=Counter)
+    scores: Histogram = field(default_factory=Histogram)
+    last_scored_at: str = ""
     # Why those pictures were refused that are shown.
     refusals: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        return self.rows.total()
+
+    @property
+    def scored(self) -> int:
+        return self.total - self.rows["unscreened"]
 
     def add(self, row: ResultRow) -> None:
         kind = kind_of(row)
         self.rows[kind] += 1
+        self.last_scored_at = max(self.last_scored_at, row.scored_at)
         if row.reason is not None:
-            self.reasons[row.reason.value] += 1
+            self.reasons[row.reason] += 1
         if row.raw_score is not None:
-            self.scores[kind, int(row.raw_score * _FINE_BINS_PER_UNIT // 1)] += 1
+            self.scores.add(kind, row.raw_score)
+            self.flags.update(name for name in OF_THE_WHOLE if row.quality.get(name))
 
 
 def write_report(folder: RunFolder, bundle: Bundle, root: Path, gallery: Gallery) -> None:
@@ -110,16 +95,9 @@ def write_report(folder: RunFolder, bundle: Bundle, root: Path, gallery: Gallery
     shown = {picture.file for picture in gallery.pictures(Decision.NOT_ASSESSABLE)}
     for row in rows:
         counts.add(row)
-        if row.message is not None and row.file in shown:
-            counts.refusals[row.file] = row.message
+        if row.file in shown:
+            counts.refusals[row.file] = remarks(row)
     write_whole(folder.report, _page(folder, bundle, root, gallery, header, counts))
-
-
-def kind_of(row: ResultRow) -> str:
-    """Which of the report's five answers a row is."""
-    if row.status is Status.SCORED:
-        return _BY_DECISION[row.decision]
-    return "refused" if row.status is Status.REFUSED else "failed"
 
 
 def _page(
@@ -131,26 +109,36 @@ def _page(
     counts: _Counts,
 ) -> Iterator[str]:
     style, script = _asset("report.css"), _asset("report.js")
-    yield _head(header, style, script)
-    yield _counts(counts)
-    yield _chart(header, counts)
-    yield _picture_places(counts, gallery)
+    yield _head(header, counts, style, script)
+    yield _warnings(bundle, counts)
+    yield _answers(counts)
+    yield _worklist(counts, gallery)
+    yield _chart(header, bundle, counts)
+    yield _unscreened(counts, gallery)
     yield _table_place(counts)
     yield _about(bundle, header)
-    facts = {"root": _link_root(folder.path, root), "kinds": _KINDS, "names": _NAMES}
+    facts = {
+        "root": _link_root(folder.path, root),
+        "kinds": KINDS,
+        "names": NAMES,
+        "marks": MARKS,
+        # One absolute scale for the map of every picture.
+        "contour": header.operating_point.refer_high,
+    }
     yield _data("data-run", [json.dumps(facts)])
     yield _data("data-rows", _rows(folder, counts))
-    yield _data("data-pictures", _pictures(gallery, counts))
+    yield _data("data-pictures", _pictures(gallery, counts, _calibration(bundle, header)))
     yield f"<script>{script}</script>\n</body>\n</html>\n"
 
 
-def _head(header: RunHeader, style: str, script: str) -> str:
+def _head(header: RunHeader, counts: _Counts, style: str, script: str) -> str:
     # Nothing may be loaded or sent, and no other script may run than this page's own.
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     policy = (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
+    until = f" to {_time(counts.last_scored_at)}" if counts.last_scored_at else ""
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -163,139 +151,84 @@ def _head(header: RunHeader, style: str, script: str) -> str:
 <body>
 <header>
 <h1>Chest X-ray screening for signs of pneumonia</h1>
-<p class="facts">{escape(header.input)} · begun {escape(header.started_at[:16].replace("T", " "))}
-UTC · model {escape(header.model_id)} · operating point {escape(header.operating_point.name)} ·
+<p class="facts">{escape(header.input)} · {counts.total:,} files · {_time(header.started_at)}{until}
+· model {escape(header.model_id)} · operating point {escape(header.operating_point.name)} ·
 pneumoscope {escape(header.pneumoscope_version)}</p>
 <p class="warning"><strong>A screening aid, no diagnosis.</strong> A person decides about each
-picture. “No pneumonia seen” does not rule pneumonia out. Pictures that were refused or failed have
-not been screened at all.</p>
+picture. “No pneumonia seen” does not rule pneumonia out. A picture that was not screened has no
+answer at all.</p>
 </header>
 <main>
 """
 
 
-def _counts(counts: _Counts) -> str:
-    total = max(counts.rows.total(), 1)
+def _time(utc: str) -> str:
+    """A time that the script turns into the reader's own; without it, UTC."""
+    return f'<time datetime="{escape(utc)}">{escape(utc[:16].replace("T", " "))} UTC</time>'
+
+
+def _warnings(bundle: Bundle, counts: _Counts) -> str:
+    """What holds for the folder as a whole, once."""
+    population = bundle.manifest.population
+    sentences = [*map(escape, bundle.remarks)]
+    if bundle.manifest.input_gate is None:
+        sentences.append(
+            "<strong>This model does not recognise what is no chest X-ray.</strong> A photograph "
+            "or another body part gets a score too: look at every picture that is suspected."
+        )
+    if counts.scored >= _ENOUGH_TO_WONDER and counts.rows["suspected"] > counts.scored / 2:
+        sentences.append(
+            "More than half of the screened pictures are suspected. Where that is not expected, "
+            "these pictures may differ from those that the model was validated on."
+        )
+    age, view = (counts.flags[name] for name in OF_THE_WHOLE)
+    if age or view:
+        ages = population.age_years
+        whom = "" if ages is None else f" of {ages[0]:g} to {ages[1]:g} years"
+        views = " or ".join(population.views)
+        sentences.append(
+            f"Of {counts.scored:,} screened pictures the age is unknown for {age:,} and the view "
+            f"for {view:,}: the model is validated for patients{whom} and the view "
+            f"{escape(views)} only."
+        )
+    return "".join(f'<p class="notice">{sentence}</p>\n' for sentence in sentences)
+
+
+def _answers(counts: _Counts) -> str:
+    total = max(counts.total, 1)
     items = "".join(
-        f'<li class="{kind}"><span class="mark" aria-hidden="true">{_MARKS[kind]}</span>&nbsp;'
-        f"{_NAMES[kind]}<b>{counts.rows[kind]:,}</b>"
-        f"<small>{100 * counts.rows[kind] / total:.1f}% of {counts.rows.total():,}</small></li>"
-        for kind in _KINDS
+        f'<li class="{kind}"><span class="mark" aria-hidden="true">{MARKS[kind]}</span>&nbsp;'
+        f"{NAMES[kind]}<b>{counts.rows[kind]:,}</b>"
+        f"<small>{100 * counts.rows[kind] / total:.1f}% of {counts.total:,}</small></li>"
+        for kind in KINDS
     )
-    reasons = ", ".join(f"{escape(_plain(name))} {n:,}" for name, n in counts.reasons.most_common())
-    why = f"<p>Refused or failed because: {reasons}.</p>" if reasons else ""
-    return f'<h2 id="answers">Answers</h2>\n<ul class="counts">{items}</ul>\n{why}\n'
+    return f'<h2 id="answers">Answers</h2>\n<ul class="counts">{items}</ul>\n'
 
 
-def _chart(header: RunHeader, counts: _Counts) -> str:
-    """The distribution of raw scores as bars, the cut-offs as lines."""
-    if not counts.scores:
+def _worklist(counts: _Counts, gallery: Gallery) -> str:
+    if not counts.rows["suspected"] and not counts.rows["indeterminate"]:
         return ""
-    point = header.operating_point
-    return f"""<h2 id="scores">Distribution of the raw scores</h2>
-<div class="chart">{"".join(_svg(drawing, header, counts) for drawing in _DRAWINGS)}</div>
-<p class="facts">{counts.scores.total():,} scored files. Dark: suspected, from
-{point.refer_high:+.2f}. Hatched: indeterminate. Light: nothing seen, below {point.refer_low:+.2f}.
-The raw score is the network's logit.</p>
+    return f"""<h2 id="worklist">Look at these first</h2>
+<p class="no-print"><label><input type="checkbox" id="heat"> outline where the score comes from
+(not yet tested against radiologists: it shows where the network looked, not what is there)</label>
+</p>
+{_picture_place("suspected", "with the highest probability", counts, gallery)}
+{_picture_place("indeterminate", "with the highest probability", counts, gallery)}
 """
 
 
-def _svg(drawing: _Drawing, header: RunHeader, counts: _Counts) -> str:
-    bins = [index for _, index in counts.scores]
-    low, high = min(bins), max(bins) + 1
-    per_bar = max(1, -(-(high - low) // drawing.most_bars))
-    bars: Counter[tuple[str, int]] = Counter()
-    for (kind, index), n in counts.scores.items():
-        bars[kind, (index - low) // per_bar] += n
-    number = -(-(high - low) // per_bar)
-    tallest = max(sum(bars[kind, bar] for kind in _KINDS) for bar in range(number))
-    first = low / _FINE_BINS_PER_UNIT
-    last = first + number * per_bar / _FINE_BINS_PER_UNIT
-    body = "".join(_bar(drawing, bars, bar, number, tallest) for bar in range(number))
-    body += _cut_offs(drawing, header, first, last) + _axis(drawing, first, last, tallest)
-    # A pattern in a drawing that is not shown is not drawn: each has its own.
-    return f"""<svg class="{drawing.name}" viewBox="0 0 {drawing.width} {drawing.height + 60}"
-role="img" aria-label="Histogram of raw scores with the two cut-offs">
-<defs><pattern id="hatch-{drawing.name}" width="6" height="6" patternUnits="userSpaceOnUse"
-patternTransform="rotate(45)"><rect width="6" height="6" fill="#fff"/>
-<rect width="3" height="6" fill="#8a5a00"/></pattern></defs>
-{body}</svg>"""
-
-
-_FILLS = {"clear": "#cfe3d8", "indeterminate": "url(#hatch-{name})", "suspected": "#7d1d15"}
-
-
-def _bar(
-    drawing: _Drawing, bars: Counter[tuple[str, int]], bar: int, number: int, tallest: int
-) -> str:
-    width = drawing.width / number
-    base = drawing.height + 20.0
-    parts = []
-    for kind, fill in _FILLS.items():
-        n = bars[kind, bar]
-        if n:
-            height = drawing.height * n / tallest
-            base -= height
-            parts.append(
-                f'<rect x="{bar * width + 0.5:.1f}" y="{base:.1f}" width="{width - 1:.1f}" '
-                f'height="{height:.1f}" fill="{fill.format(name=drawing.name)}" stroke="#16202a" '
-                'stroke-width=".6"/>'
-            )
-    return "".join(parts)
-
-
-def _cut_offs(drawing: _Drawing, header: RunHeader, first: float, last: float) -> str:
-    point = header.operating_point
-    lines = []
-    for value in {point.refer_low, point.refer_high}:
-        if first <= value <= last:
-            x = (value - first) / (last - first) * drawing.width
-            lines.append(
-                f'<line x1="{x:.1f}" x2="{x:.1f}" y1="20" y2="{drawing.height + 20}" '
-                'stroke="#16202a" stroke-width="1.5" stroke-dasharray="5 3"/>'
-            )
-    return "".join(lines)
-
-
-def _axis(drawing: _Drawing, first: float, last: float, tallest: int) -> str:
-    base = drawing.height + 20
-    steps = (0.25, 0.5, 1, 2, 5, 10, 20, 50, 1e9)
-    step = next(s for s in steps if (last - first) / s <= drawing.most_ticks)
-    ticks = []
-    value = -(-first // step) * step
-    while value <= last:
-        x = (value - first) / (last - first) * drawing.width
-        anchor = "start" if x < 15 else "end" if x > drawing.width - 15 else "middle"
-        ticks.append(
-            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{base}" y2="{base + 5}" stroke="#16202a"/>'
-            f'<text x="{x:.1f}" y="{base + 20}" text-anchor="{anchor}">{value:g}</text>'
-        )
-        value += step
-    line = f'<line x1="0" x2="{drawing.width}" y1="{base}" y2="{base}" stroke="#16202a"/>'
-    title = f'<text x="{drawing.width / 2}" y="{base + 38}" text-anchor="middle">raw score</text>'
-    return f'{line}{"".join(ticks)}{title}<text x="2" y="14">up to {tallest:,} files a bar</text>'
-
-
-def _picture_places(counts: _Counts, gallery: Gallery) -> str:
-    parts = [
-        """<h2 id="pictures">Pictures to look at</h2>
-<p class="lead">Lines surround where the score comes from most: thin from 60%, thick from 85% of the
-map's range in that picture. They show where the network looked, not what is there.</p>
-<p class="no-print"><label><input type="checkbox" id="heat" checked> show where the score comes
-from</label></p>"""
-    ]
-    for kind, decision in _PICTURED.items():
-        n, most = counts.rows[kind], MOST_PICTURES[decision]
-        if n == 0:
-            continue
-        which = "with the highest scores" if kind != "refused" else "that came first"
-        some = f": the {most} {which} of {n:,}; all are in the table" if n > most else f": {n:,}"
-        parts.append(
-            f'<h3 class="{kind}"><span class="mark" aria-hidden="true">{_MARKS[kind]}</span>&nbsp;'
-            f"{_NAMES[kind]}{some}</h3>\n{_missing_pictures(gallery.count(decision), min(n, most))}"
-            f'<div class="pictures" id="pictures-{kind}"></div>'
-        )
-    return "\n".join(parts) + "\n"
+def _picture_place(kind: str, which: str, counts: _Counts, gallery: Gallery) -> str:
+    n, most = counts.rows[kind], MOST_PICTURES[_PICTURED[kind]]
+    if n == 0:
+        return ""
+    some = f": the {most} {which} of {n:,}; all are in the table" if n > most else f": {n:,}"
+    missing = ""
+    if kind != "unscreened":  # of those, files that could not be read have none
+        missing = _missing_pictures(gallery.count(_PICTURED[kind]), min(n, most))
+    return (
+        f'<h3 class="{kind}"><span class="mark" aria-hidden="true">{MARKS[kind]}</span>&nbsp;'
+        f'{NAMES[kind]}{some}</h3>\n{missing}<div class="pictures" id="pictures-{kind}"></div>'
+    )
 
 
 def _missing_pictures(there: int, wanted: int) -> str:
@@ -309,15 +242,43 @@ def _missing_pictures(there: int, wanted: int) -> str:
     )
 
 
+def _chart(header: RunHeader, bundle: Bundle, counts: _Counts) -> str:
+    """The distribution of scores as bars, the cut-offs as lines."""
+    point, calibration = header.operating_point, _calibration(bundle, header)
+    drawings = counts.scores.draw(point, calibration)
+    if not drawings:
+        return ""
+    low, high = (calibration.probability(x) for x in (point.refer_low, point.refer_high))
+    return f"""<h2 id="scores">How the probabilities are spread</h2>
+<div class="chart">{drawings}</div>
+<p class="facts">{counts.scored:,} screened files. Light: no pneumonia seen, below {low:.3f}.
+Hatched: indeterminate. Dark: suspected, from {high:.3f}.</p>
+"""
+
+
+def _unscreened(counts: _Counts, gallery: Gallery) -> str:
+    if not counts.rows["unscreened"]:
+        return ""
+    reasons = "".join(
+        f"<li>{escape(reason_words(reason))}: {n:,}</li>"
+        for reason, n in counts.reasons.most_common()
+    )
+    return f"""<h2 id="unscreened">Not screened</h2>
+<p>These have no answer. Each stands in the table with what can be done.</p>
+<ul>{reasons}</ul>
+{_picture_place("unscreened", "that came first", counts, gallery)}
+"""
+
+
 def _table_place(counts: _Counts) -> str:
     note = ""
-    if counts.rows.total() > MOST_ROWS:
+    if counts.total > MOST_ROWS:
         note = (
-            f"<p><strong>Of {counts.rows.total():,} files this table holds at most {MOST_ROWS:,}: "
+            f"<p><strong>Of {counts.total:,} files this table holds at most {MOST_ROWS:,}: "
             "those that are not “no pneumonia seen”, in the order of the results.</strong> All are "
             "in <code>results.csv</code> and <code>results.jsonl</code>.</p>"
         )
-    return f"""<h2 id="files">Files</h2>
+    return f"""<h2 id="files">All files</h2>
 {note}<noscript><p>The pictures and the table need JavaScript. The same rows stand in
 <code>results.csv</code>.</p></noscript>
 <div class="controls">
@@ -359,7 +320,14 @@ yours.</li>
 <li>Not a medical device.</li>
 </ul>
 </main>
+<dialog id="viewer" aria-label="One film" tabindex="-1"></dialog>
 """
+
+
+def _calibration(bundle: Bundle, header: RunHeader) -> Calibration:
+    """That of the model that scored; a run goes on only with the very bundle it was begun with."""
+    found = (c for c in bundle.manifest.calibration if c.model_sha256 == header.model_sha256)
+    return next(found)
 
 
 def _operating_point(bundle: Bundle, header: RunHeader) -> OperatingPoint | None:
@@ -376,45 +344,37 @@ def _point_entries(point: OperatingPoint | None) -> list[tuple[str, str]]:
         ("Operating point", f"{point.name}: {point.purpose}"),
         ("Sensitivity", str(point.sensitivity)),
         ("Specificity", str(point.specificity)),
-        (
-            "Measured on",
-            f"{split.name}: {split.n_images} images of {split.n_patients} patients, threshold "
-            f"{point.threshold:+.3f}",
-        ),
+        ("Measured on", f"{split.name}: {split.n_images} images of {split.n_patients} patients"),
     ]
 
 
 def _rows(folder: RunFolder, counts: _Counts) -> Iterator[str]:
-    """The table as JSON: [file, kind, raw score, probability, remarks] a row."""
-    all_fit = counts.rows.total() <= MOST_ROWS
+    """The table as JSON: [file, kind, probability, remarks] a row."""
+    all_fit = counts.total <= MOST_ROWS
     written = 0
     yield "["
     for row in read_results(folder.results)[1]:
         kind = kind_of(row)
         if not all_fit and (kind == "clear" or written >= MOST_ROWS):
             continue
-        values = [row.file, kind, _short(row.raw_score), _short(row.probability), _remarks(row)]
+        values = [row.file, kind, _short(row.probability), remarks(row)]
         yield ("," if written else "") + json.dumps(values, separators=(",", ":"))
         written += 1
     yield "]"
 
 
-def _remarks(row: ResultRow) -> str:
-    flags = [name for name, is_set in sorted(row.quality.items()) if is_set]
-    return row.message or ", ".join(_REMARKS.get(name, _plain(name)) for name in flags)
-
-
-def _plain(code: str) -> str:
-    return code.replace("_", " ")
-
-
-def _pictures(gallery: Gallery, counts: _Counts) -> Iterator[str]:
-    """Thumbnails as JSON, of each answer a list; refusals with their reason."""
+def _pictures(gallery: Gallery, counts: _Counts, calibration: Calibration) -> Iterator[str]:
+    """Films as JSON, of each answer a list; refusals with their reason."""
     yield "{"
     for place, (kind, decision) in enumerate(_PICTURED.items()):
         yield ("," if place else "") + json.dumps(kind) + ":["
         for number, thumbnail in enumerate(gallery.pictures(decision)):
-            values = asdict(thumbnail) | {"refusal": counts.refusals.get(thumbnail.file)}
+            score = thumbnail.raw_score
+            values = asdict(thumbnail) | {
+                "refusal": counts.refusals.get(thumbnail.file),
+                "probability": None if score is None else _short(calibration.probability(score)),
+            }
+            del values["raw_score"]
             yield ("," if number else "") + json.dumps(values, separators=(",", ":"))
         yield "]"
     yield "}"

@@ -1,6 +1,6 @@
 """Draws a radiograph's small picture for the report.
 
-A decoded `Radiograph` and its answer enter; a `Thumbnail` leaves: a grey JPEG of about 4 kB and the
+A decoded `Radiograph` and its answer enter; a `Thumbnail` leaves: a grey JPEG of about 9 kB and the
 activation map as numbers, which the report draws as contours. Nothing here is written to disk.
 """
 
@@ -8,6 +8,7 @@ import io
 from binascii import b2a_base64
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from edge_app.images.radiograph import Radiograph
@@ -15,7 +16,7 @@ from edge_app.report.thumbnail import Thumbnail
 from edge_app.screening.refusals import MIN_GREY_LEVELS
 from edge_app.screening.screener import ScreeningResult
 
-LONGEST_SIDE = 192
+LONGEST_SIDE = 320
 _JPEG_QUALITY = 72
 _LOW_PERCENTILE, _HIGH_PERCENTILE = 0.5, 99.5
 
@@ -51,8 +52,27 @@ def _small(radiograph: Radiograph) -> Image.Image:
         image = Image.fromarray(pixels.astype(np.float32) * np.float32(255 / radiograph.max_value))
     scale = LONGEST_SIDE / max(image.size)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    small = np.asarray(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.5), np.float32)
-    low, high = np.percentile(small, (_LOW_PERCENTILE, _HIGH_PERCENTILE))
-    if (high - low) * radiograph.max_value / 255 >= MIN_GREY_LEVELS:
-        small = (small - low) * (255 / (high - low))
-    return Image.fromarray(np.clip(np.rint(small), 0, 255).astype(np.uint8))
+    small = np.asarray(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.5))
+    low, high = _grey_range(small)
+    if (high - low) * radiograph.max_value / 255 < MIN_GREY_LEVELS:
+        low, high = 0.0, 255.0
+    if small.dtype == np.uint8:  # the same arithmetic, once for each of the 256 values
+        return Image.fromarray(_stretch(np.arange(256), low, high).take(small))
+    return Image.fromarray(_stretch(small, low, high))
+
+
+def _grey_range(small: npt.NDArray[np.generic]) -> tuple[float, float]:
+    """Percentiles of the grey values; of bytes from their counts, ten times faster."""
+    percents = _LOW_PERCENTILE, _HIGH_PERCENTILE
+    if small.dtype != np.uint8:
+        low, high = np.percentile(small.astype(np.float32), percents)
+    else:
+        ends = np.cumsum(np.bincount(small.ravel(), minlength=256))
+        low, high = np.searchsorted(ends, np.multiply(percents, ends[-1] / 100))
+    return float(low), float(high)
+
+
+def _stretch(values: npt.NDArray[np.generic], low: float, high: float) -> npt.NDArray[np.uint8]:
+    stretched = np.rint((values.astype(np.float32) - low) * (255 / (high - low)))
+    grey: npt.NDArray[np.uint8] = np.clip(stretched, 0, 255).astype(np.uint8)
+    return grey

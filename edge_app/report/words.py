@@ -1,0 +1,64 @@
+"""What the report calls things, in plain English for health workers."""
+
+from edge_app.decision import Decision, Reason, Status
+from edge_app.results.rows import ResultRow
+
+# In the order of urgency: what to look at first.
+KINDS = ("suspected", "indeterminate", "unscreened", "clear")
+NAMES = {
+    "suspected": "Pneumonia suspected",
+    "indeterminate": "Indeterminate: refer",
+    "unscreened": "Not screened",
+    "clear": "No pneumonia seen",
+}
+MARKS = {"suspected": "▲", "indeterminate": "◆", "unscreened": "■", "clear": "○"}
+_BY_DECISION = {
+    Decision.PNEUMONIA_SUSPECTED: "suspected",
+    Decision.INDETERMINATE: "indeterminate",
+    Decision.NO_PNEUMONIA_SEEN: "clear",
+}
+
+REASONS = {
+    Reason.UNREADABLE: "damaged, or no picture",
+    Reason.UNSUPPORTED_DICOM: "DICOM of a kind that is not read",
+    Reason.INTERNAL_ERROR: "an error of the program",
+    Reason.DECODER_CRASHED: "damaged: its decoder crashed",
+    Reason.TIMED_OUT: "took too long to read",
+    Reason.TOO_SMALL: "picture too small",
+    Reason.NO_CONTRAST: "blank or without contrast",
+    Reason.NOT_CHEST_RADIOGRAPH: "not a chest X-ray",
+    Reason.VIEW_NOT_VALIDATED: "not a frontal view",
+    Reason.NOT_FOR_PRESENTATION: "raw detector data",
+    Reason.OUTSIDE_VALIDATED_AGE: "patient's age outside the validated range",
+}
+
+# What the flags of a row say; see `screening.refusals.quality_flags`. Age and view are unknown of
+# whole folders at once, so they are said once, at the top.
+FLAGS = {
+    "view_outside_validation": "view not validated",
+    "enlarged": "few pixels, enlarged",
+}
+OF_THE_WHOLE = ("age_unknown", "view_unknown")
+
+
+def kind_of(row: ResultRow) -> str:
+    """Which of the report's four answers a row is."""
+    return _BY_DECISION[row.decision] if row.status is Status.SCORED else "unscreened"
+
+
+def reason_words(reason: Reason) -> str:
+    """A reason as people say it."""
+    return REASONS.get(reason, plain(reason.value))
+
+
+def remarks(row: ResultRow) -> str:
+    """What the table says beside an answer: why there is none, or the flags that are set."""
+    if row.reason is not None:
+        return f"{reason_words(row.reason)}: {row.message}"
+    flags = (name for name, is_set in sorted(row.quality.items()) if is_set)
+    return ", ".join(FLAGS.get(name, plain(name)) for name in flags if name not in OF_THE_WHOLE)
+
+
+def plain(code: str) -> str:
+    """A code as words."""
+    return code.replace("_", " ")
