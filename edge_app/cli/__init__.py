@@ -50,7 +50,7 @@ def _run(arguments: list[str]) -> int:
 def _parser() -> "argparse.ArgumentParser":
     import argparse
 
-    from edge_app.cli import batch, examples, info, model, score, validate, watch
+    from edge_app.cli import batch, examples, info, model, receive, score, validate, watch
 
     parser = argparse.ArgumentParser(
         prog="pneumoscope",
@@ -61,7 +61,7 @@ def _parser() -> "argparse.ArgumentParser":
     )
     parser.add_argument("-V", "--version", action="version", version=f"pneumoscope {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (score, batch, watch, info, validate, examples, model):
+    for command in (score, batch, watch, receive, info, validate, examples, model):
         command.add_parser(commands)
     return parser
 

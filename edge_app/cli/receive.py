@@ -1,0 +1,189 @@
+"""`pneumoscope receive -o OUT`: scores what machines and a PACS send by DICOM."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_app.cli.model_options import positive
+from edge_app.cli.run_options import add_run_options, describe, note, run_options, seconds
+from edge_app.cli.streams import one_line, say
+from edge_app.errors import EXIT_INTERRUPTED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_app.dicom_net.receiver import Peer, ReceiverOptions, Tls
+    from edge_app.runs.summary import Outcome
+
+_LOG_BYTES = 10_000_000
+_MEGA = 1_000_000
+
+
+def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "receive",
+        help="score what is sent by DICOM",
+        description="Be a DICOM storage node (C-STORE, C-ECHO, storage commitment): keep what is "
+        "sent below OUT/inbox, score it as `watch` does, and write the same files into OUT. An "
+        "object is on the disk before its sender is told so; after a power cut the same command "
+        "goes on. Needs: pip install 'pneumoscope[dicom-net]'.",
+    )
+    parser.add_argument("--port", type=_port, default=11112, help="default: %(default)s")
+    parser.add_argument(
+        "--host", default="", metavar="ADDRESS", help="of this machine (default: all of them)"
+    )
+    parser.add_argument(
+        "--aet", default="PNEUMOSCOPE", metavar="TITLE", help="our AE title (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--allow",
+        type=_peer,
+        action="append",
+        default=[],
+        metavar="TITLE[@ADDRESS]",
+        help="an AE that may send, from that address only; may be repeated (default: all may)",
+    )
+    parser.add_argument(
+        "--most-associations", type=positive, default=10, metavar="N", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--most-megabytes",
+        type=positive,
+        default=512,
+        metavar="MB",
+        help="of one object (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--keep-free",
+        type=positive,
+        default=500,
+        metavar="MB",
+        help="room that stays on the disk; senders are told to wait (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--idle", type=seconds, default=60.0, metavar="SECONDS", help="default: %(default)g"
+    )
+    tls = parser.add_argument_group("TLS", "files in PEM; both of the first two, or none")
+    tls.add_argument("--tls-certificate", type=Path, metavar="FILE")
+    tls.add_argument("--tls-key", type=Path, metavar="FILE")
+    tls.add_argument(
+        "--tls-authority",
+        type=Path,
+        metavar="FILE",
+        help="senders must show a certificate that it has signed",
+    )
+    add_run_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Receive and score until stopped, then say what came of it."""
+    from edge_app.dicom_net.receiver import Receiver, require_pynetdicom
+    from edge_app.dicom_net.spool import Spool
+    from edge_app.files.whole import make_folder
+    from edge_app.runs.interruption import Interruption
+    from edge_app.runs.watch import WatchPlan, watch_folder
+
+    require_pynetdicom()
+    options = receiver_options(args)
+    make_folder(args.out)
+    log = open_log(args.out / "receive.log")
+    spool = Spool(args.out)
+    # What is in the inbox is whole: nothing has to settle, and what fails is damaged.
+    plan = WatchPlan(
+        spool.inbox,
+        args.out,
+        poll_seconds=1.0,
+        settle_seconds=0.0,
+        patience_seconds=0.0,
+        options=run_options(args),
+    )
+    on_outcome = _silent if args.quiet else _say
+    with Interruption() as interruption, Receiver(spool, options, log) as receiver:
+        if not args.quiet:
+            note(f"{options.ae_title} listens on port {receiver.port}; Ctrl-C stops")
+        summary = watch_folder(plan, on_outcome, on_note=note, check=interruption.check)
+    note("stopped; the same command goes on")
+    if not args.quiet:
+        say(describe(summary), sys.stdout)
+    return EXIT_INTERRUPTED
+
+
+def receiver_options(args: argparse.Namespace) -> "ReceiverOptions":
+    """The options as the receiver takes them; raises UsageError where they contradict."""
+    from edge_app.dicom_net.receiver import ReceiverOptions, check_ae_title
+    from edge_app.errors import UsageError
+
+    try:
+        check_ae_title(args.aet)
+    except ValueError as error:
+        raise UsageError(f"--aet: {error}") from error
+    return ReceiverOptions(
+        ae_title=args.aet,
+        host=args.host,
+        port=args.port,
+        allowed=tuple(args.allow),
+        most_associations=args.most_associations,
+        most_object_bytes=args.most_megabytes * _MEGA,
+        keep_free_bytes=args.keep_free * _MEGA,
+        idle_seconds=args.idle,
+        tls=_tls(args),
+    )
+
+
+def open_log(path: Path) -> "Callable[[str], None]":
+    """A function that writes a line with its time into a bounded log, and to standard error."""
+    import logging
+    from logging.handlers import RotatingFileHandler
+
+    logger = logging.getLogger("pneumoscope.receive")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    handler = RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=3, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logger.handlers = [handler]
+
+    def log(text: str) -> None:
+        logger.info("%s", one_line(text))
+        note(text)
+
+    return log
+
+
+def _tls(args: argparse.Namespace) -> "Tls | None":
+    from edge_app.dicom_net.receiver import Tls
+    from edge_app.errors import UsageError
+
+    given = [args.tls_certificate, args.tls_key]
+    if not any(given) and args.tls_authority is None:
+        return None
+    if not all(given):
+        raise UsageError("TLS needs both --tls-certificate and --tls-key")
+    return Tls(args.tls_certificate, args.tls_key, args.tls_authority)
+
+
+def _peer(text: str) -> "Peer":
+    from edge_app.dicom_net.receiver import Peer
+
+    try:
+        return Peer.from_text(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{number} is not a port")
+    return number
+
+
+def _say(outcome: "Outcome") -> None:
+    reason = f" ({outcome.reason})" if outcome.reason is not None else ""
+    say(f"{one_line(outcome.file)}: {outcome.decision}{reason}", sys.stdout)
+
+
+def _silent(outcome: "Outcome") -> None:
+    return

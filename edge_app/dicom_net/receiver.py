@@ -1,0 +1,329 @@
+"""A storage SCP: what X-ray machines and a PACS send is on the disk before they are told so.
+
+Associations come in on threads of pynetdicom; objects leave as files of a `Spool`. Nothing is
+decoded here: a hostile or odd object harms the worker that scores it, never this process. Bounded
+are associations, their idle time, the size of a PDU and of an object, and the room that is left on
+the disk. The log names UIDs, AE titles and addresses, no patient.
+"""
+
+import ssl
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_app.dicom_net import tables
+from edge_app.dicom_net.spool import Arrival, Spool, is_uid, require_free_bytes
+from edge_app.errors import RuntimeUnavailableError, UsageError
+
+Log = Callable[[str], None]
+
+_SECONDS_TO_NEGOTIATE = 30.0
+_MAX_PDU_BYTES = 128 * 1024
+# pynetdicom reads a PDU whole; a length that nobody negotiated would be read all the same.
+_PDU_MARGIN_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who may send: an AE title, and the address that it must come from ("" any)."""
+
+    ae_title: str
+    address: str = ""
+
+    @classmethod
+    def from_text(cls, text: str) -> "Peer":
+        """Read `AET` or `AET@ADDRESS`; raises ValueError for anything else."""
+        ae_title, _, address = text.partition("@")
+        check_ae_title(ae_title)
+        return cls(ae_title, address)
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files in PEM; with `authority` a sender must show a certificate that it has signed."""
+
+    certificate: Path
+    key: Path
+    authority: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverOptions:
+    """How to listen.
+
+    Attributes:
+        ae_title, host, port: our own; port 0 takes a free one.
+        allowed: who may send; empty allows everyone.
+        most_associations: at a time; more are refused until one ends.
+        most_object_bytes: of one object; a larger one ends its association.
+        keep_free_bytes: room that stays on the disk; below it, status 0xA700.
+        idle_seconds: without a message, after which an association ends.
+        tls: None speaks without encryption.
+    """
+
+    ae_title: str = "PNEUMOSCOPE"
+    host: str = ""
+    port: int = 11112
+    allowed: tuple[Peer, ...] = ()
+    most_associations: int = 10
+    most_object_bytes: int = 512 * 1024 * 1024
+    keep_free_bytes: int = 500_000_000
+    idle_seconds: float = 60.0
+    tls: Tls | None = None
+
+
+@dataclass(slots=True)
+class _Counter:
+    """Bytes of an association since its last complete object."""
+
+    received: int = 0
+
+
+class Receiver:
+    """A running storage SCP; closing it ends associations and leaves the spool whole."""
+
+    def __init__(self, spool: Spool, options: ReceiverOptions, log: Log) -> None:
+        """Begin to listen.
+
+        Args:
+            spool: where objects go.
+            options: how to listen.
+            log: gets a line for what an administrator may want to know; called from threads.
+
+        Raises:
+            RuntimeUnavailableError: pynetdicom is not installed.
+            StorageError: the disk is nearly full.
+            UsageError: the port is taken, or a certificate cannot be used.
+        """
+        require_pynetdicom()
+        require_free_bytes(spool, options.keep_free_bytes)
+        self._spool = spool
+        self._options = options
+        self._log = log
+        self._counters: dict[int, _Counter] = {}
+        context = None if options.tls is None else server_context(options.tls)
+        self._server = self._listen(context)
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self._server.server_address[1])
+
+    def close(self) -> None:
+        """Stop listening and end associations; a sender tries again what it has no answer for."""
+        self._server.shutdown()
+
+    def __enter__(self) -> "Receiver":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _listen(self, context: ssl.SSLContext | None) -> Any:
+        from pynetdicom import AE, _config, evt
+
+        # Objects go to the disk as they come, beside the inbox: memory stays bounded, and taking
+        # one in is a link. Both are settings of the whole process, which is the receiver's own.
+        _config.STORE_RECV_CHUNKED_DATASET = True
+        tempfile.tempdir = str(self._spool.arriving)
+        options = self._options
+        entity = AE(ae_title=options.ae_title)
+        entity.maximum_associations = options.most_associations
+        entity.maximum_pdu_size = _MAX_PDU_BYTES
+        entity.acse_timeout = entity.dimse_timeout = _SECONDS_TO_NEGOTIATE
+        entity.network_timeout = options.idle_seconds
+        entity.require_called_aet = True
+        entity.require_calling_aet = sorted({peer.ae_title for peer in options.allowed})
+        syntaxes = list(tables.TRANSFER_SYNTAXES)
+        for classes in (tables.IMAGE_CLASSES, tables.MULTI_FRAME_CLASSES, tables.REPORT_CLASSES):
+            for uid in classes:
+                entity.add_supported_context(uid, syntaxes)
+        entity.add_supported_context(tables.VERIFICATION)
+        entity.add_supported_context(tables.STORAGE_COMMITMENT)
+        handlers: list[Any] = [
+            (evt.EVT_C_STORE, self._on_store),
+            (evt.EVT_N_ACTION, self._on_commitment),
+            (evt.EVT_REQUESTED, self._on_request),
+            (evt.EVT_REJECTED, self._on_rejected),
+            (evt.EVT_DATA_RECV, self._on_data),
+            (evt.EVT_CONN_CLOSE, self._on_close),
+        ]
+        try:
+            return entity.start_server(
+                (options.host, options.port),
+                block=False,
+                ssl_context=context,
+                evt_handlers=handlers,
+            )
+        except OSError as error:
+            raise UsageError(
+                f"port {options.port} of {options.host or 'all addresses'} cannot be listened on: "
+                f"{error.strerror or error}"
+            ) from error
+
+    def _on_request(self, event: Any) -> None:
+        """Refuse an AE title that comes from another address than it may."""
+        requestor = event.assoc.requestor
+        # The requestor's own title is known after this event only.
+        title = str(requestor.primitive.calling_ae_title).strip()
+        address = str(requestor.address)
+        bound = [peer for peer in self._options.allowed if peer.ae_title == title]
+        if bound and not any(peer.address in ("", address) for peer in bound):
+            self._log(f"refused {title}@{address}: this AE title may not come from there")
+            # PS3.8 table 9-21: permanent, from the service user, calling AE title not recognised.
+            event.assoc.acse.send_reject(0x01, 0x01, 0x03)
+            event.assoc.kill()
+
+    def _on_rejected(self, event: Any) -> None:
+        self._log(f"refused an association of {_who(event)}")
+
+    def _on_data(self, event: Any) -> None:
+        counter = self._counters.setdefault(id(event.assoc), _Counter())
+        counter.received += len(event.data)
+        if counter.received > self._options.most_object_bytes + _PDU_MARGIN_BYTES:
+            most = self._options.most_object_bytes / 1e6
+            self._log(f"ended the association of {_who(event)}: an object of over {most:.0f} MB")
+            event.assoc.abort()
+
+    def _on_close(self, event: Any) -> None:
+        self._counters.pop(id(event.assoc), None)
+
+    def _on_store(self, event: Any) -> int:
+        """Store an object; the status is given when it is safe."""
+        counter = self._counters.get(id(event.assoc))
+        if counter is not None:
+            counter.received = 0
+        uid = str(event.request.AffectedSOPInstanceUID)
+        if not is_uid(uid):
+            self._log(f"refused an object of {_who(event)}: its SOP Instance UID is not valid")
+            return tables.CANNOT_UNDERSTAND
+        if str(event.request.AffectedSOPClassUID) in tables.MULTI_FRAME_CLASSES:
+            self._log(f"refused {uid} of {_who(event)}: it holds several frames")
+            return tables.DATA_SET_DOES_NOT_MATCH
+        if self._spool.free_bytes() < self._options.keep_free_bytes:
+            self._log(f"refused {uid} of {_who(event)}: the disk is nearly full")
+            return tables.OUT_OF_RESOURCES
+        try:
+            arrival = self._spool.store(event.dataset_path, uid)
+        except OSError as error:
+            self._log(f"refused {uid} of {_who(event)}: {error.strerror or error}")
+            return tables.OUT_OF_RESOURCES
+        if arrival is Arrival.OTHER_CONTENT:
+            self._log(f"{uid} of {_who(event)} came with another content; both are kept")
+        return tables.SUCCESS
+
+    def _on_commitment(self, event: Any) -> tuple[int, None]:
+        """Say which objects are safe, by an event report on the same association (PS3.4 J)."""
+        information = event.action_information
+        report = commitment_report(information, self._spool)
+        assoc = event.assoc
+
+        def send() -> None:
+            failed = "FailedSOPSequence" in report
+            try:
+                assoc.send_n_event_report(
+                    report,
+                    2 if failed else 1,
+                    tables.STORAGE_COMMITMENT,
+                    tables.STORAGE_COMMITMENT_INSTANCE,
+                )
+            except (RuntimeError, ValueError) as error:
+                self._log(f"storage commitment could not be reported to {_who(event)}: {error}")
+
+        threading.Timer(0.1, send).start()  # after the response to this very request
+        return tables.SUCCESS, None
+
+
+def commitment_report(information: Any, spool: Spool) -> Any:
+    """The data set of a storage commitment's event report (PS3.4 table J.3-2)."""
+    from pydicom.dataset import Dataset
+    from pydicom.sequence import Sequence
+
+    report = Dataset()
+    report.TransactionUID = information.TransactionUID
+    held, missing = [], []
+    for item in information.get("ReferencedSOPSequence", []):
+        reference = Dataset()
+        reference.ReferencedSOPClassUID = item.ReferencedSOPClassUID
+        reference.ReferencedSOPInstanceUID = item.ReferencedSOPInstanceUID
+        if spool.holds(str(item.ReferencedSOPInstanceUID)):
+            held.append(reference)
+        else:
+            reference.FailureReason = 0x0112  # PS3.3 C.14-1: no such object instance
+            missing.append(reference)
+    if held:
+        report.ReferencedSOPSequence = Sequence(held)
+    if missing:
+        report.FailedSOPSequence = Sequence(missing)
+    return report
+
+
+def check_ae_title(text: str) -> None:
+    """Raise ValueError for what is no AE title (PS3.5 6.2: 1 to 16 characters, no backslash)."""
+    is_title = 0 < len(text) <= 16 and text.isascii() and text.isprintable() and text.strip()
+    if not is_title or "\\" in text:
+        raise ValueError(f"{text!r} is not an AE title, which has 1 to 16 characters")
+
+
+def require_pynetdicom() -> None:
+    """Raise RuntimeUnavailableError, with what to install, where pynetdicom is missing."""
+    try:
+        import pynetdicom  # noqa: F401
+    except ImportError as error:
+        raise RuntimeUnavailableError(
+            "DICOM over the network needs pynetdicom: pip install 'pneumoscope[dicom-net]'"
+        ) from error
+
+
+def server_context(tls: Tls) -> ssl.SSLContext:
+    """TLS 1.2 or newer as a server (PS3.15 B.9, BCP 195).
+
+    Raises:
+        UsageError: a file cannot be used, or the certificate has run out.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    _load(context, tls)
+    if tls.authority is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def client_context(tls: Tls) -> ssl.SSLContext:
+    """The same as a client; with an authority, the server must show a certificate of it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # A PACS is known by its authority: few carry their address in the certificate.
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED if tls.authority is not None else ssl.CERT_NONE
+    _load(context, tls)
+    return context
+
+
+def _load(context: ssl.SSLContext, tls: Tls) -> None:
+    try:
+        _require_valid(tls.certificate)
+        context.load_cert_chain(tls.certificate, tls.key)
+        if tls.authority is not None:
+            context.load_verify_locations(tls.authority)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise UsageError(f"{tls.certificate}: the certificate cannot be used: {error}") from error
+
+
+def _require_valid(certificate: Path) -> None:
+    from datetime import UTC, datetime
+
+    from cryptography.x509 import load_pem_x509_certificate
+
+    loaded = load_pem_x509_certificate(certificate.read_bytes())
+    if loaded.not_valid_after_utc < datetime.now(UTC):
+        raise ValueError(f"it ran out on {loaded.not_valid_after_utc:%Y-%m-%d}")
+
+
+def _who(event: Any) -> str:
+    requestor = event.assoc.requestor
+    title = "".join(c if c.isprintable() else "?" for c in str(requestor.ae_title or ""))
+    return f"{title.strip() or 'an unnamed AE'}@{requestor.address}"

@@ -1,0 +1,127 @@
+"""Received objects on the disk: whole, synchronised, each content once, whatever is interrupted.
+
+    FOLDER/arriving/          what is being received; emptied at every start
+    FOLDER/inbox/3f/UID.dcm   what is scored; 3f are digits of the UID's hash, so that no folder
+                              grows beyond what a file system lists quickly
+
+A file is in the inbox with all of its bytes or not at all, and stays there. An object that comes
+again is one file; another content under the same SOP Instance UID is kept beside it, as UID~2.dcm.
+"""
+
+import errno
+import filecmp
+import hashlib
+import os
+import re
+import shutil
+import threading
+from contextlib import suppress
+from enum import Enum
+from pathlib import Path
+
+from edge_app.errors import StorageError
+from edge_app.files.appended_file import sync_folder
+from edge_app.files.whole import make_folder
+
+# PS3.5 section 9.1. Also what keeps a name within its folder.
+_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+_LONGEST_UID = 64
+
+
+class Arrival(Enum):
+    """What became of a received object."""
+
+    NEW = "new"
+    AGAIN = "again"  # the very same content
+    OTHER_CONTENT = "other content"  # another one under a UID that is known
+
+
+class Spool:
+    """The folder of what was received; its methods may be called from several threads."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make the folders and forget what was received in part.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        self.arriving = folder / "arriving"
+        self.inbox = folder / "inbox"
+        self._lock = threading.Lock()
+        for place in (folder, self.arriving, self.inbox):
+            make_folder(place)
+        for path in self.arriving.iterdir():
+            with suppress(OSError):
+                path.unlink()
+
+    def free_bytes(self) -> int:
+        """Room on the disk; 0 where it does not tell."""
+        try:
+            return shutil.disk_usage(self.inbox).free
+        except OSError:
+            return 0
+
+    def store(self, received: Path, sop_instance_uid: str) -> Arrival:
+        """Put a complete file into the inbox; when this returns, a power cut does not lose it.
+
+        Args:
+            received: the file, which its owner may remove afterwards.
+            sop_instance_uid: see `is_uid`.
+
+        Raises:
+            OSError: the disk is full or fails; nothing is there then.
+        """
+        partial = self.arriving / f"{sop_instance_uid}.{threading.get_ident()}.part"
+        try:
+            _link_or_copy(received, partial)
+            with partial.open("rb") as stream:
+                os.fsync(stream.fileno())
+            with self._lock:
+                return self._place(partial, sop_instance_uid)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def holds(self, sop_instance_uid: str) -> bool:
+        """Whether an object of this UID is on the disk."""
+        return is_uid(sop_instance_uid) and self._path(sop_instance_uid, 1).is_file()
+
+    def _place(self, partial: Path, uid: str) -> Arrival:
+        number = 1
+        while (target := self._path(uid, number)).exists():
+            if filecmp.cmp(partial, target, shallow=False):
+                return Arrival.AGAIN
+            number += 1
+        target.parent.mkdir(exist_ok=True)
+        partial.rename(target)
+        sync_folder(target.parent)
+        sync_folder(self.inbox)
+        return Arrival.NEW if number == 1 else Arrival.OTHER_CONTENT
+
+    def _path(self, uid: str, number: int) -> Path:
+        shelf = hashlib.sha256(uid.encode("ascii")).hexdigest()[:2]
+        suffix = "" if number == 1 else f"~{number}"
+        return self.inbox / shelf / f"{uid}{suffix}.dcm"
+
+
+def is_uid(text: str) -> bool:
+    """Whether a text has the form of a DICOM UID."""
+    return len(text) <= _LONGEST_UID and _UID.fullmatch(text) is not None
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        shutil.copyfile(source, target)  # a file system without links, such as a stick's
+
+
+def require_free_bytes(spool: Spool, least: int) -> None:
+    """Raise StorageError where there is less room than that before anything was received."""
+    free = spool.free_bytes()
+    if free < least:
+        raise StorageError(
+            f"{spool.inbox}: {free / 1e6:.0f} MB are free; at least {least / 1e6:.0f} MB must be "
+            "to receive (--keep-free)"
+        )
