@@ -114,7 +114,7 @@ $(TFLITE)/.tried: pyproject.toml
 	@rm -rf $(TFLITE)
 	@{ python3.11 -m venv $(TFLITE) && \
 		$(TFLITE)/bin/pip install $(PIP_FLAGS) \
-			'numpy<2' pillow tqdm cryptography 'tflite-runtime==2.14.0' && \
+			'numpy<2' pillow simplejpeg tqdm cryptography 'tflite-runtime==2.14.0' && \
 		$(TFLITE)/bin/pip install $(PIP_FLAGS) --no-deps --editable .; } || \
 		{ echo "no tflite-runtime here: its tests will be skipped"; rm -rf $(TFLITE); \
 		  mkdir -p $(TFLITE); }

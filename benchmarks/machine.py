@@ -18,6 +18,7 @@ from types import TracebackType
 PACKAGES = (
     "numpy",
     "pillow",
+    "simplejpeg",
     "ai-edge-litert",
     "tflite-runtime",
     "onnxruntime",

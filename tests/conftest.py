@@ -30,6 +30,15 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def shared_cases(shared_data: Path) -> Path:
+    """The folder of inputs that once failed, beside the real X-rays; skips where it is absent."""
+    folder = shared_data.parent / "cases"
+    if not (folder / "README.md").is_file():
+        pytest.skip(f"needs the failing inputs in {folder.name!r} beside the project, absent here")
+    return folder
+
+
 @pytest.fixture
 def tiny_bundle_folder(tmp_path: Path) -> Path:
     """A valid bundle of a few kilobytes (random weights) that a test may change."""

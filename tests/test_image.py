@@ -165,13 +165,13 @@ def test_a_jpeg_whose_end_was_never_written_raises() -> None:
     # What a card that lost power leaves: the full length, zeros behind some block.
     data = encoded(Image.fromarray(gradient(400, 400)), "JPEG", quality=90)
     torn = data[: len(data) // 2].ljust(len(data), b"\0")
-    with pytest.raises(UnreadableImageError, match="end-of-image marker"):
+    with pytest.raises(UnreadableImageError, match="damaged: Premature end"):
         decode_image(torn, "x.jpg")
     # A thumbnail's own end marker, in the header, does not stand for it.
     exif = b"Exif\0\0" + data
     segment = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
     assert decode_image(data[:2] + segment + data[2:], "x.jpg").pixels.shape == (400, 400)
-    with pytest.raises(UnreadableImageError, match="end-of-image marker"):
+    with pytest.raises(UnreadableImageError, match="damaged: Premature end"):
         decode_image(torn[:2] + segment + torn[2:], "x.jpg")
 
 

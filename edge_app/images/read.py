@@ -1,8 +1,9 @@
 """A file in, a `Radiograph` out: grey pixels in which bright means dense.
 
-PNG, JPEG, TIFF, BMP and WebP are decoded here through Pillow, DICOM in `images.dicom`. The file
-is read once; its SHA-256 is of the very bytes that were decoded. A damaged file raises, it is
-never decoded as far as it goes: half a lung filled up with grey looks like an opacity.
+PNG, TIFF, BMP and WebP are decoded here through Pillow, JPEG in `images.jpeg`, DICOM in
+`images.dicom`. The file is read once; its SHA-256 is of the very bytes that were decoded. A damaged
+file raises, it is never decoded as far as it goes: half a lung filled up with grey looks like an
+opacity.
 
 What becomes grey, and how:
 - 8 and 16 bit grey keep their depth; 12-bit TIFF becomes uint16 with `max_value` 4095.
@@ -119,8 +120,6 @@ def _describe_foreign(data: bytes) -> str:
 
 
 def _decode_raster(data: bytes, kind: str, spec: PreprocessSpec | None) -> Radiograph:
-    if kind == "JPEG":
-        _require_jpeg_end(data)
     if kind == "PNG":
         _require_whole_png(data)
     # Importing one plugin spares Image.open the import of all forty.
@@ -130,12 +129,10 @@ def _decode_raster(data: bytes, kind: str, spec: PreprocessSpec | None) -> Radio
         _refuse_several_pages(image, kind)
         original_size = _stored_size(image, kind)
         if kind == "JPEG":
-            image.draft("L", _draft_size(image.size, spec))
-            # All of it at once: libjpeg goes back to a row's begin wherever its input pauses, which
-            # Pillow lets it do every 64 KiB; that is 4% of the decoding.
-            image.decodermaxblock = len(data)
-        image.load()
-        pixels, max_value = _to_grey(image, kind)
+            pixels, max_value = _decode_jpeg(data, image, spec)
+        else:
+            image.load()
+            pixels, max_value = _to_grey(image, kind)
         pixels = _orient(pixels, image, kind)
     return Radiograph(
         pixels=cast(Pixels, np.ascontiguousarray(pixels)),
@@ -155,25 +152,20 @@ _PLUGINS = {
 }
 
 
-def _require_jpeg_end(data: bytes) -> None:
-    """Refuse a JPEG whose entropy-coded data has no end-of-image marker after it.
+def _decode_jpeg(
+    data: bytes, image: Image.Image, spec: PreprocessSpec | None
+) -> tuple[Pixels, int]:
+    """Grey pixels of a JPEG whose header Pillow has read, and the largest value there could be."""
+    from edge_app.images import jpeg
 
-    libjpeg fills what is missing with grey and only warns. Inside the entropy-coded data 0xFF is
-    always followed by 0x00 or a restart marker (ITU-T T.81, B.1.1.5), so a marker D9 found behind
-    the scan's start is the true end, not the end of an embedded thumbnail.
-    """
-    position = 2
-    while data[position : position + 1] == b"\xff":
-        marker = data[position + 1 : position + 2]
-        if marker == b"\xff":
-            position += 1
-            continue
-        if marker == b"\xda":
-            if data.rfind(b"\xff\xd9") > position:
-                return
-            break
-        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    raise UnreadableImageError("the JPEG is truncated: its end-of-image marker is missing")
+    jpeg.require_few_scans(data, image.size)
+    wanted = _draft_size(image.size, spec)
+    if image.mode != "CMYK":
+        return jpeg.decode_grey(data, image.size, wanted), 255
+    jpeg.require_undamaged(data)
+    image.draft("L", wanted)
+    image.load()
+    return _to_grey(image, "JPEG")
 
 
 def _require_whole_png(data: bytes) -> None:

@@ -1,0 +1,75 @@
+"""The bytes of a JPEG file in, grey pixels out, and nothing that libjpeg warned of.
+
+Where entropy-coded data is lost, libjpeg fills up with grey, warns and goes on; Pillow drops the
+warning. simplejpeg, the same libjpeg-turbo, ends at the first one. What stands in place of data may
+be valid codes of as many blocks as were there: that, nobody can tell (docs/pictures.md).
+"""
+
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+
+from edge_app.errors import UnreadableImageError
+from edge_app.images.radiograph import Pixels
+
+# A progressive file may go over its picture hundreds of times: 26 ns a pixel and scan on a laptop.
+# The largest detectors' 25 megapixels in the usual ten scans.
+MAX_SCANNED_PIXELS = 250_000_000
+
+
+def decode_grey(data: bytes, size: tuple[int, int], wanted: tuple[int, int]) -> Pixels:
+    """The luma of a grey or colour JPEG, reduced in its DCT to not less than `wanted`.
+
+    Args:
+        data: the file.
+        size: (width, height) that its header states.
+        wanted: (width, height) at least; `size` for no reduction.
+
+    Returns:
+        (height, width) uint8, both sides of `size` divided by 1, 2, 4 or 8 and rounded up.
+
+    Raises:
+        UnreadableImageError: damaged.
+    """
+    (width, height), (least_width, least_height) = size, wanted
+    ratio = min(width // least_width, height // least_height)
+    scale = next(scale for scale in (8, 4, 2, 1) if ratio >= scale)
+    # Zero stands for no reduction at all; a side of few pixels is rounded to itself at 7/8 too.
+    least = (0, 0) if scale == 1 else (-(-width // scale), -(-height // scale))
+    return _decode(data, "GRAY", *least)[:, :, 0]
+
+
+def require_undamaged(data: bytes) -> None:
+    """Decode a CMYK JPEG, whose pixels Pillow gives, for libjpeg's warnings alone.
+
+    Raises:
+        UnreadableImageError: damaged.
+    """
+    _decode(data, "CMYK", 0, 0)
+
+
+def _decode(
+    data: bytes, colours: str, least_width: int, least_height: int
+) -> npt.NDArray[np.uint8]:
+    try:
+        pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(
+            data, colours, min_width=least_width, min_height=least_height
+        )
+    except ValueError as error:
+        raise UnreadableImageError(f"the JPEG is damaged: {error}") from error
+    return pixels
+
+
+def require_few_scans(data: bytes, size: tuple[int, int]) -> None:
+    """Refuse a file that is made to be decoded for minutes.
+
+    Raises:
+        UnreadableImageError: more than `MAX_SCANNED_PIXELS`.
+    """
+    # In entropy-coded data 0xFF is never followed by 0xDA (ITU-T T.81, B.1.1.5).
+    scans = data.count(b"\xff\xda")
+    if scans * size[0] * size[1] > MAX_SCANNED_PIXELS:
+        raise UnreadableImageError(
+            f"a JPEG of {size[0]} x {size[1]} pixels in {scans} scans is not decoded: no camera or "
+            "detector writes that, decompression bombs do"
+        )
