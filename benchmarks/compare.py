@@ -9,7 +9,6 @@ nothing is known of its training. Neither is a runtime that only the interpreter
 the app could not run what is recommended.
 """
 
-import os
 import platform
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from benchmarks.record import (
 )
 from benchmarks.timing import log_mean, noise_between
 from edge_app.bundle.manifest import Bundle
+from edge_app.cores import usable_cores
 from edge_app.models.recommendation import FORMAT_VERSION, Recommendation
 
 
@@ -85,7 +85,7 @@ def recommend(section: Compare, bundle: Bundle, machine: Machine) -> Recommendat
         format_version=FORMAT_VERSION,
         measured_at=section.taken.at,
         architecture=platform.machine(),
-        cores=os.cpu_count() or 1,
+        cores=usable_cores(),
         machine=str(machine),
         model_id=bundle.manifest.model_id,
         model_file=chosen.entrant.file,

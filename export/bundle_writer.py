@@ -1,7 +1,6 @@
 """Write a bundle once and whole: a new folder appears complete, or not at all."""
 
 import hashlib
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from edge_app.bundle.load import load_bundle
 from edge_app.bundle.manifest import MANIFEST_FILE, FileEntry, Manifest
 from edge_app.bundle.signature import SIGNATURE_FILE, Signature
 from edge_app.errors import StorageError, UsageError
+from edge_app.files.whole import put_in_place, write_files
 
 
 def file_entries(files: Mapping[str, bytes]) -> dict[str, FileEntry]:
@@ -46,22 +46,13 @@ def write_bundle(
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        for name, content in {**files, MANIFEST_FILE: manifest.to_json()}.items():
-            _write(partial / name, content)
+        write_files(partial, {**files, MANIFEST_FILE: manifest.to_json()}.items())
         # Before the signature: whether this installation trusts the key is not the writer's matter.
         load_bundle(partial)
         if signature is not None:
-            _write(partial / SIGNATURE_FILE, signature.to_json())
-        os.replace(partial, target)
+            write_files(partial, [(SIGNATURE_FILE, signature.to_json())])
+        put_in_place(partial, target)
     except OSError as error:
         raise StorageError(f"{target}: the bundle cannot be written: {error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())

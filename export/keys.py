@@ -15,6 +15,7 @@ from edge_app.bundle.load import load_bundle
 from edge_app.bundle.manifest import MANIFEST_FILE
 from edge_app.bundle.signature import SIGNATURE_FILE, Signature, key_id, read_public_key
 from edge_app.errors import BundleIntegrityError, StorageError, UsageError
+from edge_app.files.whole import whole
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -108,16 +109,9 @@ def sign_bundle(folder: Path, private_key: Path, public_key: Path | None = None)
         raise UsageError(f"{target}: the bundle is signed already")
     load_bundle(folder)
     signature = sign((folder / MANIFEST_FILE).read_bytes(), private_key, public_key)
-    partial = folder.with_name(f".{folder.name}.{SIGNATURE_FILE}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(signature.to_json())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, target)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise StorageError(f"{target}: cannot be written: {error}") from error
+    # A file more in the bundle, left by a kill, would be one that does not belong there.
+    with whole(target, beside=folder.parent) as partial:
+        partial.write_bytes(signature.to_json())
     return signature.key_id
 
 

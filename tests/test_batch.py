@@ -587,7 +587,6 @@ def test_what_is_left_out_as_known_is_a_parameter_of_the_run(
 def test_a_second_run_into_one_folder_touches_nothing_of_the_first(
     ward: Path, options: RunOptions, tmp_path: Path
 ) -> None:
-    pytest.importorskip("fcntl")
     earlier = tmp_path / "earlier"
     run_batch(plan(options, ward, out=earlier))
     todo = plan(replace(options, only_new=(earlier,)), ward)
@@ -653,7 +652,7 @@ def test_no_row_is_on_the_disk_before_its_mark(
         disk[path.name] = {line["file"] for line in lines if "file" in line}
         assert disk["results.jsonl"] <= disk["files.jsonl"]
 
-    monkeypatch.setattr("edge_app.files.appended_file.os.fsync", fsync)
+    monkeypatch.setattr("os.fsync", fsync)
     run_batch(todo)
     assert disk["results.jsonl"] == disk["files.jsonl"] == {name for name, *_ in WARD}
     # The names of the two files are on the disk as well.

@@ -278,7 +278,7 @@ def test_a_full_disk_leaves_no_bundle(
         if calls == 5:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("export.bundle_writer.os.fsync", full)
+    monkeypatch.setattr("edge_app.files.whole.os.fsync", full)
     with pytest.raises(StorageError, match="No space left"):
         write_bundle(tmp_path / "bundle", bundle.manifest, files, None)
     assert list(tmp_path.iterdir()) == []

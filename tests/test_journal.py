@@ -176,7 +176,6 @@ def test_damage_far_from_the_end_is_no_torn_end(path: Path) -> None:
 
 
 def test_dropped_rows_are_gone_and_the_journal_stays_locked(path: Path) -> None:
-    pytest.importorskip("fcntl")
     write(path, 4)
     journal, _ = reopened(path)
     with journal:
@@ -191,7 +190,6 @@ def test_dropped_rows_are_gone_and_the_journal_stays_locked(path: Path) -> None:
 
 
 def test_two_runs_cannot_write_at_once(path: Path) -> None:
-    pytest.importorskip("fcntl")
     journal, _ = reopened(path)
     with journal, pytest.raises(StorageError, match="another run is writing"):
         reopened(path)

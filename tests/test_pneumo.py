@@ -247,7 +247,7 @@ def test_a_packed_bundle_is_on_the_disk_before_it_has_its_name(
     synced: list[bool] = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(target.exists()))
     pack_bundle(tiny_bundle_folder, target)
-    assert synced == [False]
+    assert synced == [False, True]  # the file, then the folder that holds its name
     assert target.exists()
 
 

@@ -1,6 +1,7 @@
 """Writing: nothing half-written stays, whatever the disk does."""
 
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from edge_app.errors import StorageError
-from edge_app.files.whole import make_folder, require_writable, write_whole
+from edge_app.files.whole import (
+    make_folder,
+    put_in_place,
+    require_writable,
+    write_files,
+    write_whole,
+)
 from tests.conftest import REPOSITORY
 
 FULL_DISK = """
@@ -76,3 +83,28 @@ def test_a_whole_file_is_replaced_at_once(tmp_path: Path) -> None:
         write_whole(path, failing())  # type: ignore[arg-type]
     assert path.read_bytes() == "aü\r\n".encode()
     assert os.listdir(tmp_path) == ["t.csv"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no folder can be opened there")
+def test_the_folder_is_synced_behind_the_rename(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it a power cut takes a finished file's name away, or brings the old one back."""
+    path = tmp_path / "bundle"
+    events: list[tuple[str, bool]] = []
+    honest = os.fsync
+
+    def fsync(handle: int) -> None:
+        honest(handle)
+        kind = "folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file"
+        events.append((kind, path.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_whole(path, b"content")
+    assert events == [("file", False), ("folder", True)]
+    path.unlink()
+    events.clear()
+    write_files(tmp_path / "unpacked", [("golden/1.npy", b"a"), ("bundle.json", b"b")])
+    put_in_place(tmp_path / "unpacked", path)
+    # Two files, the two folders that hold their names, then the one that got the new name.
+    assert events == [*[("file", False)] * 2, *[("folder", False)] * 2, ("folder", True)]

@@ -4,6 +4,7 @@ import base64
 import errno
 import json
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -213,7 +214,7 @@ def test_what_lies_in_the_way_of_an_installation_is_cleared_away(pneumo: Maker) 
     """Plain files that an interruption, or a bundle with a file named ".", left behind."""
     install(pneumo("first"))
     models = user_folders.data_folder() / "models"
-    for name in (".incoming-1", ".state.json.1"):
+    for name in (".incoming-1", ".state.json.1", ".part-1-state.json"):
         (models / name).write_bytes(b"x" * 1000)
     install(pneumo("second"))
     assert not [name for name in stored() if name.startswith(".")]
@@ -417,16 +418,16 @@ def test_a_full_disk_at_any_write_leaves_the_bundle_in_use(
 
     def full(descriptor: int) -> None:
         nonlocal calls
-        calls += 1
+        calls += stat.S_ISREG(os.fstat(descriptor).st_mode)
         if calls == nth:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     path = pneumo("second")
     assert len(read_archive(path)) + 1 == 7
-    monkeypatch.setattr(store.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StorageError, match="No space left on device"):
         install(path)
-    monkeypatch.setattr(store.os, "fsync", lambda descriptor: None)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     assert StorageError.exit_code == 5
     assert stored() == before
     assert in_use() == "first"

@@ -16,6 +16,7 @@ pytest.importorskip("keras", reason="needs the extra train")
 import keras
 
 from edge_app.errors import StorageError
+from edge_app.files.whole import PART, whole
 from tests.train_inputs import sample, tiny_config, write_phantoms
 from train import run as run_module
 from train.__main__ import main
@@ -25,7 +26,7 @@ from train.config import Config, ConfigError
 from train.folds import pool, read_held_out
 from train.loader import prefetch
 from train.network import multiply_adds
-from train.record import check_folder, file_sha256, identify, start_record, whole, write_rows
+from train.record import check_folder, file_sha256, identify, start_record, write_rows
 from train.run import Run
 from train.samples import read_samples
 from train.search import compare, draw, in_words
@@ -440,7 +441,7 @@ def test_a_failed_write_leaves_what_was_there_and_nothing_else(tmp_path: Path) -
         fill_the_disk()
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"run.json": "before"}
     # What a kill in the first write leaves is no other's file, and does not lock the folder.
-    (tmp_path / "run.json").rename(tmp_path / "run.json.partial")
+    (tmp_path / "run.json").rename(tmp_path / f"{PART}1-run.json")
     split = Split((sample("a"),), (sample("b"),))
     check_folder(tmp_path, identify(tiny_config(), split))
 

@@ -6,7 +6,6 @@ the names, sizes and times of the files that it was made from, so a changed fold
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,9 +16,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from edge_app.errors import InputError, StorageError, UnreadableImageError
+from edge_app.files.whole import whole, write_whole
 from edge_app.images.read import read_image
 from train.progress import track
-from train.record import whole
 
 MAX_SIDE = 512
 # Decoded ahead of the writer, so that memory stays small however many files there are.
@@ -120,8 +119,7 @@ def _write(paths: Sequence[Path], index: Path, data: Path) -> Places:
     places: Places = {}
     offset = 0
     unreadable: list[InputError] = []
-    # The process id keeps two runs that fill one folder out of each other's files.
-    with whole(data, data.with_suffix(f".{os.getpid()}.partial")) as partial:
+    with whole(data) as partial:
         with partial.open("wb") as file:
             for path, picture in track(_decoded(paths), "decode", len(paths)):
                 if isinstance(picture, InputError):
@@ -137,8 +135,7 @@ def _write(paths: Sequence[Path], index: Path, data: Path) -> Places:
                 "replace them"
             )
     # The index comes last: where it stands, the data is whole.
-    with whole(index, index.with_suffix(f".{os.getpid()}.partial")) as partial:
-        partial.write_text(json.dumps(places))
+    write_whole(index, [json.dumps(places)])
     return places
 
 

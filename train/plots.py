@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from train.record import whole
+from edge_app.files.whole import whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,25 +10,26 @@ may be used is known before any time is spent.
 import csv
 import hashlib
 import json
-import os
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from edge_app.cores import usable_cores
 from edge_app.errors import StorageError
-from edge_app.files.appended_file import lock
 from edge_app.files.codec import encode
+from edge_app.files.locks import FileLock
+from edge_app.files.whole import PART, whole, write_whole
 from train.config import Config, ConfigError, parse_config
 from train.samples import Sample
 from train.splits import Split, data_hash, larger_hash
 
 RECORD = "run.json"
+LOCK = ".lock"
 CHECKPOINT = "model.keras"
 HISTORY = "history.csv"
 VALIDATION = "validation.csv"
@@ -109,8 +110,7 @@ def check_folder(folder: Path, identity: Identity) -> None:
     record = read_record(folder)
     if record is None:
         # A first write that was cut leaves its beginning; it is no other's file.
-        ours = ("cache", f"{RECORD}.partial")
-        foreign = [p.name for p in folder.glob("*") if p.name not in ours]
+        foreign = [p.name for p in folder.glob("*") if not p.name.startswith(("cache", LOCK, PART))]
         if foreign:
             raise ConfigError(
                 f"{folder} holds other files ({', '.join(sorted(foreign)[:3])}) and no run; "
@@ -162,24 +162,15 @@ def start_record(identity: Identity, split: Split, folder: Path) -> Record:
     return record
 
 
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Within, no other process trains the run in `folder`: they would garble each other's state.
+def held(folder: Path) -> FileLock:
+    """Until it is closed, no other process trains the run in `folder`.
+
+    Two would garble each other's state.
 
     Raises:
-        ConfigError: another process does.
+        StorageError: another process does.
     """
-    if os.name == "nt":  # no folder can be opened there
-        yield
-        return
-    # The folder itself, so that no file stays behind when the process is killed.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        if not lock(descriptor):
-            raise ConfigError(f"{folder}: another process is training this run")
-        yield
-    finally:
-        os.close(descriptor)
+    return FileLock(folder / LOCK, f"{folder}: another process is training this run")
 
 
 def _note_versions(record: Record, folder: Path) -> None:
@@ -236,17 +227,7 @@ def new_folder(path: Path) -> Path:
 
 def write_json(value: Any, path: Path) -> None:
     """Write JSON, whole or not at all."""
-    write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", path)
-
-
-def write_text(text: str, path: Path) -> None:
-    """Write a file, whole or not at all.
-
-    Raises:
-        StorageError: the disk is full or read-only.
-    """
-    with whole(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_whole(path, [json.dumps(value, indent=2, allow_nan=False), "\n"])
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -259,31 +240,6 @@ def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-
-
-@contextmanager
-def whole(path: Path, partial: Path | None = None) -> Iterator[Path]:
-    """A file to write beside `path`, which takes its place once it is whole and on the disk.
-
-    Args:
-        path: what is to be written.
-        partial: the file beside it; for writers that insist on a suffix.
-
-    Raises:
-        StorageError: the disk is full or read-only; nothing half-written stays.
-    """
-    partial = partial or path.with_name(f"{path.name}.partial")
-    try:
-        yield partial
-        with partial.open("rb+") as file:
-            # Renamed before its bytes are on the disk, a file is empty after a power cut.
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        raise StorageError(f"{path}: {error}") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
 
 
 def file_sha256(path: Path) -> str:
@@ -325,6 +281,6 @@ def _machine() -> dict[str, Any]:
 
     return {
         "architecture": platform.machine(),
-        "cores": os.cpu_count(),
+        "cores": usable_cores(),
         "devices": keras.distribution.list_devices(),
     }

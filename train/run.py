@@ -19,6 +19,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from edge_app.files.whole import whole
 from edge_app.statistics import discrimination as metrics
 from train.cache import Cache
 from train.checkpoint import Checkpoint
@@ -37,7 +38,6 @@ from train.record import (
     file_sha256,
     identify,
     start_record,
-    whole,
     write_json,
     write_rows,
 )
@@ -201,8 +201,7 @@ class Run:
         network = self._trainer.network
         if self._config.optimizer.precision != "float32":
             network = float32_copy(network, self._config)
-        # Keras goes by the suffix.
-        with whole(self._folder / CHECKPOINT, self._folder / "partial.keras") as partial:
+        with whole(self._folder / CHECKPOINT) as partial:
             network.save(partial)
 
     def _write_validation(self, clean: np.ndarray, degraded: np.ndarray | None) -> None:
@@ -247,8 +246,7 @@ class Run:
             f"v{i}": keras.ops.convert_to_numpy(variable)
             for i, variable in enumerate(self._trainer.variables())
         }
-        # NumPy appends `.npz` to any other name.
-        with whole(self._folder / STATE, self._folder / "state.partial.npz") as partial:
+        with whole(self._folder / STATE) as partial:
             np.savez(partial, progress=np.array(json.dumps(asdict(self._progress))), **arrays)
 
     def _load_state(self) -> None:

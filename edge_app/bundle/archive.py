@@ -8,7 +8,6 @@ entry can neither leave its folder nor grow on unpacking. (PKWARE's APPNOTE 6.3.
 """
 
 import io
-import os
 import struct
 import zipfile
 import zlib
@@ -18,6 +17,7 @@ from pathlib import Path
 from edge_app.bundle.manifest import MANIFEST_FILE, check_file_names
 from edge_app.bundle.signature import SIGNATURE_FILE
 from edge_app.errors import BundleFormatError, BundleIntegrityError, StorageError
+from edge_app.files.whole import write_whole
 
 SUFFIX = ".pneumo"
 # Ours has 4 megabytes and a dozen files; a Raspberry Pi can hold this in memory three times.
@@ -114,20 +114,13 @@ def pack_bundle(folder: Path, target: Path) -> None:
         StorageError: `target` exists or cannot be written.
     """
     names = (p for p in sorted(folder.rglob("*")) if p.is_file())
-    partial = target.with_name(f".{target.name}.part")
     if target.exists():
         raise StorageError(f"{target}: exists already; name another file")
     try:
         content = encode_archive({p.relative_to(folder).as_posix(): p.read_bytes() for p in names})
-        with partial.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())  # the stick may be pulled out right after
-        partial.replace(target)
     except OSError as error:
-        raise StorageError(f"{target}: cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+        raise StorageError(f"{folder}: cannot be read: {error.strerror or error}") from error
+    write_whole(target, content)  # on the disk: the stick may be pulled out right after
 
 
 def _check_names(names: list[str]) -> None:

@@ -132,7 +132,7 @@ def _write_summary(path: Path, summary: "Summary") -> None:
     from edge_app.files.codec import canonical_json
     from edge_app.files.whole import write_whole
 
-    write_whole(path, [canonical_json(summary).decode("utf-8")])
+    write_whole(path, canonical_json(summary))
 
 
 def _print_paths(plan: "BatchPlan") -> None:

@@ -1,10 +1,11 @@
 """Options that every command with a model takes, and the screener that they ask for."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from edge_app.cores import usable_cores
 
 if TYPE_CHECKING:
     from edge_app.screening.screener import Screener
@@ -59,5 +60,4 @@ def positive(text: str) -> int:
 
 def default_threads() -> int:
     """The cores that this process may use, at most four: small networks gain nothing beyond."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(usable or 1, _MOST_THREADS)
+    return min(usable_cores(), _MOST_THREADS)

@@ -1,13 +1,13 @@
 """Options of the commands that score many files, and what they print at the end."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_app.cli.model_options import add_model_options, positive
 from edge_app.cli.streams import one_line, say
+from edge_app.cores import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,8 +76,7 @@ def run_options(
 
 def default_workers() -> int:
     """The cores that this process may use."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(usable or 1, _MOST_WORKERS)
+    return min(usable_cores(), _MOST_WORKERS)
 
 
 def formats(text: str) -> tuple[str, ...]:

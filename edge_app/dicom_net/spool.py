@@ -20,8 +20,7 @@ from enum import Enum
 from pathlib import Path
 
 from edge_app.errors import StorageError
-from edge_app.files.appended_file import sync_folder
-from edge_app.files.whole import make_folder
+from edge_app.files.whole import make_folder, put_in_place, sync_folder
 
 # PS3.5 section 9.1. Also what keeps a name within its folder.
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
@@ -92,8 +91,7 @@ class Spool:
                 return Arrival.AGAIN
             number += 1
         target.parent.mkdir(exist_ok=True)
-        partial.rename(target)
-        sync_folder(target.parent)
+        put_in_place(partial, target)
         sync_folder(self.inbox)
         return Arrival.NEW if number == 1 else Arrival.OTHER_CONTENT
 

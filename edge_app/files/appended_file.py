@@ -7,17 +7,12 @@ power cut has left is cut off, or the file is written anew beside itself and tak
 
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from edge_app.errors import StorageError
-
-try:
-    import fcntl
-except ImportError:  # Windows: nothing keeps two runs apart there
-    fcntl = None  # type: ignore[assignment]
+from edge_app.files.whole import sync_folder, whole
 
 _BLOCK_BYTES = 1 << 16
 
@@ -30,23 +25,17 @@ class AppendedFile:
         end: its length, without what waits.
     """
 
-    def __init__(self, path: Path, *, locked: bool = False) -> None:
-        """Open or create it; nothing in it is changed.
-
-        Args:
-            path: the file; its folder is there.
-            locked: whether no other process may open it so at the same time (an advisory lock that
-                dies with the process).
+    def __init__(self, path: Path) -> None:
+        """Open or create it; nothing in it is changed, and its folder is there.
 
         Raises:
-            StorageError: it cannot be written, or another process has locked it.
+            StorageError: it cannot be written.
         """
         self.path = path
-        self._locked = locked
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
         self._is_synced = True
-        self._stream = self._open(path)
+        self._stream = self._open()
         self.end = os.fstat(self._stream.fileno()).st_size
         # A new file's name has to be brought onto the disk too.
         self._name_is_synced = self.end > 0
@@ -146,37 +135,21 @@ class AppendedFile:
         Raises:
             StorageError: it cannot be written; it is as it was.
         """
-        temporary = self.path.with_name(f".{self.path.name}.part")
-        fresh: BinaryIO | None = None
         try:
-            with temporary.open("wb") as stream:
-                stream.writelines(lines)
-                stream.flush()
-                os.fsync(stream.fileno())
-            # Locked before it is there under the name that another run would open.
-            fresh = self._open(temporary)
-            if fcntl is None:  # Windows moves no open file
-                fresh.close()
-                self._stream.close()
-            temporary.replace(self.path)
-        except OSError as error:
-            if fresh is not None:
-                fresh.close()
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+            with whole(self.path) as partial:
+                with partial.open("wb") as stream:
+                    stream.writelines(lines)
+                self._stream.close()  # Windows replaces no open file
+        finally:
             if self._stream.closed:
-                self._stream = self._open(self.path)
-            raise self.unwritable(error) from error
-        self._stream.close()
-        self._stream = fresh if not fresh.closed else self._open(self.path)
+                self._stream = self._open()
         self.end = os.fstat(self._stream.fileno()).st_size
         self._waiting.clear()
         self._waiting_bytes = 0
         self._is_synced = True
-        sync_folder(self.path.parent)
 
     def close(self) -> None:
-        """Let go of the file and of its lock; what waits is dropped."""
+        """Let go of the file; what waits is dropped."""
         self._stream.close()
 
     def __enter__(self) -> Self:
@@ -204,15 +177,11 @@ class AppendedFile:
             "command goes on"
         )
 
-    def _open(self, path: Path) -> BinaryIO:
+    def _open(self) -> BinaryIO:
         try:
-            stream = open(path, "a+b", buffering=0)  # noqa: SIM115
+            return open(self.path, "a+b", buffering=0)
         except OSError as error:
             raise self.unwritable(error) from error
-        if self._locked and not lock(stream.fileno()):
-            stream.close()
-            raise StorageError(f"{self.path}: another run is writing here; wait until it has ended")
-        return stream
 
     def _restore_end(self) -> None:
         try:
@@ -220,33 +189,3 @@ class AppendedFile:
         except OSError:  # the disk is gone: the next opening cuts, and nothing may come behind this
             self._waiting.clear()
             self._waiting_bytes = 0
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring a new file's name onto the disk too (POSIX; elsewhere folders cannot be opened)."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    except OSError:
-        return
-    finally:
-        os.close(handle)
-
-
-def lock(descriptor: int) -> bool:
-    """Take the advisory lock of an open file or folder; False where another process has it.
-
-    It dies with the process. True also where there are no locks (Windows, some network shares).
-    """
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a network share without locks
-        return True
-    return True

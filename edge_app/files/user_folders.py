@@ -6,8 +6,25 @@ from pathlib import Path
 
 
 def data_folder() -> Path:
-    """The user's data folder of this program; it need not exist."""
-    named = os.environ.get("PNEUMOSCOPE_DATA")
+    """Of models and keys; `PNEUMOSCOPE_DATA` names another one than the system's.
+
+    Raises:
+        RuntimeError: there is no home folder to be found.
+    """
+    return _folder("PNEUMOSCOPE_DATA", "XDG_DATA_HOME", ".local/share")
+
+
+def state_folder() -> Path:
+    """Of what was measured on this machine; `PNEUMOSCOPE_STATE` names another one.
+
+    Raises:
+        RuntimeError: there is no home folder to be found.
+    """
+    return _folder("PNEUMOSCOPE_STATE", "XDG_STATE_HOME", ".local/state")
+
+
+def _folder(own: str, xdg: str, below_home: str) -> Path:
+    named = os.environ.get(own)
     if named:
         return Path(named)
     if os.name == "nt":
@@ -15,8 +32,8 @@ def data_folder() -> Path:
         return Path(local or Path.home() / "AppData" / "Local") / "pneumoscope"
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Application Support" / "pneumoscope"
-    shared = os.environ.get("XDG_DATA_HOME")
+    shared = os.environ.get(xdg)
     # The XDG specification tells programs to ignore a relative path there.
     if shared and Path(shared).is_absolute():
         return Path(shared) / "pneumoscope"
-    return Path.home() / ".local" / "share" / "pneumoscope"
+    return Path.home() / below_home / "pneumoscope"

@@ -5,16 +5,16 @@
 this module says so instead of passing it on.
 """
 
-import os
 import platform
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_app.bundle.manifest import Bundle
+from edge_app.cores import usable_cores
 from edge_app.errors import NoInputError, UsageError
 from edge_app.files.codec import CodecError, canonical_json, decode, parse_json
+from edge_app.files.user_folders import state_folder
 from edge_app.files.whole import make_folder, write_whole
 from edge_app.runtimes import RUNTIMES
 from edge_app.statistics.intervals import Figure
@@ -72,12 +72,8 @@ class Recommendation:
 
 
 def default_recommendation_path() -> Path:
-    """Where the last measurement on this machine leaves its result, in the user's own folders.
-
-    `PNEUMOSCOPE_STATE` names another folder than the operating system's.
-    """
-    named = os.environ.get("PNEUMOSCOPE_STATE")
-    return (Path(named) if named else _state_folder()) / _FILE
+    """Where the last measurement on this machine leaves its result."""
+    return state_folder() / _FILE
 
 
 def read_recommendation(path: Path | None = None) -> Recommendation:
@@ -106,7 +102,7 @@ def write_recommendation(recommendation: Recommendation, path: Path | None = Non
     """
     place = default_recommendation_path() if path is None else path
     make_folder(place.parent)
-    write_whole(place, [canonical_json(recommendation).decode()])
+    write_whole(place, canonical_json(recommendation))
     return place
 
 
@@ -137,17 +133,9 @@ def describe_recommendation(found: Recommendation, bundle: Bundle) -> Iterator[s
 
 
 def _objections(found: Recommendation, bundle: Bundle) -> Iterator[str]:
-    if (found.architecture, found.cores) != (platform.machine(), os.cpu_count()):
+    if (found.architecture, found.cores) != (platform.machine(), usable_cores()):
         yield f"it was measured on another machine ({found.machine})"
     if found.model_sha256 not in {model.sha256 for model in bundle.manifest.models}:
         yield f"it is about another model ({found.model_id}) than the bundle in use"
     if found.runtime not in {engine.name for engine in RUNTIMES if engine.is_installed}:
         yield f"{found.runtime} is not installed where this command runs"
-
-
-def _state_folder() -> Path:
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData/Local")) / "pneumoscope"
-    if sys.platform == "darwin":
-        return Path.home() / "Library/Application Support/pneumoscope"
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "pneumoscope"

@@ -16,7 +16,6 @@ import contextlib
 import os
 import re
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,9 +42,11 @@ from edge_app.errors import (
     UsageError,
 )
 from edge_app.files.codec import canonical_json
-from edge_app.files.whole import make_folder, write_whole
+from edge_app.files.locks import FileLock
+from edge_app.files.whole import make_folder, put_in_place, write_files, write_whole
 
 _INCOMING = ".incoming-"
+_LOCK = ".lock"
 _NO_HOME = "there is no home folder to store models in; name one: PNEUMOSCOPE_DATA=FOLDER"
 
 Say = Callable[[str], None]
@@ -226,13 +227,7 @@ def check_bundle(path: Path, *, say: Say) -> Bundle:
 def _unpack(files: Mapping[str, bytes], folder: Path) -> None:
     """Write the files of an archive, whose names are checked, and bring them onto the disk."""
     shutil.rmtree(folder, ignore_errors=True)
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+    write_files(folder, files.items())
 
 
 def _require_no_older(bundle: Bundle, models: Path) -> None:
@@ -291,13 +286,13 @@ def _put_in_place(incoming: Path, target: Path, trusted_keys: Mapping[str, bytes
             _renew_signature(incoming / SIGNATURE_FILE, target / SIGNATURE_FILE)
             return
         shutil.rmtree(target)
-    incoming.rename(target)
+    put_in_place(incoming, target)
 
 
 def _renew_signature(new: Path, old: Path) -> None:
     """Put a checked signature in place of another or of none."""
     if not (old.is_file() and old.read_bytes() == new.read_bytes()):
-        new.replace(old)
+        put_in_place(new, old)
 
 
 def _switch(models: Path, name: str, trusted_keys: Mapping[str, bytes] | None) -> None:
@@ -323,25 +318,13 @@ def _prune(models: Path) -> None:
         for path in models.iterdir():
             if path.is_dir() and path.name not in (state.current, state.previous):
                 shutil.rmtree(path, ignore_errors=True)
-            elif path.name.startswith((_INCOMING, f".{STATE_FILE}.")):
+            elif path.name.startswith(".") and path.name != _LOCK:
                 path.unlink(missing_ok=True)
 
 
 def _write_state(models: Path, state: State) -> None:
     """The switch itself: one rename."""
-    partial = models / f".{STATE_FILE}.{os.getpid()}"
-    try:
-        with partial.open("wb") as stream:
-            stream.write(canonical_json(state))
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(models / STATE_FILE)
-    except OSError as error:
-        text = error.strerror or str(error)
-        raise StorageError(f"{models / STATE_FILE}: cannot be written: {text}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+    write_whole(models / STATE_FILE, canonical_json(state))
 
 
 def _describe(models: Path, name: str | None, state: State) -> StoredBundle:
@@ -375,27 +358,6 @@ def _locked() -> Iterator[Path]:
         models = models_folder()
     except RuntimeError as error:
         raise StorageError(_NO_HOME) from error
-    try:
-        models.mkdir(parents=True, exist_ok=True)
-        lock = (models / ".lock").open("a+b")
-    except OSError as error:
-        text = error.strerror or str(error)
-        raise StorageError(f"{models}: cannot be written: {text}") from error
-    with lock:
-        try:
-            _lock(lock.fileno())
-        except OSError as error:
-            raise StorageError(f"{models}: another installation is running") from error
+    make_folder(models)
+    with FileLock(models / _LOCK, f"{models}: another installation is running"):
         yield models
-
-
-def _lock(descriptor: int) -> None:
-    """Lock a file until it is closed, at once or not at all (OSError)."""
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,7 +6,6 @@ of the same kind; every row before it is good. Rows that stand behind damage are
 they are set aside in a file of their own. One process at a time writes.
 """
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -16,8 +15,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from edge_app.errors import StorageError, UsageError
-from edge_app.files.appended_file import AppendedFile, sync_folder
+from edge_app.files.appended_file import AppendedFile
 from edge_app.files.codec import CodecError, compact_json, encode, parse_json
+from edge_app.files.locks import FileLock
+from edge_app.files.whole import whole
 from edge_app.results.rows import ResultRow, RunHeader, decode_header, decode_row
 
 T = TypeVar("T")
@@ -61,7 +62,15 @@ class Journal(AppendedFile):
         Raises:
             StorageError: it cannot be written, or another process writes it.
         """
-        super().__init__(path, locked=True)
+        self._lock = FileLock(
+            path.with_name(f".{path.name}.lock"),
+            f"{path}: another run is writing here; wait until it has ended",
+        )
+        try:
+            super().__init__(path)
+        except StorageError:
+            self._lock.close()
+            raise
         self.header: RunHeader | None = None
         self.cut_bytes = 0
         self._waiting_since = 0.0
@@ -119,6 +128,11 @@ class Journal(AppendedFile):
         if not self.waiting:
             self._waiting_since = time.monotonic()
         return super().append(line)
+
+    def close(self) -> None:
+        """Let go of the file and of its lock."""
+        super().close()
+        self._lock.close()
 
     @property
     def is_due(self) -> bool:
@@ -202,12 +216,9 @@ class Journal(AppendedFile):
         """Copy the end, before it is cut off, to a file of its own."""
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         copy = self.path.with_name(f"{self.path.name}.cut-{now}")
-        with open(self.path, "rb") as source, open(copy, "xb") as target:
+        with open(self.path, "rb") as source, whole(copy) as partial, open(partial, "wb") as target:
             source.seek(self.end - self.cut_bytes)
             shutil.copyfileobj(source, target)
-            target.flush()
-            os.fsync(target.fileno())
-        sync_folder(copy.parent)
         on_note(
             f"{self.path}: line {damage.line} is damaged: it and the {damage.lines_behind} lines "
             f"behind it were cut off and are in {copy}; their files are scored again"
