@@ -37,3 +37,6 @@ class Reason(StrEnum):
     VIEW_NOT_VALIDATED = "view_not_validated"
     NOT_FOR_PRESENTATION = "not_for_presentation"
     OUTSIDE_VALIDATED_AGE = "outside_validated_age"
+    LUNGS_NOT_FOUND = "lungs_not_found"
+    LUNGS_CUT_OFF = "lungs_cut_off"
+    ROTATED = "rotated"  # and it cannot be told how

@@ -364,6 +364,7 @@ def _manifest(
         input=InputSpec(tflite_model.INPUT, (1, spec.height, spec.width, 1), "uint8"),
         preprocess=spec,
         outputs=_output_names(checkpoint),
+        locator=None,
         calibration=tuple(calibrations),
         operating_points=tuple(fitted),
         default_operating_point=points.default,

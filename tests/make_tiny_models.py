@@ -2,7 +2,8 @@
 
     python -m tests.make_tiny_models        (needs the export and dev extras)
 
-`tiny.tflite` is static int8, `tiny.onnx` float32. `tiny_xnnpack_refuses.tflite` is the former
+`tiny.tflite` is static int8, `tiny.onnx` and both `tiny_locator`s are float32.
+`tiny_xnnpack_refuses.tflite` is the first
 with one scale changed so that a requantization scale leaves XNNPACK's range (below 256): the
 delegate fails to prepare it as it does with a published int8 MobileNetV3, the built-in kernels
 run it.
@@ -20,7 +21,17 @@ from ai_edge_litert import schema_py_generated as schema
 from edge_app.images.phantom import Phantom, draw_phantom
 from edge_app.images.preprocess import preprocess
 from tests.tiny_bundle import SPEC
-from tests.tiny_network import FOLDER, HEAD, PATCH, SIDE, STEM, SUBTYPE
+from tests.tiny_network import (
+    CELLS,
+    FOLDER,
+    HEAD,
+    LUNG_GREY,
+    LUNG_WIDTH,
+    PATCH,
+    SIDE,
+    STEM,
+    SUBTYPE,
+)
 
 
 class TinyNetwork(tf.Module):
@@ -40,6 +51,32 @@ class TinyNetwork(tf.Module):
         }
 
 
+class TinyLocator(tf.Module):
+    """`tests.tiny_network.locate` in TensorFlow: uint8 (1, 64, 64, 1) to four outputs."""
+
+    @tf.function(input_signature=[tf.TensorSpec((1, SIDE, SIDE, 1), tf.uint8, name="image")])
+    def serve(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        cells = tf.nn.avg_pool2d(tf.cast(image, tf.float32), 2, 2, "VALID")
+        lungs = (LUNG_WIDTH - tf.abs(cells - LUNG_GREY)) / 5
+        third = CELLS // 3
+
+        def mean(part: tf.Tensor) -> tf.Tensor:
+            return tf.reduce_mean(part, (1, 2))
+
+        left, right = mean(cells[:, :, :third]), mean(cells[:, :, -third:])
+        top, bottom = mean(cells[:, :third]), mean(cells[:, -third:])
+        turns = tf.concat([bottom - top, right - left, top - bottom, left - right], 1) / 4
+        shares = tf.sigmoid(lungs)
+        edges = (shares[:, :, :2], shares[:, :2], shares[:, :, -2:], shares[:, -2:])
+        bright = (mean(cells) - 170) / 4
+        return {
+            "lungs": lungs,
+            "orientation": turns,
+            "view": tf.concat([0 * bright + 4, 0 * bright - 20, bright], 1),
+            "cut_off": 20 * tf.concat([mean(edge) for edge in edges], 1) - 6,
+        }
+
+
 def representative_pictures() -> Iterator[dict[str, np.ndarray]]:
     """Prepared phantoms, clear and clouded, and noise, so that no activation is cut off."""
     rng = np.random.default_rng(7)
@@ -49,17 +86,18 @@ def representative_pictures() -> Iterator[dict[str, np.ndarray]]:
         yield {"image": rng.integers(0, 256, (1, SIDE, SIDE, 1)).astype(np.uint8)}
 
 
-def make_tflite(network: TinyNetwork) -> bytes:
-    """Static int8, uint8 in, float32 out."""
+def make_tflite(network: TinyNetwork | TinyLocator, *, int8: bool = True) -> bytes:
+    """Static int8 or float32, uint8 in, float32 out."""
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(network, folder, signatures={"serving_default": network.serve})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = representative_pictures
+        if int8:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.representative_dataset = representative_pictures
         return converter.convert()
 
 
-def make_onnx(network: TinyNetwork) -> bytes:
+def make_onnx(network: TinyNetwork | TinyLocator) -> bytes:
     """Float32 with a batch of one."""
     model, _ = tf2onnx.convert.from_function(
         network.serve, input_signature=network.serve.input_signature, opset=17
@@ -88,6 +126,9 @@ def main() -> None:
     (FOLDER / "tiny.tflite").write_bytes(tflite)
     (FOLDER / "tiny_xnnpack_refuses.tflite").write_bytes(make_refused_by_xnnpack(tflite))
     (FOLDER / "tiny.onnx").write_bytes(make_onnx(network))
+    locator = TinyLocator()
+    (FOLDER / "tiny_locator.tflite").write_bytes(make_tflite(locator, int8=False))
+    (FOLDER / "tiny_locator.onnx").write_bytes(make_onnx(locator))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from tests.conftest import REPOSITORY
 from tests.pictures import encoded, gradient
 
 HEADER = RunHeader(
-    format_version=1,
+    format_version=2,
     pneumoscope_version="0",
     started_at="2026-11-23T19:10:23.125Z",
     input="in",
@@ -54,6 +54,7 @@ def row(number: int) -> ResultRow:
         probability=0.5,
         operating_point="balanced",
         quality={"b": True, "a": False},
+        lungs=None,
         model_id="m",
         model_sha256="0" * 64,
         runtime="litert",

@@ -195,7 +195,9 @@ def test_large_results_give_a_bounded_table(
 
 
 def thumbnail(number: int, score: float | None, decision: str = "pneumonia_suspected") -> bytes:
-    line = compact_json(Thumbnail(f"{number}.png", decision, score, 1, 1, "x" * 6000, ()))
+    line = compact_json(
+        Thumbnail(f"{number}.png", decision, score, 1, 1, "x" * 6000, (0.0, 0.0, 1.0, 1.0), ())
+    )
     return (line + "\n").encode()
 
 

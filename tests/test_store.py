@@ -240,13 +240,13 @@ def test_without_a_runtime_nothing_is_installed(
 
 
 def _from_the_future(document: Document) -> None:
-    document["format_version"] = 2
+    document["format_version"] = 3
     document["a key of tomorrow"] = True
 
 
 def test_a_bundle_from_the_future_is_refused(pneumo: Maker) -> None:
     install(pneumo("first"))
-    with pytest.raises(BundleFormatError, match=r"future\.pneumo.*format version 2"):
+    with pytest.raises(BundleFormatError, match=r"future\.pneumo.*format version 3"):
         install(pneumo("future", _from_the_future))
     assert in_use() == "first"
     assert BundleFormatError.exit_code == 3

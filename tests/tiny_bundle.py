@@ -17,6 +17,9 @@ from edge_app.bundle.manifest import (
     Golden,
     GoldenCase,
     InputSpec,
+    Locator,
+    LocatorOutputs,
+    LocatorRules,
     Manifest,
     Metric,
     ModelFile,
@@ -27,10 +30,12 @@ from edge_app.bundle.manifest import (
     Split,
 )
 from edge_app.bundle.signature import Signature, added_keys_folder, key_id
+from edge_app.images.lung_box import LungBoxSpec, find_lung_box
+from edge_app.images.lung_frame import Frame, lung_frame
 from edge_app.images.phantom import Phantom, draw_phantom
 from edge_app.images.preprocess import PreprocessSpec, preprocess
 from edge_app.statistics.intervals import Figure
-from tests.tiny_network import FOLDER, SIDE, forward
+from tests.tiny_network import FOLDER, SIDE, forward, locate
 
 SPEC = PreprocessSpec(
     height=SIDE,
@@ -50,6 +55,18 @@ FIGURE = Figure(0.9, 0.8, 0.95, 0.95, "wilson", 10)
 TEST_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 TEST_PUBLIC_KEY = TEST_KEY.public_key().public_bytes_raw()
 
+MARGIN = 0.03
+RULES = LocatorRules(
+    box=LungBoxSpec(threshold=0.5, smallest_part=0.3, left=0.5, top=0.5, right=0.5, bottom=0.5),
+    least_certainty=0.5,
+    least_area=0.05,
+    least_frontal=0.5,
+    turned=0.9,
+    least_upright=0.5,
+    cut_off=0.9,
+    touches_edge=0.5,
+)
+
 # Between the drawn phantoms' scores: seed 1 lies above, seed 3 below, seed 8 between.
 BALANCED_CUT = 1.45
 # int8 arithmetic moves the tiny network's logit by less than this against its numpy reference.
@@ -62,6 +79,7 @@ def write_tiny_bundle(
     tflite: str = "tiny.tflite",
     change: Callable[[dict[str, Any]], None] | None = None,
     signed: bool = False,
+    locator: bool = False,
 ) -> Path:
     """Write the bundle; `change` may alter the document of `bundle.json` before it is written.
 
@@ -77,6 +95,11 @@ def write_tiny_bundle(
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+    if locator:
+        for kind in ("tflite", "onnx"):
+            content = (FOLDER / f"tiny_locator.{kind}").read_bytes()
+            (folder / f"locator.{kind}").write_bytes(content)
+            files[f"locator.{kind}"] = content
     document = json.loads(tiny_manifest(files).to_json())
     if change is not None:
         change(document)
@@ -105,9 +128,10 @@ def tiny_manifest(files: dict[str, bytes]) -> Manifest:
     )
     hashes = [model.sha256 for model in models]
     golden = np.load(io.BytesIO(files["golden/phantom.npy"]))
-    logit = forward(preprocess(golden, SPEC)).logit
+    locator = _locator(entries, hashes) if "locator.tflite" in files else None
+    logit = forward(preprocess(golden, SPEC, None if locator is None else tiny_frame(golden))).logit
     return Manifest(
-        format_version=1,
+        format_version=2,
         model_id="tiny-random-1",
         created="2026-11-23",
         files=entries,
@@ -115,6 +139,7 @@ def tiny_manifest(files: dict[str, bytes]) -> Manifest:
         input=InputSpec("image", (1, SIDE, SIDE, 1), "uint8"),
         preprocess=SPEC,
         outputs=OUTPUTS,
+        locator=locator,
         calibration=tuple(Calibration(h, "platt", 1.5, -0.25, FIGURE, SPLIT) for h in hashes),
         operating_points=tuple(
             OperatingPoint(name, h, cut, cut - 0.03, cut + 0.05, "a test", SPLIT, FIGURE, FIGURE)
@@ -128,6 +153,30 @@ def tiny_manifest(files: dict[str, bytes]) -> Manifest:
         golden=Golden(TOLERANCE, (GoldenCase("golden/phantom.npy", dict.fromkeys(hashes, logit)),)),
         provenance=Provenance("0" * 64, "none", "0" * 64, 20, {"numpy": "2"}, "CC0", "none"),
     )
+
+
+def _locator(entries: dict[str, FileEntry], readers: list[str]) -> Locator:
+    models = (
+        ModelFile("locator.tflite", "tflite", "float32", entries["locator.tflite"].sha256),
+        ModelFile("locator.onnx", "onnx", "float32", entries["locator.onnx"].sha256),
+    )
+    return Locator(
+        models=models,
+        input=InputSpec("image", (1, SIDE, SIDE, 1), "uint8"),
+        preprocess=SPEC,
+        outputs=LocatorOutputs("lungs", "orientation", "view", "cut_off"),
+        rules=RULES,
+        fitted_on=SPLIT,
+        margin=MARGIN,
+        pairs={reader: model.sha256 for reader, model in zip(readers, models, strict=True)},
+    )
+
+
+def tiny_frame(picture: Any) -> Frame:
+    """The reader's frame of a picture that is upright, by the reference in numpy."""
+    box = find_lung_box(locate(preprocess(picture, SPEC))["lungs"][0, :, :, 0], RULES.box)
+    assert box is not None
+    return lung_frame(box, MARGIN)
 
 
 def _npy(array: Any) -> bytes:

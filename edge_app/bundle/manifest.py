@@ -8,7 +8,7 @@ load. The classes below are the schema of `bundle.json`; export writes it with
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -20,11 +20,12 @@ from edge_app.errors import (
     UsageError,
 )
 from edge_app.files.codec import CodecError, canonical_json, decode, parse_json
+from edge_app.images.lung_box_spec import LungBoxSpec
 from edge_app.images.preprocess_spec import PreprocessSpec
 from edge_app.statistics.intervals import Figure as Figure
 from edge_app.statistics.logistic import sigmoid
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_FILE = "bundle.json"
 
 ModelFormat = Literal["tflite", "onnx"]
@@ -116,6 +117,90 @@ class Split:
             raise ValueError(f"n_positive {self.n_positive} must lie in 0..{self.n_images}")
         if not 0 <= self.n_patients <= self.n_images:
             raise ValueError(f"n_patients {self.n_patients} must lie in 0..{self.n_images}")
+
+
+@dataclass(frozen=True, slots=True)
+class LocatorOutputs:
+    """Names of the locator's output tensors, all of them logits.
+
+    Attributes:
+        lungs: float32 (1, h, w, 1), a coarse map: lung here.
+        orientation: float32 (1, 4); class k says that the picture is `np.rot90(upright, k)`.
+        view: float32 (1, 3): frontal chest film, lateral chest film, neither.
+        cut_off: float32 (1, 4): lungs are cut off at the left, top, right, bottom edge.
+    """
+
+    lungs: str
+    orientation: str
+    view: str
+    cut_off: str
+
+    def roles(self) -> dict[str, str]:
+        """Tensor names by role."""
+        return {name: getattr(self, name) for name in ("lungs", "orientation", "view", "cut_off")}
+
+
+@dataclass(frozen=True, slots=True)
+class LocatorRules:
+    """From what the locator says to what is done: probabilities and shares in 0..1.
+
+    Attributes:
+        box: how the lungs' box is read off the map.
+        least_certainty, least_area: below either, of the map or of the box, no lungs were found.
+        least_frontal: below this probability it is no frontal chest film.
+        turned: from this probability of another orientation on, the picture is put right.
+        least_upright: below this probability, of a picture that was not put right, it is refused.
+        cut_off: from this probability at any edge on, it is refused.
+        touches_edge: from this probability on, that is a flag.
+    """
+
+    box: LungBoxSpec
+    least_certainty: float
+    least_area: float
+    least_frontal: float
+    turned: float
+    least_upright: float
+    cut_off: float
+    touches_edge: float
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a number outside of 0..1."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name != "box" and not 0 <= value <= 1:
+                raise ValueError(f"{field.name} {value} must lie in 0..1")
+
+
+@dataclass(frozen=True, slots=True)
+class Locator:
+    """The first look: the network that finds the lungs in the whole picture.
+
+    Attributes:
+        models, input, preprocess, outputs: as of the reader.
+        rules: what is done with what it says.
+        fitted_on: the pictures that the rules were fitted on.
+        margin: of the reader's frame around the lungs' box, as a fraction of the box's sides.
+        pairs: by the SHA-256 of each reader file, that of the locator file whose boxes its
+            calibration and its operating points were fitted with; no other may find its lungs.
+    """
+
+    models: tuple[ModelFile, ...]
+    input: InputSpec
+    preprocess: PreprocessSpec
+    outputs: LocatorOutputs
+    rules: LocatorRules
+    fitted_on: Split
+    margin: float
+    pairs: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a margin that cuts into the lungs."""
+        if not 0 <= self.margin < 1:
+            raise ValueError(f"margin {self.margin} must lie in [0, 1)")
+
+    def model_for(self, reader: ModelFile) -> ModelFile:
+        """The locator file that a reader file belongs with."""
+        return next(model for model in self.models if model.sha256 == self.pairs[reader.sha256])
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +322,11 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """`bundle.json`, format version 1. `created` is a date (YYYY-MM-DD) that the exporter gives."""
+    """`bundle.json`, format version 2.
+
+    `models`, `input`, `preprocess` and `outputs` are the reader's, the network that scores;
+    `created` is a date (YYYY-MM-DD) that the exporter gives.
+    """
 
     format_version: int
     model_id: str
@@ -247,6 +336,7 @@ class Manifest:
     input: InputSpec
     preprocess: PreprocessSpec
     outputs: OutputNames
+    locator: Locator | None
     calibration: tuple[Calibration, ...]
     operating_points: tuple[OperatingPoint, ...]
     default_operating_point: str
@@ -288,17 +378,18 @@ class Manifest:
         """
         _check_date(self.created)
         check_file_names(self.files)
-        self._check_models()
-        self._check_input()
+        self._check_models("models", self.models)
+        _check_input("input", self.input, self.preprocess)
+        self._check_locator()
         self._check_model_hashes()
         self._check_operating_points()
         self._check_cut_offs()
         self._check_golden()
 
-    def _check_models(self) -> None:
-        if not self.models:
-            raise BundleFormatError(f"{MANIFEST_FILE}: models: the bundle holds no model")
-        for model in self.models:
+    def _check_models(self, place: str, models: tuple[ModelFile, ...]) -> None:
+        if not models:
+            raise BundleFormatError(f"{MANIFEST_FILE}: {place}: the bundle holds no model")
+        for model in models:
             entry = self.files.get(model.file)
             if entry is None:
                 raise BundleFormatError(f"{MANIFEST_FILE}: files lacks the model {model.file!r}")
@@ -306,15 +397,26 @@ class Manifest:
                 raise BundleIntegrityError(
                     f"{MANIFEST_FILE}: {model.file} has two different hashes"
                 )
-        _require_distinct("models", [model.sha256 for model in self.models])
+        _require_distinct(place, [model.sha256 for model in models])
 
-    def _check_input(self) -> None:
-        expected = (1, self.preprocess.height, self.preprocess.width, 1)
-        if self.input.shape != expected:
-            raise BundleFormatError(
-                f"{MANIFEST_FILE}: input.shape {list(self.input.shape)} contradicts the "
-                f"preprocessing, which gives {list(expected)}"
+    def _check_locator(self) -> None:
+        locator = self.locator
+        if locator is None:
+            return
+        self._check_models("locator.models", locator.models)
+        _check_input("locator.input", locator.input, locator.preprocess)
+        readers = {model.sha256: model for model in self.models}
+        if set(locator.pairs) != set(readers):
+            raise BundleIntegrityError(
+                f"{MANIFEST_FILE}: locator.pairs: the reader files are others than the bundle's"
             )
+        finders = {model.sha256: model for model in locator.models}
+        for reader, finder in locator.pairs.items():
+            if finder not in finders or finders[finder].format != readers[reader].format:
+                raise BundleIntegrityError(
+                    f"{MANIFEST_FILE}: locator.pairs: {readers[reader].file} was fitted with a "
+                    f"locator ({finder[:12]}...) that this bundle does not hold in its format"
+                )
 
     def _check_model_hashes(self) -> None:
         known = {model.sha256 for model in self.models}
@@ -495,6 +597,15 @@ def _check_file_name(name: str) -> None:
         )
     if name in (MANIFEST_FILE, SIGNATURE_FILE):
         raise BundleFormatError(f"{MANIFEST_FILE}: files: {name!r} cannot list itself")
+
+
+def _check_input(place: str, found: InputSpec, preprocess: PreprocessSpec) -> None:
+    expected = (1, preprocess.height, preprocess.width, 1)
+    if found.shape != expected:
+        raise BundleFormatError(
+            f"{MANIFEST_FILE}: {place}.shape {list(found.shape)} contradicts the preprocessing, "
+            f"which gives {list(expected)}"
+        )
 
 
 def _check_date(text: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from edge_app.images.lung_frame import Frame
 from edge_app.images.preprocess_spec import PreprocessSpec as PreprocessSpec
 from edge_app.images.preprocess_spec import ResizeFilter
 
@@ -23,12 +24,15 @@ _FILTERS: dict[ResizeFilter, Image.Resampling] = {
 }
 
 
-def preprocess(pixels: npt.NDArray[np.generic], spec: PreprocessSpec) -> npt.NDArray[np.uint8]:
-    """Turn a radiograph into the network's input.
+def preprocess(
+    pixels: npt.NDArray[np.generic], spec: PreprocessSpec, frame: Frame | None = None
+) -> npt.NDArray[np.uint8]:
+    """Turn a radiograph, or the part of it that `frame` names, into the network's input.
 
     Args:
         pixels: (height, width) uint8 or uint16, bright = dense.
         spec: the bundle's preprocessing numbers.
+        frame: the part to see; the whole picture where None.
 
     Returns:
         uint8 (1, spec.height, spec.width, 1), C-contiguous. A picture without contrast gives
@@ -37,14 +41,16 @@ def preprocess(pixels: npt.NDArray[np.generic], spec: PreprocessSpec) -> npt.NDA
     Raises:
         ValueError: `pixels` is not a two-dimensional uint8 or uint16 array.
     """
-    resized = resize(pixels, spec)
+    resized = resize(pixels, spec, frame)
     return stretch(resized, *grey_range(resized, spec))
 
 
 def resize(
-    pixels: npt.NDArray[np.generic], spec: PreprocessSpec
+    pixels: npt.NDArray[np.generic], spec: PreprocessSpec, frame: Frame | None = None
 ) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
     """Resize to (spec.height, spec.width) in source units: uint8 stays so, uint16 gets float32.
+
+    A frame's edges may lie between pixels: it is cut out and resized in one resampling.
 
     Raises:
         ValueError: `pixels` is not a two-dimensional uint8 or uint16 array.
@@ -59,7 +65,11 @@ def resize(
         # Pillow's 16-bit integer resampling lacks some filters; float32 holds 16 bits exactly.
         image = Image.fromarray(pixels.astype(np.float32), mode="F")
     size = (spec.width, spec.height)
-    if image.size != size:
+    if frame is not None:
+        width, height = image.size
+        box = (frame.left * width, frame.top * height, frame.right * width, frame.bottom * height)
+        image = image.resize(size, _FILTERS[spec.resize_filter], box)
+    elif image.size != size:
         image = image.resize(size, _FILTERS[spec.resize_filter])
     return np.asarray(image)
 

@@ -11,9 +11,11 @@ class Thumbnail:
         file: name of the row that it belongs to.
         decision: of that row.
         raw_score: of that row, None where it was refused.
-        width, height: in pixels, in the radiograph's proportions.
+        width, height: in pixels, in the upright radiograph's proportions.
         jpeg: base64 of a grey JPEG.
-        activation_map: rows of the map in raw-score units, empty where there is none.
+        frame: left, top, right and bottom of what was read, as fractions of the picture.
+        activation_map: rows of the map over that frame in raw-score units, empty where there is
+            none.
     """
 
     file: str
@@ -22,4 +24,5 @@ class Thumbnail:
     width: int
     height: int
     jpeg: str
+    frame: tuple[float, float, float, float]
     activation_map: tuple[tuple[float, ...], ...]

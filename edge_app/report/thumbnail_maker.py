@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from edge_app.images.lung_frame import WHOLE
 from edge_app.images.radiograph import Radiograph
 from edge_app.report.thumbnail import Thumbnail
 from edge_app.screening.refusals import MIN_GREY_LEVELS
@@ -23,10 +24,11 @@ _LOW_PERCENTILE, _HIGH_PERCENTILE = 0.5, 99.5
 
 def make_thumbnail(file: str, radiograph: Radiograph, result: ScreeningResult) -> Thumbnail:
     """Draw the thumbnail of a screened radiograph."""
-    image = _small(radiograph)
+    turns = 0 if result.lungs is None else result.lungs.quarter_turns
+    image = _small(radiograph, turns)
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=_JPEG_QUALITY)
-    grid = result.activation_map
+    grid, frame = result.activation_map, result.frame or WHOLE
     rows = [] if grid is None else np.asarray(grid, np.float64).round(2).tolist()
     return Thumbnail(
         file=file,
@@ -35,12 +37,13 @@ def make_thumbnail(file: str, radiograph: Radiograph, result: ScreeningResult) -
         width=image.width,
         height=image.height,
         jpeg=b2a_base64(stream.getvalue(), newline=False).decode("ascii"),
+        frame=(frame.left, frame.top, frame.right, frame.bottom),
         activation_map=tuple(tuple(row) for row in rows),
     )
 
 
-def _small(radiograph: Radiograph) -> Image.Image:
-    """Mode L, the longest side `LONGEST_SIDE`, contrast stretched over what is in it.
+def _small(radiograph: Radiograph, quarter_turns: int) -> Image.Image:
+    """Mode L, upright, the longest side `LONGEST_SIDE`, contrast stretched over what is in it.
 
     A picture without contrast, which is refused, keeps its own grey: stretched, a blank film would
     be black and a noisy one look like a picture.
@@ -56,6 +59,7 @@ def _small(radiograph: Radiograph) -> Image.Image:
     low, high = _grey_range(small)
     if (high - low) * radiograph.max_value / 255 < MIN_GREY_LEVELS:
         low, high = 0.0, 255.0
+    small = np.rot90(small, -quarter_turns)
     if small.dtype == np.uint8:  # the same arithmetic, once for each of the 256 values
         return Image.fromarray(_stretch(np.arange(256), low, high).take(small))
     return Image.fromarray(_stretch(small, low, high))

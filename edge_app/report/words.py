@@ -30,6 +30,9 @@ REASONS = {
     Reason.VIEW_NOT_VALIDATED: "not a frontal view",
     Reason.NOT_FOR_PRESENTATION: "raw detector data",
     Reason.OUTSIDE_VALIDATED_AGE: "patient's age outside the validated range",
+    Reason.LUNGS_NOT_FOUND: "lungs not found",
+    Reason.LUNGS_CUT_OFF: "lungs cut off at the edge",
+    Reason.ROTATED: "which way up is not clear",
 }
 
 # What the flags of a row say; see `screening.refusals.quality_flags`. Age and view are unknown of
@@ -37,6 +40,8 @@ REASONS = {
 FLAGS = {
     "view_outside_validation": "view not validated",
     "enlarged": "few pixels, enlarged",
+    "turned_upright": "was turned, put upright",
+    "touches_edge": "lungs reach the edge",
 }
 OF_THE_WHOLE = ("age_unknown", "view_unknown")
 

@@ -19,7 +19,7 @@ from edge_app.files.appended_file import AppendedFile
 from edge_app.files.codec import CodecError, compact_json, encode, parse_json
 from edge_app.files.locks import FileLock
 from edge_app.files.whole import whole
-from edge_app.results.rows import ResultRow, RunHeader, decode_header, decode_row
+from edge_app.results.rows import FORMAT_VERSION, ResultRow, RunHeader, decode_header, decode_row
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ SYNC_SECONDS = 1.0
 # among them. Before the last so many lines nothing was open any more: damage there is no torn end.
 _UNSAFE_LINES = 4 * SYNC_ROWS
 
-_HEADER_BEGIN = b'{"format_version":1,"pneumoscope_version":'
+_HEADER_BEGIN = f'{{"format_version":{FORMAT_VERSION},"pneumoscope_version":'.encode()
 _OF_ONE_RUN = frozenset({"started_at"})
 
 

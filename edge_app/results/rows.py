@@ -1,4 +1,4 @@
-"""Results, format version 1: what a folder run says about each file.
+"""Results, format version 2: what a folder run says about each file.
 
 A `results.jsonl` is one line that describes the run, then one line a file. The classes below are
 its schema, strict in both directions; `read_results` reads it back. Nothing here scores or
@@ -8,7 +8,7 @@ decides.
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from types import NoneType
@@ -20,7 +20,7 @@ from edge_app.files.codec import CodecError, decode, parse_json
 
 T = TypeVar("T")
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _UTC_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z")
 
@@ -69,6 +69,40 @@ class RunHeader:
 
 
 @dataclass(frozen=True, slots=True)
+class LungPlace:
+    """Where the lungs are in the upright picture, as fractions of its width and height.
+
+    Attributes:
+        left, top, right, bottom: of the box around them.
+        certainty: of the map, 0 to 1.
+        quarter_turns: the file shows the upright picture turned so often by 90 degrees
+            counter-clockwise.
+        rows, columns: of the mask.
+        mask: base64 of bits, row by row, the first one the highest of the first byte: lung here.
+    """
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    certainty: float
+    quarter_turns: int
+    rows: int
+    columns: int
+    mask: str
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where it is no place in a picture, or the mask is of another size."""
+        if not (0 <= self.left < self.right <= 1 and 0 <= self.top < self.bottom <= 1):
+            raise ValueError("the lungs' box must lie in the picture")
+        if self.quarter_turns not in (0, 1, 2, 3):
+            raise ValueError(f"quarter_turns {self.quarter_turns} must be 0, 1, 2 or 3")
+        n_bytes = -(-self.rows * self.columns // 8)
+        if len(self.mask) != 4 * -(-n_bytes // 3):
+            raise ValueError(f"the mask is not one of {self.rows} x {self.columns} bits")
+
+
+@dataclass(frozen=True, slots=True)
 class ResultRow:
     """One file's line.
 
@@ -83,6 +117,7 @@ class ResultRow:
         raw_score, probability: null unless scored.
         operating_point: name of the cut-offs.
         quality: flags, empty for a file that failed.
+        lungs: where they are; null where they were not looked for or not found.
         model_id, model_sha256, runtime: what was asked.
         decode_ms, infer_ms, total_ms: null where that stage was not reached.
         scored_at: ISO 8601, UTC.
@@ -99,6 +134,7 @@ class ResultRow:
     probability: float | None
     operating_point: str
     quality: Mapping[str, bool]
+    lungs: LungPlace | None
     model_id: str
     model_sha256: str
     runtime: str
@@ -163,6 +199,8 @@ def encode_row(row: ResultRow) -> bytes:
     """A row as its line: what `compact_json` gives and a newline, in a fifth of the time."""
     values = {name: getattr(row, name) for name in _ROW_KINDS}
     values["quality"] = dict(sorted(row.quality.items()))
+    if row.lungs is not None:
+        values["lungs"] = {name: getattr(row.lungs, name) for name in _LUNG_KEYS}
     return (_to_json(values) + "\n").encode("utf-8")
 
 
@@ -183,8 +221,10 @@ def decode_row(line: bytes) -> ResultRow:
         reason = None if document["reason"] is None else Reason(document["reason"])
         if any(type(flag) is not bool for flag in document["quality"].values()):
             return decode(ResultRow, document)
-        return ResultRow(**document | {"status": status, "decision": decision, "reason": reason})
-    except ValueError:
+        lungs = None if document["lungs"] is None else decode(LungPlace, document["lungs"])
+        strict = {"status": status, "decision": decision, "reason": reason, "lungs": lungs}
+        return ResultRow(**document | strict)
+    except (CodecError, ValueError):
         return decode(ResultRow, document)
 
 
@@ -202,6 +242,7 @@ _ROW_KINDS: dict[str, tuple[type, ...]] = {
     "probability": (float, NoneType),
     "operating_point": (str,),
     "quality": (dict,),
+    "lungs": (dict, NoneType),
     "model_id": (str,),
     "model_sha256": (str,),
     "runtime": (str,),
@@ -210,6 +251,7 @@ _ROW_KINDS: dict[str, tuple[type, ...]] = {
     "total_ms": (float,),
     "scored_at": (str,),
 }
+_LUNG_KEYS = tuple(field.name for field in fields(LungPlace))
 _to_json = json.JSONEncoder(
     separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
 ).encode

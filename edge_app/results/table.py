@@ -31,7 +31,7 @@ def csv_table(rows: Iterable[ResultRow]) -> Iterator[str]:
     Opens as it is in Excel and LibreOffice: the first line begins with a byte order mark, which
     tells them UTF-8, and no text of a row can act as a formula.
     """
-    names = [field.name for field in fields(ResultRow)]
+    names = [field.name for field in fields(ResultRow) if field.name != "lungs"]
     values_of = attrgetter(*names)
     to_line = csv.writer(_Echo()).writerow
     yield f"\ufeff{to_line(names)}"

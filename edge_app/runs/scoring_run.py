@@ -468,6 +468,7 @@ class ScoringRun:
             probability=None,
             operating_point=header.operating_point.name,
             quality={},
+            lungs=None,
             model_id=header.model_id,
             model_sha256=header.model_sha256,
             runtime=header.runtime,

@@ -1,18 +1,19 @@
-"""Inference runtimes behind one interface: pick one, open the bundle's model in it.
+"""Inference runtimes behind one interface: pick one, open the bundle's networks in it.
 
 LiteRT comes first: it is the fastest of the three with a static int8 model. Which one runs is
 part of every result, since int8 kernels differ in their last digits.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 from typing import get_args
 
-from edge_app.bundle.manifest import Bundle, ModelFile, ModelFormat
+from edge_app.bundle.manifest import Bundle, InputSpec, ModelFile, ModelFormat
 from edge_app.errors import BundleError, RuntimeUnavailableError, UsageError
-from edge_app.runtimes.base import RawOutputs, Runtime, RuntimeName
+from edge_app.runtimes.base import Network, NetworkFile, RawOutputs, Runtime, RuntimeName
 
 __all__ = ["RUNTIMES", "Engine", "RawOutputs", "Runtime", "RuntimeName", "open_runtime"]
 
@@ -85,14 +86,34 @@ def _open_first(bundle: Bundle, threads: int) -> Runtime:
 
 
 def _open(engine: Engine, bundle: Bundle, model: ModelFile, threads: int) -> Runtime:
-    module = _import(engine)
-    if engine.format == "onnx":
-        from edge_app.runtimes.onnx import OnnxRuntime
+    module, manifest = _import(engine), bundle.manifest
 
-        return OnnxRuntime(bundle, model, module, threads)
-    from edge_app.runtimes.tflite import TfliteRuntime
+    def network(file: ModelFile, input: InputSpec, roles: Mapping[str, str]) -> Network:
+        described = NetworkFile(bundle.path(file.file), file.recipe, input, roles)
+        return open_network(described, file.format, module, threads)
 
-    return TfliteRuntime(bundle, model, engine.name, module, threads)
+    reader = network(model, manifest.input, manifest.outputs.roles())
+    finder = None
+    if (locator := manifest.locator) is not None:
+        finder = network(locator.model_for(model), locator.input, locator.outputs.roles())
+    return Runtime(engine.name, model, reader, finder)
+
+
+def open_network(
+    file: NetworkFile, format: ModelFormat, module: ModuleType, threads: int
+) -> Network:
+    """Load one network's file into an engine's module.
+
+    Raises:
+        BundleError: it does not load, or is not what the bundle promises.
+    """
+    if format == "onnx":
+        from edge_app.runtimes.onnx import OnnxNetwork
+
+        return OnnxNetwork(file, module, threads)
+    from edge_app.runtimes.tflite import TfliteNetwork
+
+    return TfliteNetwork(file, module, threads)
 
 
 def _import(engine: Engine) -> ModuleType:

@@ -2,23 +2,18 @@
 
 from types import ModuleType
 
-import numpy as np
-import numpy.typing as npt
-
-from edge_app.bundle.manifest import Bundle, ModelFile
 from edge_app.errors import BundleError, BundleFormatError
-from edge_app.runtimes.base import RawOutputs, RuntimeName, collect_outputs
+from edge_app.runtimes.base import Floats, NetworkFile, Pictures
 
 _ONLY_FATAL = 4
 
 
-class OnnxRuntime:
+class OnnxNetwork:
     """An `.onnx` file in an inference session."""
 
-    name: RuntimeName = "onnxruntime"
     notes: tuple[str, ...] = ()
 
-    def __init__(self, bundle: Bundle, model: ModelFile, module: ModuleType, threads: int) -> None:
+    def __init__(self, file: NetworkFile, module: ModuleType, threads: int) -> None:
         """Load the model.
 
         Raises:
@@ -26,30 +21,28 @@ class OnnxRuntime:
             BundleFormatError: its input or outputs are not those that the bundle names.
         """
         self.version = str(module.__version__)
-        self.model = model
         options = module.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = _ONLY_FATAL
-        path = str(bundle.path(model.file))
+        path = str(file.path)
         try:
             self._session = module.InferenceSession(
                 path, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # its exception classes share no base but Exception
             raise BundleError(f"{path}: ONNX Runtime cannot load this model: {error}") from error
-        self._input = bundle.manifest.input.name
-        self._roles = bundle.manifest.outputs.roles()
-        self._check(bundle)
+        self._file = file
+        self._names = list(file.roles.values())
+        self._check(file)
 
-    def run(self, batch: npt.NDArray[np.uint8]) -> RawOutputs:
+    def run(self, batch: Pictures) -> dict[str, Floats]:
         """Run the network on a uint8 (1, height, width, 1) array."""
-        arrays = self._session.run(list(self._roles.values()), {self._input: batch})
-        return collect_outputs(dict(zip(self._roles, arrays, strict=True)))
+        arrays = self._session.run(self._names, {self._file.input.name: batch})
+        return dict(zip(self._file.roles, arrays, strict=True))
 
-    def _check(self, bundle: Bundle) -> None:
-        place = f"{bundle.folder}: {self.model.file}"
-        wanted = bundle.manifest.input
+    def _check(self, file: NetworkFile) -> None:
+        place, wanted = file.path, file.input
         inputs = {entry.name: entry for entry in self._session.get_inputs()}
         if set(inputs) != {wanted.name}:
             raise BundleFormatError(f"{place} asks for {sorted(inputs)}, not for {wanted.name!r}")
@@ -65,7 +58,7 @@ class OnnxRuntime:
                 f"the bundle promises {wanted.dtype} {list(wanted.shape)}"
             )
         outputs = {entry.name: entry.type for entry in self._session.get_outputs()}
-        for role, name in self._roles.items():
+        for role, name in file.roles.items():
             if outputs.get(name) != "tensor(float)":
                 raise BundleFormatError(
                     f"{place} has no float32 output {name!r} ({role}); it has {sorted(outputs)}"

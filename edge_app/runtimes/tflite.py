@@ -9,11 +9,9 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from edge_app.bundle.manifest import Bundle, ModelFile
 from edge_app.errors import BundleError, BundleFormatError
-from edge_app.runtimes.base import RawOutputs, RuntimeName, collect_outputs
+from edge_app.runtimes.base import Floats, NetworkFile, Pictures
 from edge_app.runtimes.native_log import info_lines_dropped
 from edge_app.runtimes.xnnpack import Int8Delegate, open_int8_delegate
 
@@ -28,34 +26,29 @@ SLOW_INT8_NOTE = (
 _SIGNATURE = "serving_default"
 
 
-class TfliteRuntime:
+class TfliteNetwork:
     """A `.tflite` file in an interpreter with its tensors allocated."""
 
-    def __init__(
-        self, bundle: Bundle, model: ModelFile, name: RuntimeName, module: ModuleType, threads: int
-    ) -> None:
+    def __init__(self, file: NetworkFile, module: ModuleType, threads: int) -> None:
         """Load and prepare the model.
 
         Raises:
             BundleError: the interpreter cannot load or prepare it.
             BundleFormatError: its input or outputs are not those that the bundle names.
         """
-        self.name: RuntimeName = name
         self.version = _version(module)
-        self.model = model
-        path = str(bundle.path(model.file))
         with info_lines_dropped():
-            self._interpreter, self.notes = _prepare(module, self.version, model, path, threads)
+            self._interpreter, self.notes = _prepare(module, self.version, file, threads)
         signature = _signature(self._interpreter)
-        self._input = _find_input(self._interpreter, signature, bundle)
-        self._outputs = _find_outputs(self._interpreter, signature, bundle, model)
+        self._input = _find_input(self._interpreter, signature, file)
+        self._outputs = _find_outputs(self._interpreter, signature, file)
 
-    def run(self, batch: npt.NDArray[np.uint8]) -> RawOutputs:
+    def run(self, batch: Pictures) -> dict[str, Floats]:
         """Run the network on a uint8 (1, height, width, 1) array."""
         self._interpreter.set_tensor(self._input, batch)
         self._interpreter.invoke()
         get = self._interpreter.get_tensor
-        return collect_outputs({name: get(index) for name, index in self._outputs.items()})
+        return {role: get(index) for role, index in self._outputs.items()}
 
 
 def _version(module: ModuleType) -> str:
@@ -66,13 +59,14 @@ def _version(module: ModuleType) -> str:
 
 
 def _prepare(
-    module: ModuleType, version: str, model: ModelFile, path: str, threads: int
+    module: ModuleType, version: str, file: NetworkFile, threads: int
 ) -> tuple[Any, tuple[str, ...]]:
     """An interpreter with allocated tensors, and notes on how it was come by."""
+    path = str(file.path)
     notes: tuple[str, ...] = ()
     kernels = module.OpResolverType
     is_old = module.__name__.startswith("tflite_runtime")
-    if is_old and model.recipe == "static_int8":
+    if is_old and file.recipe == "static_int8":
         delegate = open_int8_delegate(module, version, threads)
         plain = kernels.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         if delegate is not None:
@@ -118,42 +112,38 @@ def _signature(interpreter: Any) -> Any | None:
     return interpreter.get_signature_runner(_SIGNATURE if _SIGNATURE in keys else keys[0])
 
 
-def _find_input(interpreter: Any, signature: Any | None, bundle: Bundle) -> int:
+def _find_input(interpreter: Any, signature: Any | None, file: NetworkFile) -> int:
     """Index of the input tensor; invoking by index avoids the signature runner's copies."""
-    wanted = bundle.manifest.input
+    wanted = file.input
     details = _inputs_by_name(interpreter, signature)
     if wanted.name not in details:
         raise BundleFormatError(
-            f"{bundle.folder}: the network has no input {wanted.name!r}; it has {_names(details)}"
+            f"{file.path}: the network has no input {wanted.name!r}; it has {_names(details)}"
         )
     found = details[wanted.name]
     shape = tuple(int(size) for size in found["shape"])
     if shape != wanted.shape or found["dtype"] != np.uint8:
         raise BundleFormatError(
-            f"{bundle.folder}: the network's input is {np.dtype(found['dtype'])} {list(shape)}, "
+            f"{file.path}: the network's input is {np.dtype(found['dtype'])} {list(shape)}, "
             f"the bundle promises {wanted.dtype} {list(wanted.shape)}"
         )
     return int(found["index"])
 
 
-def _find_outputs(
-    interpreter: Any, signature: Any | None, bundle: Bundle, model: ModelFile
-) -> dict[str, int]:
+def _find_outputs(interpreter: Any, signature: Any | None, file: NetworkFile) -> dict[str, int]:
     """Indices of the output tensors by their role (`logit`, `activation_map`, ...)."""
     if signature is None:
         details = _by_tensor_name(interpreter.get_output_details())
     else:
         details = signature.get_output_details()
-    roles = bundle.manifest.outputs.roles()
-    for role, name in roles.items():
+    for role, name in file.roles.items():
         if name not in details:
             raise BundleFormatError(
-                f"{bundle.folder}: {model.file} has no output {name!r} ({role}); "
-                f"it has {_names(details)}"
+                f"{file.path} has no output {name!r} ({role}); it has {_names(details)}"
             )
         if details[name]["dtype"] != np.float32:
-            raise BundleFormatError(f"{bundle.folder}: {model.file}: {name!r} is not float32")
-    return {role: int(details[name]["index"]) for role, name in roles.items()}
+            raise BundleFormatError(f"{file.path}: {name!r} is not float32")
+    return {role: int(details[name]["index"]) for role, name in file.roles.items()}
 
 
 def _inputs_by_name(interpreter: Any, signature: Any | None) -> Mapping[str, Any]:

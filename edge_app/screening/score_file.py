@@ -5,15 +5,19 @@ A path and a `Screener` enter, a `ScoredFile` leaves. Nothing is written.
 
 import hashlib
 import time
+from binascii import b2a_base64
 from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from edge_app.decision import Decision, Reason, Status
 from edge_app.errors import InputError, PneumoscopeError
 from edge_app.images.radiograph import Radiograph, hash_bytes
 from edge_app.images.read import decode_image, read_bytes
-from edge_app.results.rows import ResultRow, utc_now
+from edge_app.results.rows import LungPlace, ResultRow, utc_now
+from edge_app.screening.locator import Lungs
 from edge_app.screening.screener import Screener, ScreeningResult
 
 
@@ -96,6 +100,7 @@ def _answered_row(
         probability=result.probability,
         operating_point=result.operating_point,
         quality=result.quality,
+        lungs=None if result.lungs is None else _place(result.lungs),
         model_id=result.model_id,
         model_sha256=result.model_sha256,
         runtime=result.runtime,
@@ -103,6 +108,21 @@ def _answered_row(
         infer_ms=None if result.infer_ms is None else round(result.infer_ms, 3),
         total_ms=_milliseconds_since(started),
         scored_at=utc_now(),
+    )
+
+
+def _place(lungs: Lungs) -> LungPlace:
+    box, mask = lungs.box, lungs.mask
+    return LungPlace(
+        left=round(box.left, 4),
+        top=round(box.top, 4),
+        right=round(box.right, 4),
+        bottom=round(box.bottom, 4),
+        certainty=round(box.certainty, 3),
+        quarter_turns=lungs.quarter_turns,
+        rows=mask.shape[0],
+        columns=mask.shape[1],
+        mask=b2a_base64(np.packbits(mask).tobytes(), newline=False).decode("ascii"),
     )
 
 
@@ -121,6 +141,7 @@ def _failed_row(
         probability=None,
         operating_point=screener.operating_point.name,
         quality={},
+        lungs=None,
         model_id=screener.bundle.manifest.model_id,
         model_sha256=screener.runtime.model.sha256,
         runtime=screener.runtime.name,

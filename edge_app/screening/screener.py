@@ -1,8 +1,8 @@
 """The main path: a `Radiograph` in, a `ScreeningResult` out.
 
-Checks whether the picture may be screened, prepares it, runs the network and reads the score
+Checks whether the picture may be screened, finds the lungs in it, reads them, and holds the score
 against the operating point of that very model file. Every number comes from the bundle. No file
-access beyond loading the model; no score for a picture that is refused.
+access beyond loading the networks; no score for a picture that is refused.
 """
 
 import time
@@ -14,9 +14,11 @@ import numpy.typing as npt
 
 from edge_app.bundle.manifest import Bundle, OperatingPoint, require_known_gate
 from edge_app.decision import Decision, Reason, Status
-from edge_app.images.preprocess import grey_range, resize, stretch
+from edge_app.images.lung_frame import WHOLE, Frame, lung_frame
+from edge_app.images.preprocess import PreprocessSpec, grey_range, resize, stretch
 from edge_app.images.radiograph import Radiograph
 from edge_app.runtimes import Runtime, open_runtime
+from edge_app.screening.locator import Lungs, look
 from edge_app.screening.refusals import (
     Refusal,
     find_contrast_refusal,
@@ -44,8 +46,11 @@ class ScreeningResult:
         operating_point: name of the cut-offs that were applied.
         quality: flags, see `assessment.quality_flags`.
         model_id, model_sha256, runtime: what gave the score.
-        infer_ms: time in the network, None unless scored.
-        activation_map: float32 (h, w), where the score comes from; its mean is the raw score.
+        lungs: where the lungs are, None where none were looked for or found.
+        frame: the part of the upright picture that was read, None unless scored.
+        infer_ms: time for both looks, resampling included; None unless scored.
+        activation_map: float32 (h, w), where in the frame the score comes from; its mean is the
+            raw score.
         embedding: float32 (d,), what the input gate looks at.
     """
 
@@ -60,6 +65,8 @@ class ScreeningResult:
     model_id: str
     model_sha256: str
     runtime: str
+    lungs: Lungs | None
+    frame: Frame | None
     infer_ms: float | None
     activation_map: npt.NDArray[np.float32] | None
     embedding: npt.NDArray[np.float32] | None
@@ -117,15 +124,28 @@ class Screener:
         refusal = find_refusal(radiograph, manifest.population)
         if refusal is not None:
             return self._refused(refusal, quality)
+        started = time.perf_counter()
+        pixels, lungs, frame = radiograph.pixels, None, None
+        if (locator := manifest.locator) is not None:
+            found = look(pixels, self.runtime, locator)
+            pixels, lungs = found.pixels, found.lungs
+            quality = {
+                **quality,
+                "turned_upright": lungs is not None and lungs.quarter_turns > 0,
+                "touches_edge": lungs is not None and bool(lungs.touched),
+            }
+            if found.refusal is not None:
+                return self._refused(found.refusal, quality, lungs)
+            assert lungs is not None
+            frame = lung_frame(lungs.box, locator.margin)
+            quality["enlarged"] = _is_enlarged(pixels.shape, frame, manifest.preprocess)
         # `preprocess`, step by step: the contrast is judged by the range that it finds anyway.
-        resized = resize(radiograph.pixels, manifest.preprocess)
+        resized = resize(pixels, manifest.preprocess, frame)
         low, high = grey_range(resized, manifest.preprocess)
         refusal = find_contrast_refusal(low, high)
         if refusal is not None:
-            return self._refused(refusal, quality)
-        batch = stretch(resized, low, high)
-        started = time.perf_counter()
-        outputs = self.runtime.run(batch)
+            return self._refused(refusal, quality, lungs)
+        outputs = self.runtime.run(stretch(resized, low, high))
         infer_ms = (time.perf_counter() - started) * 1000
         return ScreeningResult(
             decision=decide(outputs.logit, self.operating_point),
@@ -139,12 +159,16 @@ class Screener:
             model_id=manifest.model_id,
             model_sha256=self.runtime.model.sha256,
             runtime=self.runtime.name,
+            lungs=lungs,
+            frame=frame or WHOLE,
             infer_ms=infer_ms,
             activation_map=outputs.activation_map,
             embedding=outputs.embedding,
         )
 
-    def _refused(self, refusal: Refusal, quality: Mapping[str, bool]) -> ScreeningResult:
+    def _refused(
+        self, refusal: Refusal, quality: Mapping[str, bool], lungs: Lungs | None = None
+    ) -> ScreeningResult:
         return ScreeningResult(
             decision=Decision.NOT_ASSESSABLE,
             reason=refusal.reason,
@@ -157,10 +181,17 @@ class Screener:
             model_id=self.bundle.manifest.model_id,
             model_sha256=self.runtime.model.sha256,
             runtime=self.runtime.name,
+            lungs=lungs,
+            frame=None,
             infer_ms=None,
             activation_map=None,
             embedding=None,
         )
+
+
+def _is_enlarged(shape: tuple[int, ...], frame: Frame, spec: PreprocessSpec) -> bool:
+    """Whether the frame holds fewer pixels than the reader's input."""
+    return frame.height * shape[0] < spec.height or frame.width * shape[1] < spec.width
 
 
 def decide(raw_score: float, point: OperatingPoint) -> Decision:

@@ -1,7 +1,7 @@
 """Does this CPU give the scores that the bundle promises? Its golden inputs tell.
 
 A golden input is a `.npy` array: a radiograph (height, width) uint8 or uint16, which goes through
-the preprocessing too, or a ready network input uint8 (1, height, width, 1).
+locator and preprocessing too, or a ready input of the reader, uint8 (1, height, width, 1).
 """
 
 import math
@@ -15,6 +15,7 @@ from edge_app.bundle.manifest import Bundle, GoldenCase, require_known_gate
 from edge_app.errors import BundleFormatError, SelfTestError
 from edge_app.images.preprocess import preprocess
 from edge_app.runtimes import Runtime
+from edge_app.screening.locator import frame_of
 
 _MOST_BYTES = 1 << 26
 
@@ -60,7 +61,7 @@ def run_self_test(bundle: Bundle, runtime: Runtime) -> tuple[SelfTestCase, ...]:
 
 
 def _run_case(bundle: Bundle, runtime: Runtime, case: GoldenCase) -> SelfTestCase:
-    batch = _network_input(bundle, case.file)
+    batch = _network_input(bundle, runtime, case.file)
     return SelfTestCase(
         file=case.file,
         expected=case.logits[runtime.model.sha256],
@@ -68,15 +69,17 @@ def _run_case(bundle: Bundle, runtime: Runtime, case: GoldenCase) -> SelfTestCas
     )
 
 
-def _network_input(bundle: Bundle, file: str) -> npt.NDArray[np.uint8]:
+def _network_input(bundle: Bundle, runtime: Runtime, file: str) -> npt.NDArray[np.uint8]:
+    manifest = bundle.manifest
     try:
         with bundle.path(file).open("rb") as stream:
-            array = _read_array(stream, bundle.manifest.input.shape)
-        if array.ndim == 2:
-            return preprocess(array, bundle.manifest.preprocess)
+            array = _read_array(stream, manifest.input.shape)
     except Exception as error:  # numpy reads a header with Python's parser, which raises anything
         raise BundleFormatError(f"{bundle.folder}: {file} is no golden input: {error}") from error
-    return array
+    if array.ndim != 2:
+        return array
+    frame = None if manifest.locator is None else frame_of(array, runtime, manifest.locator)
+    return preprocess(array, manifest.preprocess, frame)
 
 
 def _read_array(stream: BinaryIO, network_input: tuple[int, ...]) -> npt.NDArray[Any]:

@@ -57,8 +57,10 @@ function sample(map, u, v) {
 
 // One thin line (dark with a light core, which a black and white print keeps) around where the map
 // reaches the upper cut-off: the same level in every picture, so a clear one has none.
-function drawContour(canvas, map) {
-  const context = canvas.getContext("2d"), n = 48, sx = canvas.width / n, sy = canvas.height / n;
+function drawContour(canvas, map, [left, top, right, bottom]) {
+  const context = canvas.getContext("2d"), n = 48;
+  const sx = canvas.width * (right - left) / n, sy = canvas.height * (bottom - top) / n;
+  context.translate(canvas.width * left, canvas.height * top);
   const grid = [];
   for (let j = 0; j <= n; j++) {
     grid.push([]);
@@ -92,7 +94,7 @@ function film(item, withContour) {
   if (withContour && item.activation_map.length) {
     const canvas = element("canvas", { width: item.width * 2, height: item.height * 2 });
     canvas.setAttribute("aria-hidden", "true");
-    drawContour(canvas, item.activation_map);
+    drawContour(canvas, item.activation_map, item.frame);
     node.append(canvas);
   }
   return node;

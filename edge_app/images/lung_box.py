@@ -1,0 +1,124 @@
+"""The lungs' box from the locator's map: numbers in, a box in fractions of the picture out.
+
+A coarse map of logits enters, a frozen `LungBox` leaves. No file access, no randomness; the
+numbers stand in `LungBoxSpec`, which travels inside the model bundle. Training, export and the
+edge share this copy.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_app.images.lung_box_spec import LungBoxSpec as LungBoxSpec
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class LungBox:
+    """Where the lungs are, as fractions of the picture's width and height.
+
+    Attributes:
+        left, top, right, bottom: 0 to 1 from the picture's upper left corner.
+        certainty: mean over the mask of how far its cells lie from doubt: 0 to 1.
+        area: share of the picture that the mask covers.
+        parts: connected parts of the mask that count; two lungs often touch in a coarse map.
+    """
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    certainty: float
+    area: float
+    parts: int
+
+    @property
+    def width(self) -> float:
+        """As a fraction of the picture's width."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        """As a fraction of the picture's height."""
+        return self.bottom - self.top
+
+
+def find_lung_box(logits: Floats, spec: LungBoxSpec) -> LungBox | None:
+    """The box around the lungs, None where no cell says lung.
+
+    Args:
+        logits: (rows, columns) float32, the locator's output `lungs` for one picture.
+        spec: the bundle's numbers.
+
+    Raises:
+        ValueError: `logits` is not a two-dimensional array.
+    """
+    if logits.ndim != 2:
+        raise ValueError(f"the map must be (rows, columns), not {logits.shape}")
+    probability = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -50, 50)))
+    parts = _connected_parts(probability >= spec.threshold)
+    if not parts:
+        return None
+    smallest = spec.smallest_part * max(int(part.sum()) for part in parts)
+    kept = [part for part in parts if part.sum() >= smallest]
+    mask = np.logical_or.reduce(kept)
+    # The doubtful rim of the lungs places their edges between cells; other parts must not.
+    counted = _grown(_grown(mask))
+    for part in parts:
+        if part.sum() < smallest:
+            counted &= ~part
+    seen = np.where(counted, probability, 0.0)
+    columns, rows = seen.max(axis=0), seen.max(axis=1)
+    return LungBox(
+        left=_first(columns, spec.left),
+        top=_first(rows, spec.top),
+        right=1 - _first(columns[::-1], spec.right),
+        bottom=1 - _first(rows[::-1], spec.bottom),
+        certainty=float(np.mean(2 * np.abs(probability[mask] - 0.5))),
+        area=float(mask.mean()),
+        parts=len(kept),
+    )
+
+
+def _connected_parts(mask: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.bool_]]:
+    """Parts whose cells touch by a side, in the order of their first cell."""
+    left_over = mask.copy()
+    parts = []
+    while left_over.any():
+        part = np.zeros_like(mask)
+        part[np.unravel_index(int(left_over.argmax()), mask.shape)] = True
+        while True:
+            grown = _grown(part) & left_over
+            if (grown == part).all():
+                break
+            part = grown
+        parts.append(part)
+        left_over &= ~part
+    return parts
+
+
+def _grown(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The mask and every cell that touches it by a side."""
+    grown = mask.copy()
+    grown[1:] |= mask[:-1]
+    grown[:-1] |= mask[1:]
+    grown[:, 1:] |= mask[:, :-1]
+    grown[:, :-1] |= mask[:, 1:]
+    return grown
+
+
+def _first(profile: npt.NDArray[np.float64], level: float) -> float:
+    """Where a profile over lines of cells first reaches `level`, as a fraction of its length.
+
+    It reaches it somewhere: the mask holds a cell whose probability is at least the threshold;
+    where that is lower than `level`, the line of the largest probability is taken.
+    """
+    level = min(level, float(profile.max()))
+    index = int((profile >= level).argmax())
+    before = float(profile[index - 1]) if index else 0.0
+    share = (level - before) / (float(profile[index]) - before)
+    # Values stand for the lines' centers; at the picture's own edge there is no line before.
+    place = index - 0.5 + share if index else 0.0
+    return float(np.clip(place / len(profile), 0, 1))

@@ -1,0 +1,167 @@
+"""The first look: where are the lungs, how surely, which way up, and is it a chest film at all?
+
+A picture's pixels enter; its lungs, upright, leave, or the reason why it is not read. What this
+look does not find is not guessed by the second: the reader sees the lungs' frame and nothing else.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_app.bundle.manifest import Locator, LocatorRules
+from edge_app.decision import Reason
+from edge_app.images.lung_box import LungBox, find_lung_box
+from edge_app.images.lung_frame import WHOLE, Frame, lung_frame
+from edge_app.images.preprocess import grey_range, resize, stretch
+from edge_app.images.radiograph import Pixels
+from edge_app.runtimes import Runtime
+from edge_app.runtimes.base import Floats, LungOutputs
+from edge_app.screening.refusals import Refusal, find_contrast_refusal
+
+SIDES = ("left", "top", "right", "bottom")
+_FRONTAL, _LATERAL = 0, 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lungs:
+    """Where the lungs are in the upright picture.
+
+    Attributes:
+        box: around them, as fractions of the picture.
+        mask: bool (h, w), a coarse map of the whole picture: lung here.
+        quarter_turns: the file shows the upright picture turned so often by 90 degrees
+            counter-clockwise; 0 where it was upright.
+        touched: sides of the picture at which lungs may be cut off.
+    """
+
+    box: LungBox
+    mask: npt.NDArray[np.bool_]
+    quarter_turns: int
+    touched: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FirstLook:
+    """What the first look found; `refusal` is None where the lungs may be read.
+
+    Attributes:
+        pixels: (height, width), upright.
+        lungs: None where none were found.
+        refusal: why the picture is not read.
+    """
+
+    pixels: Pixels
+    lungs: Lungs | None
+    refusal: Refusal | None
+
+
+def look(pixels: Pixels, runtime: Runtime, locator: Locator) -> FirstLook:
+    """Find the lungs in a picture, and put one that lies on its side or its head right."""
+    outputs, blank = _locate(pixels, runtime, locator)
+    if outputs is None:
+        return FirstLook(pixels, None, blank)
+    rules = locator.rules
+    turns = _quarter_turns(outputs, rules)
+    if turns:
+        pixels = cast(Pixels, np.ascontiguousarray(np.rot90(pixels, -turns)))
+        turned, _ = _locate(pixels, runtime, locator)
+        assert turned is not None  # a turn takes no grey level away
+        outputs = turned
+    refusal = _wrong_view(outputs, rules) or _not_upright(outputs, rules)
+    if refusal is not None:
+        return FirstLook(pixels, None, refusal)
+    box = find_lung_box(outputs.lungs, rules.box)
+    if box is None or _is_doubtful(box, rules):
+        return FirstLook(pixels, None, _NOT_FOUND)
+    cut_off = _sigmoid(outputs.cut_off)
+    lungs = Lungs(
+        box=box,
+        mask=_sigmoid(outputs.lungs) >= rules.box.threshold,
+        quarter_turns=turns,
+        touched=tuple(s for s, p in zip(SIDES, cut_off, strict=True) if p >= rules.touches_edge),
+    )
+    cut = [s for s, p in zip(SIDES, cut_off, strict=True) if p >= rules.cut_off]
+    return FirstLook(pixels, lungs, _cut_off(cut) if cut else None)
+
+
+def frame_of(pixels: Pixels, runtime: Runtime, locator: Locator) -> Frame:
+    """The reader's frame by the map alone, whatever the rules say; the whole picture without one.
+
+    For golden inputs and parity, which must say of every picture what the two networks make of it.
+    """
+    outputs, _ = _locate(pixels, runtime, locator)
+    box = None if outputs is None else find_lung_box(outputs.lungs, locator.rules.box)
+    return WHOLE if box is None else lung_frame(box, locator.margin)
+
+
+_NOT_FOUND = Refusal(
+    Reason.LUNGS_NOT_FOUND,
+    "the lungs were not found with certainty; take or scan the film again so that the whole chest "
+    "is on it, or have it read by a person",
+)
+
+
+def _locate(
+    pixels: Pixels, runtime: Runtime, locator: Locator
+) -> tuple[LungOutputs | None, Refusal | None]:
+    """The locator's outputs, or why a picture is too blank to ask it."""
+    resized = resize(pixels, locator.preprocess)
+    low, high = grey_range(resized, locator.preprocess)
+    blank = find_contrast_refusal(low, high)
+    if blank is not None:
+        return None, blank
+    return runtime.locate(stretch(resized, low, high)), None
+
+
+def _quarter_turns(outputs: LungOutputs, rules: LocatorRules) -> int:
+    """By how many quarter turns the picture is surely turned; 0 where that is not sure."""
+    probability = _softmax(outputs.orientation)
+    turns = int(probability.argmax())
+    return turns if turns and probability[turns] >= rules.turned else 0
+
+
+def _wrong_view(outputs: LungOutputs, rules: LocatorRules) -> Refusal | None:
+    probability = _softmax(outputs.view)
+    if probability[_FRONTAL] >= rules.least_frontal:
+        return None
+    if int(probability.argmax()) == _LATERAL:
+        return Refusal(
+            Reason.VIEW_NOT_VALIDATED,
+            "this looks like a lateral view; only frontal views are read: send the frontal film",
+        )
+    return Refusal(
+        Reason.NOT_CHEST_RADIOGRAPH,
+        "this does not look like a frontal chest X-ray; check which picture was sent",
+    )
+
+
+def _not_upright(outputs: LungOutputs, rules: LocatorRules) -> Refusal | None:
+    if _softmax(outputs.orientation)[0] >= rules.least_upright:
+        return None
+    return Refusal(
+        Reason.ROTATED, "it cannot be told which way up this film is: turn it upright, head above"
+    )
+
+
+def _is_doubtful(box: LungBox, rules: LocatorRules) -> bool:
+    return box.certainty < rules.least_certainty or box.width * box.height < rules.least_area
+
+
+def _cut_off(sides: list[str]) -> Refusal:
+    where = " and ".join(sides)
+    return Refusal(
+        Reason.LUNGS_CUT_OFF,
+        f"the lungs are cut off at the {where} of the picture: send a film with both lungs whole",
+    )
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -50, 50))), np.float32)
+
+
+def _softmax(logits: Floats) -> Floats:
+    shares = np.exp(logits - logits.max())
+    probability: Floats = shares / shares.sum()
+    return probability
