@@ -64,7 +64,7 @@ benchmarks: $(TEST)/.installed $(EDGE)/.installed $(TFLITE)/.tried
 	$(TEST)/bin/pip install $(PIP_FLAGS) --editable '.[benchmarks]'
 	[ -e out/benchmarks/unfinished ] || rm -rf out/benchmarks
 	mkdir -p out/benchmarks && touch out/benchmarks/unfinished
-	$(BENCH) compare --data $(SHIPPED)/split.csv --part validation --root $(DATA) \
+	$(BENCH) compare --data $(SHIPPED)/split.csv --split validation --root $(DATA) \
 		--name 'chest_xray patient-wise validation' $(PEER_PYTHON)
 	$(BENCH) throughput $(DATA)/originals --checkpoint $(SHIPPED)/model.keras $(PEER_PYTHON) --resume
 	$(EDGE)/bin/python -m benchmarks startup --resume
@@ -83,7 +83,8 @@ bundle: $(TEST)/.installed
 	rm -rf out/bundle
 	$(TEST)/bin/python -m export $(SHIPPED) -o out/bundle --data $(DATA)/chest_xray/labels.csv \
 		--larger 448=$(DATA)/chest_xray_448/train --larger original=$(DATA)/originals \
-		--external adult_nih=$(DATA)/adult_nih/labels.csv
+		--external adult_nih=$(DATA)/adult_nih/labels.csv --column label=rsna_class \
+		--positive 'Lung Opacity' --negative Normal --negative 'No Lung Opacity / Not Normal'
 	diff --recursive --brief --exclude SIGNATURE edge_app/bundles/default out/bundle
 	@echo "out/bundle holds the same bytes as edge_app/bundles/default"
 

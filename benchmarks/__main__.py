@@ -24,6 +24,7 @@ from pathlib import Path
 from benchmarks import commands
 from benchmarks.processes import WorkerError
 from benchmarks.scale import FILES, MEGAPIXELS
+from edge_app.cli.labelling_options import add_labelling_options
 from edge_app.cli.model_options import positive
 from edge_app.errors import EXIT_BUNDLE, EXIT_INTERRUPTED, PneumoscopeError
 
@@ -261,12 +262,8 @@ def _effort_options(parser: argparse.ArgumentParser) -> None:
 def _data_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
     parser.add_argument("--data", type=Path, required=required, metavar="FOLDER|CSV")
     parser.add_argument("--root", type=Path, help="folder that the CSV's file names start from")
-    parser.add_argument(
-        "--part", help="only the CSV's rows of this `part`, as in a run's split.csv"
-    )
-    parser.add_argument("--label-column", default="label", help="(default: %(default)s)")
-    parser.add_argument("--positive", default="PNEUMONIA", help="(default: %(default)s)")
-    parser.add_argument("--negative", default="NORMAL", help="(default: %(default)s)")
+    parser.add_argument("--split", default="", help="only this split of data that is divided")
+    add_labelling_options(parser)
     parser.add_argument("--name", help="what the tables call the data (default: its file name)")
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.candidates import Candidate
-from benchmarks.cases import Case, age_band, cases_hash, sizes_hash
 from benchmarks.processes import WorkerError, run_worker
 from benchmarks.progress import progress
 from benchmarks.record import (
@@ -28,8 +27,10 @@ from benchmarks.record import (
     ReliabilityPoint,
     Stopwatch,
 )
+from benchmarks.subgroups import age_band, groups_of
 from edge_app.bundle.manifest import Bundle
 from edge_app.files.codec import encode
+from edge_app.images.labelled_pictures import LabelledPicture, sizes_hash, split_hash
 from edge_app.statistics import discrimination as metrics
 from edge_app.statistics.calibration import expected_calibration_error, reliability
 from edge_app.statistics.intervals import Figure, wilson
@@ -66,7 +67,7 @@ class Scored:
 def measure_accuracy(
     bundle: Bundle,
     candidates: Sequence[Candidate],
-    cases: Sequence[Case],
+    cases: Sequence[LabelledPicture],
     data_name: str,
     watch: Stopwatch,
     save: Save,
@@ -87,7 +88,7 @@ def measure_accuracy(
     return section
 
 
-def score_cases(candidate: Candidate, cases: Sequence[Case]) -> Scored | Entrant:
+def score_cases(candidate: Candidate, cases: Sequence[LabelledPicture]) -> Scored | Entrant:
     """Score the cases in a worker; an `Entrant` that says why where the candidate can't run."""
     request = {
         "task": "score",
@@ -132,7 +133,7 @@ def with_runtime(entrant: Entrant, ready: Mapping[str, Any]) -> Entrant:
 def _section(
     bundle: Bundle,
     done: Sequence[Scored | Entrant],
-    cases: Sequence[Case],
+    cases: Sequence[LabelledPicture],
     data_name: str,
     watch: Stopwatch,
     *,
@@ -154,8 +155,8 @@ def _section(
             n=len(cases),
             n_positive=sum(labels),
             n_patients=max(patients) + 1,
-            sha256=cases_hash(cases),
-            sizes_sha256=sizes_hash(cases),
+            sha256=split_hash(case.identity for case in cases),
+            sizes_sha256=sizes_hash({case.name: case.path for case in cases}),
             fitted_here=_fitted_here(bundle, cases),
         ),
         reference="" if reference is None else reference.entrant.name,
@@ -165,14 +166,14 @@ def _section(
     )
 
 
-def _fitted_here(bundle: Bundle, cases: Sequence[Case]) -> tuple[str, ...]:
+def _fitted_here(bundle: Bundle, cases: Sequence[LabelledPicture]) -> tuple[str, ...]:
     """What the bundle says was fitted on these very pictures: its figures here flatter.
 
-    Export fits on several forms of the same pictures ("NAME, all forms") and hashes each form by
-    its name; the files as they are stored are one of them ("NAME, stored").
+    Bundles that were exported before 2026-11-28 hash each form of the pictures by itself: what
+    was fitted on "NAME, all forms" is found by the hash of "NAME, stored".
     """
     manifest = bundle.manifest
-    own = {cases_hash(cases), _stored_form_hash(cases)}
+    own = {split_hash(case.identity for case in cases), _stored_form_hash(cases)}
     fitted = [(f"operating point {p.name}", p.fitted_on) for p in manifest.operating_points]
     fitted += [("calibration", c.fitted_on) for c in manifest.calibration]
     splits = [split for _, split in fitted] + [metric.split for metric in manifest.metrics]
@@ -181,7 +182,7 @@ def _fitted_here(bundle: Bundle, cases: Sequence[Case]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(here))
 
 
-def _stored_form_hash(cases: Sequence[Case]) -> str:
+def _stored_form_hash(cases: Sequence[LabelledPicture]) -> str:
     lines = sorted(f"{case.name}\t{case.label}\tstored\n" for case in cases)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
@@ -196,7 +197,7 @@ def _row(
     bundle: Bundle,
     answer: Scored,
     reference: Scored | None,
-    cases: Sequence[Case],
+    cases: Sequence[LabelledPicture],
     patients: Sequence[int],
 ) -> AccuracyRow:
     counts = Counter(row["status"] for row in answer.rows)
@@ -255,7 +256,7 @@ class _Subset:
 
     def __init__(
         self,
-        cases: Sequence[Case],
+        cases: Sequence[LabelledPicture],
         patients: Sequence[int],
         scores: Sequence[float | None],
         kept: Sequence[int],
@@ -325,7 +326,7 @@ def _point_row(
     cut: Cut,
     answer: Scored,
     reference: Scored | None,
-    cases: Sequence[Case],
+    cases: Sequence[LabelledPicture],
 ) -> PointRow:
     scores = answer.values("raw_score")
     kept = [i for i, score in enumerate(scores) if score is not None]
@@ -359,7 +360,7 @@ def _flips(
     cut: Cut,
     answer: Scored,
     reference: Scored | None,
-    cases: Sequence[Case],
+    cases: Sequence[LabelledPicture],
 ) -> tuple[Figure | None, float | None]:
     """Decisions that differ from the float32 network's, each at its own file's threshold."""
     if reference is None or reference is answer:
@@ -382,7 +383,10 @@ def _flips(
 
 
 def _versus(
-    answer: Scored, reference: Scored | None, cases: Sequence[Case], patients: Sequence[int]
+    answer: Scored,
+    reference: Scored | None,
+    cases: Sequence[LabelledPicture],
+    patients: Sequence[int],
 ) -> tuple[Figure | None, float | None]:
     if reference is None or reference is answer:
         return None, None
@@ -411,7 +415,7 @@ def _at_least(score: float | None, threshold: float) -> bool:
 def _group_rows(
     cuts: Sequence[Cut],
     answer: Scored,
-    cases: Sequence[Case],
+    cases: Sequence[LabelledPicture],
     patients: Sequence[int],
 ) -> list[GroupRow]:
     """By sub-type, view, age and sex; sub-types of the sick are set against all the healthy."""
@@ -446,9 +450,9 @@ def _group_row(kind: str, value: str, cuts: Sequence[Cut], subset: _Subset) -> G
     )
 
 
-def _all_groups(case: Case, row: Mapping[str, Any]) -> dict[str, str]:
+def _all_groups(case: LabelledPicture, row: Mapping[str, Any]) -> dict[str, str]:
     """What the labels know; where they are silent, what the DICOM header says."""
-    groups = dict(case.groups)
+    groups = groups_of(case)
     header = row.get("groups", {})
     for kind in ("view", "sex"):
         if header.get(kind):

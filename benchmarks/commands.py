@@ -20,7 +20,6 @@ from benchmarks.candidates import (
     parse_pythons,
     with_distinct_names,
 )
-from benchmarks.cases import Case, Labels, cases_hash, read_cases, sizes_hash
 from benchmarks.compare import compare as compare_sections
 from benchmarks.compare import recommend
 from benchmarks.latency import FULL, measure_latency
@@ -60,7 +59,15 @@ from benchmarks.tables import (
 from benchmarks.throughput import FLOOR, Options, measure_throughput
 from edge_app.bundle.load import load_bundle
 from edge_app.bundle.manifest import Bundle
+from edge_app.cli.labelling_options import labelling_of
 from edge_app.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
+from edge_app.images.labelled_pictures import (
+    LabelledPicture,
+    note_unknown_patients,
+    read_labelled_pictures,
+    sizes_hash,
+    split_hash,
+)
 from edge_app.models.recommendation import write_recommendation
 from edge_app.runtimes import RUNTIMES
 
@@ -274,9 +281,14 @@ def _accuracy(bundle: Bundle, store: Store, options: argparse.Namespace) -> Accu
     )
 
 
-def _cases(options: argparse.Namespace) -> list[Case]:
-    labels = Labels(options.positive, options.negative, options.label_column)
-    return read_cases(options.data, labels, root=options.root, part=options.part)
+def _cases(options: argparse.Namespace) -> list[LabelledPicture]:
+    roots = None if options.root is None else (options.root,)
+    cases = read_labelled_pictures(
+        options.data, labelling_of(options), roots=roots, split=options.split
+    )
+    if note := note_unknown_patients(cases):
+        print(f"benchmarks: {note}", file=sys.stderr)
+    return cases
 
 
 def _latency(bundle: Bundle, store: Store, options: argparse.Namespace) -> Latency:
@@ -328,7 +340,9 @@ def _held_accuracy(bundle: Bundle, store: Store, options: argparse.Namespace) ->
         return None
     if options.data is not None:
         cases = _cases(options)
-        if (held.data.sha256, held.data.sizes_sha256) != (cases_hash(cases), sizes_hash(cases)):
+        identities = (case.identity for case in cases)
+        sizes = sizes_hash({case.name: case.path for case in cases})
+        if (held.data.sha256, held.data.sizes_sha256) != (split_hash(identities), sizes):
             return None
     wanted = {describe(candidate).key for candidate in _candidates(bundle, options)}
     if {row.entrant.key for row in held.rows} != wanted:

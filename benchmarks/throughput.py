@@ -25,7 +25,6 @@ from typing import Any
 from PIL import Image
 
 from benchmarks.candidates import Candidate, bundle_candidates
-from benchmarks.cases import Labels, list_pictures
 from benchmarks.machine import Sensors, read_sensors, usable_cores
 from benchmarks.memory import TreeMemory
 from benchmarks.processes import REPOSITORY, Worker, WorkerError
@@ -35,6 +34,7 @@ from benchmarks.reference import REFERENCE
 from edge_app.bundle.manifest import Bundle, ModelFormat
 from edge_app.errors import NoInputError, StorageError
 from edge_app.files.codec import encode
+from edge_app.images.labelled_pictures import Labelling, list_pictures
 from edge_app.results.rows import read_results
 from edge_app.statistics import discrimination as metrics
 
@@ -321,7 +321,7 @@ def _with_first_pass(row: ContenderRow, first: Pass, pictures: Sequence[Path]) -
 
 
 def _auroc(scores: Sequence[float], pictures: Sequence[Path]) -> float | None:
-    labels = [Labels().number(picture.parent.name) for picture in pictures]
+    labels = [Labelling().label_of(picture.parent.name) for picture in pictures]
     pairs = [(lab, s) for lab, s in zip(labels, scores, strict=True) if lab is not None]
     try:
         return metrics.auroc([label for label, _ in pairs], [score for _, score in pairs])

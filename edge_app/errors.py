@@ -3,6 +3,7 @@
 PneumoscopeError
 ├─ UsageError                      the command line or an argument is wrong
 ├─ NoInputError                    nothing to score was found
+├─ DataError                       labelled pictures cannot be used as they are
 ├─ InputError                      this image: a batch records it and goes on
 │  ├─ UnreadableImageError
 │  └─ UnsupportedDicomError
@@ -41,6 +42,12 @@ class NoInputError(PneumoscopeError):
     """The folder is missing or holds nothing to score."""
 
     exit_code = EXIT_NO_INPUT
+
+
+class DataError(PneumoscopeError):
+    """Labelled pictures cannot be used: a missing file or column, a patient on both sides, ..."""
+
+    exit_code = EXIT_USAGE
 
 
 class InputError(PneumoscopeError):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from edge_app.bundle.manifest import InputGate
 from edge_app.bundle.signature import Signature
+from edge_app.cli.labelling_options import add_labelling_options, labelling_of
 from edge_app.errors import EXIT_INTERRUPTED, EXIT_OK, PneumoscopeError, StorageError, UsageError
 from edge_app.files.codec import CodecError, canonical_json, decode, parse_json
 
@@ -52,19 +53,21 @@ def _export(arguments: list[str]) -> int:
     names = tuple(dict.fromkeys((*(options.recipe or recipe_names()), *shipped)))
     recipes = tuple(load_recipe(name) for name in names)
     larger, external = _named(options.larger), _named(options.external)
+    labelling = labelling_of(options)
 
     from export.tflite_model import quiet_tensorflow
 
     quiet_tensorflow()
     from export.checkpoint import read_checkpoint
     from export.parity import table
-    from export.pictures import Sources, find_root, read_split
+    from export.pictures import find_sources, read_split
     from export.pipeline import Order, build
 
     checkpoint = read_checkpoint(options.checkpoint, options.record)
     record = checkpoint.record
-    entries = read_split(options.split or checkpoint.path.parent / "split.csv", record)
-    sources = Sources(find_root(options.data, entries), larger)
+    split = options.split or checkpoint.path.parent / "split.csv"
+    entries = read_split(split, options.data, record)
+    sources = find_sources(entries, larger)
     spec = record.preprocess
     order = Order(
         recipes=recipes,
@@ -73,6 +76,7 @@ def _export(arguments: list[str]) -> int:
         or f"pneumoscope-{record.name}-{spec.width}-{checkpoint.sha256[:8]}",
         created=options.created or record.started[:10],
         external=external,
+        labelling=labelling,
         tflite_runtime=options.tflite_runtime,
     )
     built = build(checkpoint, entries, sources, order, points, about, gate)
@@ -101,7 +105,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         metavar="NAME=DIR",
         help="class folders with larger copies; again for larger ones still",
     )
-    add("--external", action="append", metavar="NAME=CSV", help="another site, to measure only")
+    add("--external", action="append", metavar="NAME=DATA", help="another site, to measure only")
+    add_labelling_options(parser.add_argument_group("what other sites call their classes"))
     add("--about", default="chest_xray", help="texts: a TOML file, or a name in export/about")
     add("--gate", type=Path, help="the input gate's parameters as JSON")
     add("--recipe", action="append", help="make only these recipes (default: all)")

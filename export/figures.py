@@ -1,7 +1,5 @@
 """The bundle's `metrics`: every figure with its interval, split, model and operating point."""
 
-import csv
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +7,12 @@ import numpy as np
 
 from edge_app.bundle.manifest import Figure, Metric, OperatingPoint, Split
 from edge_app.errors import InputError
+from edge_app.images.labelled_pictures import (
+    Labelling,
+    note_unknown_patients,
+    read_labelled_pictures,
+    split_hash,
+)
 from edge_app.images.preprocess import PreprocessSpec, preprocess
 from edge_app.images.read import read_image
 from edge_app.statistics import discrimination as metrics
@@ -20,28 +24,16 @@ from export.pictures import Pictures
 from export.progress import step, track
 from export.scores import Logits
 
-# RSNA's re-reading of NIH pictures: an opacity may be pneumonia; the rest is not.
-_LABELS = {
-    "PNEUMONIA": 1,
-    "NORMAL": 0,
-    "1": 1,
-    "0": 0,
-    "Lung Opacity": 1,
-    "Normal": 0,
-    "No Lung Opacity / Not Normal": 0,
-}
-
 
 def split_of(name: str, pictures: Pictures) -> Split:
-    """Name, counts and hash of a set of pictures."""
-    rows = zip(pictures.files, pictures.labels, pictures.forms, strict=True)
-    lines = sorted(f"{file}\t{label}\t{form}\n" for file, label, form in rows)
+    """Name, counts and hash of a set of pictures; their form does not change the hash."""
+    columns = (pictures.files.tolist(), pictures.labels.tolist(), pictures.patients.tolist())
     return Split(
         name=name,
         n_images=len(pictures),
         n_patients=len(set(pictures.patients.tolist())),
         n_positive=int(pictures.labels.sum()),
-        sha256=hashlib.sha256("".join(lines).encode()).hexdigest(),
+        sha256=split_hash(zip(*columns, strict=True)),
     )
 
 
@@ -89,36 +81,29 @@ def _open_share(point: OperatingPoint, pictures: Pictures, logits: Logits) -> Fi
     return rounded(wilson(min(float(weights[inside].sum()), total), total))
 
 
-def read_external(name: str, path: Path, spec: PreprocessSpec) -> Pictures:
-    """Labelled pictures of another site: a CSV with `file`, `patient_id` and `label`.
+def read_external(name: str, path: Path, labelling: Labelling, spec: PreprocessSpec) -> Pictures:
+    """Labelled pictures of another site: a CSV or a folder of classes.
 
-    `rsna_class` may stand in place of `label`. `view`, where given, goes into the form, so that
-    views can be told apart: in the adult set the sick lie (AP) and the healthy stand (PA).
+    A CSV's `view` goes into the form, so that views can be told apart: in the adult set the sick
+    lie (AP) and the healthy stand (PA).
 
     Raises:
-        ExportError: a missing file or column, an unknown label, an unreadable picture.
+        NoInputError, DataError: there is no such data, or it cannot be used.
+        ExportError: an unreadable picture.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ExportError(f"{path}: cannot be read: {error}") from error
-    if not rows or not {"file", "patient_id"} <= set(rows[0]):
-        raise ExportError(f"{path}: has no rows, or lacks the columns file and patient_id")
-    inputs, labels = [], []
-    for row in track(rows, name):
-        label = _LABELS.get(row.get("label") or row.get("rsna_class") or "")
-        if label is None:
-            raise ExportError(f"{path}: {row['file']}: no known label")
-        labels.append(label)
+    entries = read_labelled_pictures(path, labelling)
+    if note := note_unknown_patients(entries):
+        step(f"{name}: {note}")
+    inputs = []
+    for entry in track(entries, name):
         try:
-            inputs.append(preprocess(read_image(path.parent / row["file"], spec=spec).pixels, spec))
+            inputs.append(preprocess(read_image(entry.path, spec=spec).pixels, spec))
         except InputError as error:
             raise ExportError(f"{path}: {error}") from error
     return Pictures(
         inputs=np.concatenate(inputs),
-        labels=np.array(labels, np.intp),
-        patients=np.array([row["patient_id"] for row in rows]),
-        forms=np.array([row.get("view") or name for row in rows]),
-        files=np.array([row["file"] for row in rows]),
+        labels=np.array([entry.label for entry in entries], np.intp),
+        patients=np.array([entry.patient_id for entry in entries]),
+        forms=np.array([entry.view or name for entry in entries]),
+        files=np.array([entry.name for entry in entries]),
     )

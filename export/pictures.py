@@ -1,6 +1,6 @@
 """The run's pictures in the forms that clinics send, ready for the network.
 
-`split.csv` (which picture is in which part) and the folders of the pictures enter; arrays of
+`split.csv` (which picture is in which split) and the folders of the pictures enter; arrays of
 network inputs with label, patient and form leave. Nothing is drawn at random that the seed, the
 picture's name and the form's name do not fix.
 
@@ -18,21 +18,24 @@ The last four work on the largest copy at hand. They are the ways in which the s
 picture differs between sites, so that cut-offs fitted on all forms together hold on each.
 """
 
-import csv
-import hashlib
 import io
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from edge_app.errors import InputError, UsageError
+from edge_app.errors import InputError
+from edge_app.images.labelled_pictures import (
+    LabelledPicture,
+    Labelling,
+    find_copies,
+    read_labelled_pictures,
+    split_hash,
+)
 from edge_app.images.preprocess import PreprocessSpec, preprocess
 from edge_app.images.read import read_image
 from export.checkpoint import Record
@@ -40,10 +43,9 @@ from export.errors import CheckpointError, ExportError
 from export.progress import track
 
 Grey = npt.NDArray[np.uint8]
-Part = Literal["train", "validation"]
 STORED = "stored"
 
-_COLUMNS = ("file", "label", "subtype", "patient_id", "part")
+_SPLITS = ("train", "validation")
 _FILTERS = (
     Image.Resampling.BOX,
     Image.Resampling.BILINEAR,
@@ -54,37 +56,29 @@ _FILTERS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One picture of the run: a row of `split.csv`; `label` is 1 for pneumonia."""
-
-    file: str
-    label: int
-    patient_id: str
-    part: Part
-
-
-@dataclass(frozen=True, slots=True)
 class Sources:
-    """Where pictures lie.
+    """Larger copies by form, then by the picture's name.
 
-    Attributes:
-        root: the folder that the names in `split.csv` are relative to.
-        larger: folders with larger copies by form name, below which a copy has the picture's
-            class folder and file name; the last one that has a copy is the largest.
+    The last form that has a copy of a picture is the largest.
     """
 
-    root: Path
-    larger: Mapping[str, Path]
+    larger: Mapping[str, Mapping[str, Path]]
 
-    def copies(self, entry: Entry) -> dict[str, Path]:
+    def copies(self, entry: LabelledPicture) -> dict[str, Path]:
         """Files of a picture by form, `stored` first."""
-        stored = self.root / entry.file
-        found = {STORED: stored}
-        for form, folder in self.larger.items():
-            copy = folder / stored.parent.name / stored.name
-            if copy.is_file():
-                found[form] = copy
-        return found
+        larger = {
+            form: found[entry.name] for form, found in self.larger.items() if entry.name in found
+        }
+        return {STORED: entry.path, **larger}
+
+
+def find_sources(entries: Sequence[LabelledPicture], larger: Mapping[str, Path]) -> Sources:
+    """Look for the pictures' larger copies in a folder for each form.
+
+    Raises:
+        DataError: a folder holds no copy, or one that might be of several pictures.
+    """
+    return Sources({form: find_copies(folder, entries) for form, folder in larger.items()})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +90,7 @@ class Pictures:
         labels: (n,) int, 1 is pneumonia.
         patients: (n,) str.
         forms: (n,) str.
-        files: (n,) str, as in `split.csv`.
+        files: (n,) str, names as in `split.csv`.
     """
 
     inputs: npt.NDArray[np.uint8]
@@ -132,73 +126,44 @@ class Pictures:
         return tuple(dict.fromkeys(self.forms.tolist()))
 
 
-def read_split(path: Path, record: Record) -> tuple[Entry, ...]:
-    """Read the `split.csv` of a run, sorted by file.
+def read_split(path: Path, data: Path, record: Record) -> tuple[LabelledPicture, ...]:
+    """Read the `split.csv` of a run, sorted by name.
 
     Args:
         path: the file.
-        record: of the run; its hashes say which pictures the parts must hold.
+        data: the CSV or the folder that the run was given; the names in the split are relative to
+            it, to its folder or to that folder's parent.
+        record: of the run; its hashes say which pictures the splits must hold.
 
     Raises:
-        CheckpointError: no such file, a column or value that does not fit, a patient in both
-            parts, or other pictures than the record's.
+        CheckpointError: no such file, a patient in both splits, or other pictures than the
+            record's.
+        DataError: not such a CSV, or a picture is not there.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: the run's split is missing; it says what was held out")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != _COLUMNS:
-            raise CheckpointError(f"{path}: the columns are not {','.join(_COLUMNS)}")
-        entries = [_entry(path, line, row) for line, row in enumerate(reader, start=2)]
-    entries.sort(key=attrgetter("file"))
-    train, validation = ({e.patient_id for e in entries if e.part == p} for p in _PARTS)
+    columns = {"patient_id": "patient_id", "split": "split"}
+    roots = (data, data.parent, data.parent.parent)
+    entries = read_labelled_pictures(path, Labelling(columns=columns), roots=roots)
+    if other := [e for e in entries if e.split not in _SPLITS]:
+        raise CheckpointError(
+            f"{path}: {other[0].name} has split {other[0].split!r}; a run has train and validation"
+        )
+    train, validation = ({e.patient_id for e in entries if e.split == s} for s in _SPLITS)
     if train & validation:
         raise CheckpointError(
             f"{path}: {len(train & validation)} patients stand in training and in validation; "
             "nothing fitted on such a split would hold"
         )
     expected = (("train", record.train_sha256), ("validation", record.validation_sha256))
-    for part, sha256 in expected:
-        if split_hash([e for e in entries if e.part == part]) != sha256:
-            raise CheckpointError(f"{path}: {part}: other pictures than the record's")
+    for split, sha256 in expected:
+        if split_hash(e.identity for e in entries if e.split == split) != sha256:
+            raise CheckpointError(f"{path}: {split}: other pictures than the record's")
     return tuple(entries)
 
 
-_PARTS: tuple[Part, ...] = ("train", "validation")
-
-
-def _entry(path: Path, line: int, row: Mapping[str, str]) -> Entry:
-    label, part = row["label"], row["part"]
-    if label not in ("0", "1") or part not in _PARTS:
-        raise CheckpointError(f"{path}:{line}: label {label!r} or part {part!r} is not known")
-    return Entry(row["file"], int(label), row["patient_id"], "train" if part == "train" else part)
-
-
-def split_hash(entries: Sequence[Entry]) -> str:
-    """SHA-256 over the sorted names, labels and patients, as in the run's record."""
-    lines = sorted(f"{e.file}\t{e.label}\t{e.patient_id}\n" for e in entries)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def find_root(data: Path, entries: Sequence[Entry]) -> Path:
-    """The folder that the names in a split are relative to.
-
-    Args:
-        data: the CSV or the folder that the run was given.
-        entries: of the split.
-
-    Raises:
-        UsageError: the pictures are not there.
-    """
-    name = entries[0].file
-    for base in (data, data.parent, data.parent.parent):
-        if (base / name).is_file():
-            return base
-    raise UsageError(f"{data}: {name}, the first picture of the split, is not there")
-
-
 def all_forms(
-    entries: Sequence[Entry], sources: Sources, spec: PreprocessSpec, seed: int
+    entries: Sequence[LabelledPicture], sources: Sources, spec: PreprocessSpec, seed: int
 ) -> Pictures:
     """Each picture in every form that it has.
 
@@ -218,7 +183,7 @@ def all_forms(
 
 
 def representative(
-    entries: Sequence[Entry], sources: Sources, spec: PreprocessSpec, n: int, seed: int
+    entries: Sequence[LabelledPicture], sources: Sources, spec: PreprocessSpec, n: int, seed: int
 ) -> npt.NDArray[np.uint8]:
     """Inputs of `n` training pictures, half of each class, each in one form, the forms in turn.
 
@@ -228,9 +193,9 @@ def representative(
         uint8 (n, height, width, 1).
     """
     rng = np.random.default_rng([seed, n])
-    chosen: list[Entry] = []
+    chosen: list[LabelledPicture] = []
     for label, count in ((0, n // 2), (1, n - n // 2)):
-        members = [e for e in entries if e.part == "train" and e.label == label]
+        members = [e for e in entries if e.split == "train" and e.label == label]
         if len(members) < count:
             raise ExportError(f"{count} training pictures of class {label} are needed, not there")
         # Pictures that exist larger come first: only they can stand for the larger forms.
@@ -249,7 +214,7 @@ def representative(
 
 
 def _in_form(
-    entry: Entry, form: str, sources: Sources, spec: PreprocessSpec, seed: int
+    entry: LabelledPicture, form: str, sources: Sources, spec: PreprocessSpec, seed: int
 ) -> npt.NDArray[np.uint8]:
     copies = sources.copies(entry)
     if form in _CHANGES:
@@ -258,8 +223,8 @@ def _in_form(
     return preprocess(_read(copies.get(form, copies[STORED]), spec), spec)
 
 
-def _rng(seed: int, entry: Entry, form: str) -> np.random.Generator:
-    return np.random.default_rng([seed, zlib.crc32(f"{form}/{entry.file}".encode())])
+def _rng(seed: int, entry: LabelledPicture, form: str) -> np.random.Generator:
+    return np.random.default_rng([seed, zlib.crc32(f"{form}/{entry.name}".encode())])
 
 
 def _read(path: Path, spec: PreprocessSpec) -> npt.NDArray[np.generic]:
@@ -323,7 +288,7 @@ _CHANGES: dict[str, Callable[[Grey, np.random.Generator], Grey]] = {
 }
 
 
-def _collect(rows: Sequence[tuple[Entry, str, npt.NDArray[np.uint8]]]) -> Pictures:
+def _collect(rows: Sequence[tuple[LabelledPicture, str, npt.NDArray[np.uint8]]]) -> Pictures:
     if not rows:
         raise ExportError("no picture to validate on")
     return Pictures(
@@ -331,5 +296,5 @@ def _collect(rows: Sequence[tuple[Entry, str, npt.NDArray[np.uint8]]]) -> Pictur
         labels=np.array([row[0].label for row in rows], np.intp),
         patients=np.array([row[0].patient_id for row in rows]),
         forms=np.array([row[1] for row in rows]),
-        files=np.array([row[0].file for row in rows]),
+        files=np.array([row[0].name for row in rows]),
     )

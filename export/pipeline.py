@@ -29,6 +29,7 @@ from edge_app.bundle.manifest import (
     Provenance,
 )
 from edge_app.files.codec import canonical_json
+from edge_app.images.labelled_pictures import LabelledPicture, Labelling
 from edge_app.images.preprocess import PreprocessSpec
 from edge_app.statistics import discrimination as metrics
 from edge_app.statistics.calibration import Platt, reliability
@@ -51,7 +52,7 @@ from export.parity import (
     require_enough,
     require_logits,
 )
-from export.pictures import STORED, Entry, Pictures, Sources, all_forms, representative
+from export.pictures import STORED, Pictures, Sources, all_forms, representative
 from export.progress import step
 from export.recipe import Recipe
 from export.scores import Logits, file_logits, keras_logits, tflite_runtime_logits
@@ -68,7 +69,8 @@ class Order:
         recipes: every recipe to make and hold against the gate.
         shipped: names of those whose files go into the bundle, the default of a format first.
         model_id, created: as they stand in the bundle; `created` is YYYY-MM-DD.
-        external: CSV files of other sites by name, measured and never fitted on.
+        external: CSV files or folders of other sites by name, measured and never fitted on.
+        labelling: what those call their classes and columns.
         tflite_runtime: a Python with tflite-runtime, whose rows go into the report only.
     """
 
@@ -77,6 +79,7 @@ class Order:
     model_id: str
     created: str
     external: Mapping[str, Path]
+    labelling: Labelling
     tflite_runtime: Path | None
 
 
@@ -113,7 +116,7 @@ class Built:
 
 def build(
     checkpoint: Checkpoint,
-    entries: Sequence[Entry],
+    entries: Sequence[LabelledPicture],
     sources: Sources,
     order: Order,
     points: PointSpecs,
@@ -127,7 +130,7 @@ def build(
         GateError: a file is not as good as the trained network, or that one gives no logits.
     """
     spec, seed = checkpoint.record.preprocess, checkpoint.record.seed
-    held_out = [entry for entry in entries if entry.part == "validation"]
+    held_out = [entry for entry in entries if entry.split == "validation"]
     pictures = all_forms(held_out, sources, spec, seed)
     require_enough(pictures)
     validation = Validation(pictures, keras_logits(checkpoint.network, pictures.inputs))
@@ -158,7 +161,10 @@ def build(
     report = Report(checkpoint.sha256, keras, thresholds, tuple(rows))
     whole = Report(checkpoint.sha256, keras, thresholds, (*rows, *foreign))
     chosen = [next(e for e in exported if e.recipe.name == name) for name in order.shipped]
-    external = {name: read_external(name, csv, spec) for name, csv in order.external.items()}
+    external = {
+        name: read_external(name, path, order.labelling, spec)
+        for name, path in order.external.items()
+    }
     return _assemble(
         checkpoint, order, points, about, gate, validation, chosen, external, report, whole
     )
@@ -300,18 +306,18 @@ def _figures(
     default = [point for point in points if point.name == default_point]
     for form in pictures.form_names():
         members = pictures.forms == form
-        part = pictures.select(members)
-        split = split_of(f"{name}, {form}", part)
-        found += measure(split, part, item.logits[members], default, sha256)
+        of_form = pictures.select(members)
+        split = split_of(f"{name}, {form}", of_form)
+        found += measure(split, of_form, item.logits[members], default, sha256)
     for site, others in external.items():
         logits = file_logits(item.content, item.recipe.format, others.inputs)
         split = split_of(f"{site} (another site, not fitted on)", others)
         found += measure(split, others, logits, points, sha256)
         for view in sorted(set(others.forms.tolist()) - {site}):
             members = others.forms == view
-            part = others.select(members)
-            split = split_of(f"{site}, view {view}", part)
-            found += measure(split, part, logits[members], default, sha256)
+            of_view = others.select(members)
+            split = split_of(f"{site}, view {view}", of_view)
+            found += measure(split, of_view, logits[members], default, sha256)
     return found
 
 

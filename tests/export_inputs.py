@@ -6,7 +6,6 @@ nothing is trained, and it is as sure as a good one.
 """
 
 import csv
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from edge_app.files.codec import encode
+from edge_app.images.labelled_pictures import split_hash
 from edge_app.images.preprocess import PreprocessSpec
 
 SIDE = 32
@@ -59,8 +59,8 @@ def write_run(
     for index in range(n_train + n_validation):
         label = index % 2
         kind = "PNEUMONIA" if label else "NORMAL"
-        part = "train" if index < n_train else "validation"
-        rows.append((f"set/{kind}/p{index:04}.png", label, f"patient{index:04}", part))
+        split = "train" if index < n_train else "validation"
+        rows.append((f"set/{kind}/p{index:04}.png", label, f"patient{index:04}", split))
         path = root / "set" / kind / f"p{index:04}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(ramp(index, label)).save(path)
@@ -81,8 +81,8 @@ def write_run(
 def write_split(path: Path, rows: Sequence[tuple[str, int, str, str]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["file", "label", "subtype", "patient_id", "part"])
-        writer.writerows((name, label, "", patient, part) for name, label, patient, part in rows)
+        writer.writerow(["file", "label", "subtype", "patient_id", "split"])
+        writer.writerows((name, label, "", patient, split) for name, label, patient, split in rows)
 
 
 def write_record(path: Path, rows: Sequence[tuple[str, int, str, str]]) -> None:
@@ -91,9 +91,9 @@ def write_record(path: Path, rows: Sequence[tuple[str, int, str, str]]) -> None:
 
 def record_document(rows: Sequence[tuple[str, int, str, str]]) -> dict[str, Any]:
     hashes = {}
-    for part in ("train", "validation"):
-        lines = sorted(f"{n}\t{y}\t{patient}\n" for n, y, patient, p in rows if p == part)
-        hashes[f"{part}_sha256"] = hashlib.sha256("".join(lines).encode()).hexdigest()
+    for name in ("train", "validation"):
+        identities = (tuple(row[:3]) for row in rows if row[3] == name)
+        hashes[f"{name}_sha256"] = split_hash(identities)
     config = {"name": "ramps", "seed": 5, "preprocess": encode(SPEC), "split": {"fold": 0}}
     versions: Mapping[str, str] = {"keras": "3"}
     return {"config": config, "started": "2026-11-23T10:00:00Z", "versions": versions} | hashes

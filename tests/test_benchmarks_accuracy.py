@@ -17,14 +17,19 @@ from benchmarks.candidates import (
     parse_pythons,
     with_distinct_names,
 )
-from benchmarks.cases import Case, cases_hash, read_cases
 from benchmarks.machine import this_machine
 from benchmarks.record import Accuracy, AccuracyRow, Stopwatch
+from benchmarks.subgroups import age_band, groups_of
 from benchmarks.tables import accuracy_tables, markdown
 from edge_app.bundle.load import load_bundle
 from edge_app.bundle.manifest import Bundle
 from edge_app.errors import BundleError, UsageError
 from edge_app.files.codec import encode
+from edge_app.images.labelled_pictures import (
+    LabelledPicture,
+    read_labelled_pictures,
+    split_hash,
+)
 from edge_app.images.phantom import Phantom, draw_phantom
 from edge_app.images.preprocess import preprocess
 from edge_app.images.read import read_image
@@ -56,10 +61,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def measured(bundle: Bundle, data: Path) -> Accuracy:
-    return measure(bundle, read_cases(data))
+    return measure(bundle, read_labelled_pictures(data))
 
 
-def measure(bundle: Bundle, cases: list[Case]) -> Accuracy:
+def measure(bundle: Bundle, cases: list[LabelledPicture]) -> Accuracy:
     saved: list[Accuracy] = []
     candidates = bundle_candidates(bundle)
     watch = Stopwatch("test", "tiny")
@@ -75,7 +80,7 @@ def row_of(section: Accuracy, name: str) -> AccuracyRow:
 
 def test_scores_are_those_of_the_reference_network(measured: Accuracy, data: Path) -> None:
     scores = row_of(measured, "float32 onnxruntime").scores
-    for case, score in zip(read_cases(data), scores, strict=True):
+    for case, score in zip(read_labelled_pictures(data), scores, strict=True):
         if score is None:
             assert case.path.stem in ("torn", "small")
             continue
@@ -138,7 +143,7 @@ def test_subgroup_of_the_sick_is_set_against_all_the_healthy(measured: Accuracy)
 
 
 def test_auroc_of_one_class_is_said_to_be_undefined(bundle: Bundle, data: Path) -> None:
-    section = measure(bundle, [case for case in read_cases(data) if case.label == 1])
+    section = measure(bundle, [case for case in read_labelled_pictures(data) if case.label == 1])
     row = row_of(section, "float32 onnxruntime")
     assert row.auroc is None
     assert row.undefined["auroc"] == "only one class"
@@ -150,8 +155,11 @@ def test_auroc_of_one_class_is_said_to_be_undefined(bundle: Bundle, data: Path) 
 
 
 def test_pictures_that_the_threshold_was_fitted_on_are_named(bundle: Bundle, data: Path) -> None:
-    cases = read_cases(data)[:4]
-    split = replace(bundle.manifest.operating_points[0].fitted_on, sha256=cases_hash(cases))
+    cases = read_labelled_pictures(data)[:4]
+    split = replace(
+        bundle.manifest.operating_points[0].fitted_on,
+        sha256=split_hash(case.identity for case in cases),
+    )
     point = replace(bundle.manifest.operating_points[0], fitted_on=split)
     manifest = replace(
         bundle.manifest, operating_points=(point, *bundle.manifest.operating_points[1:])
@@ -160,6 +168,13 @@ def test_pictures_that_the_threshold_was_fitted_on_are_named(bundle: Bundle, dat
         replace(bundle, manifest=manifest), [], cases, "x", Stopwatch("t", "m"), lambda _: None
     )
     assert "operating point balanced" in section.data.fitted_here
+
+
+def test_subgroups_of_a_picture() -> None:
+    picture = LabelledPicture(Path("x"), "x", 1, "p", subtype="virus", view="AP", age_years=5.9)
+    assert groups_of(picture) == {"subtype": "virus", "view": "AP", "age": "1 to 5"}
+    bands = {0.5: "under 1", 1: "1 to 5", 90: "65 and over"}
+    assert {years: age_band(years) for years in bands} == bands
 
 
 def test_tables_show_every_flip_failure_refusal_and_subgroup(measured: Accuracy) -> None:
@@ -206,7 +221,7 @@ def test_foreign_model_is_scored_by_its_description(
 ) -> None:
     candidates = foreign_candidates(FOLDER / "tiny.onnx", describe(tmp_path / "d.json"))
     section = measure_accuracy(
-        bundle, candidates, read_cases(data), "x", Stopwatch("t", "m"), lambda _: None
+        bundle, candidates, read_labelled_pictures(data), "x", Stopwatch("t", "m"), lambda _: None
     )
     (row,) = section.rows
     assert row.entrant.name == "tiny.onnx float32 onnxruntime"
@@ -225,7 +240,7 @@ def test_foreign_model_s_flips_are_against_float32_at_the_default_point(
     description = describe(tmp_path / "d.json", threshold=threshold + 1000)
     candidates = own + foreign_candidates(FOLDER / "tiny.onnx", description)
     section = measure_accuracy(
-        bundle, candidates, read_cases(data), "x", Stopwatch("t", "m"), lambda _: None
+        bundle, candidates, read_labelled_pictures(data), "x", Stopwatch("t", "m"), lambda _: None
     )
     reference, foreign = section.rows
     sick = sum(score is not None and score >= threshold for score in reference.scores)
@@ -243,7 +258,7 @@ def test_model_that_gives_no_number_has_a_row_that_says_so(
         def run(self, _: object) -> SimpleNamespace:
             return SimpleNamespace(logit=float("nan"))
 
-    radiograph = read_image(read_cases(data)[0].path)
+    radiograph = read_image(read_labelled_pictures(data)[0].path)
     with pytest.raises(BundleError, match="gave nan in place of a score"):
         score_pixels(radiograph, cast(Any, Broken()), None, SPEC)
 
@@ -269,7 +284,7 @@ def test_model_whose_input_does_not_fit_has_a_row_that_says_so(
     description = describe(tmp_path / "d.json", preprocess=spec)
     candidates = foreign_candidates(FOLDER / "tiny.onnx", description)
     section = measure_accuracy(
-        bundle, candidates, read_cases(data), "x", Stopwatch("t", "m"), lambda _: None
+        bundle, candidates, read_labelled_pictures(data), "x", Stopwatch("t", "m"), lambda _: None
     )
     assert "[1, 96, 64, 1]" in section.rows[0].entrant.missing
     assert section.rows[0].auroc is None

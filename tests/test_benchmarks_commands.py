@@ -19,7 +19,6 @@ from PIL import Image
 from benchmarks.__main__ import main
 from benchmarks.article import read_article
 from benchmarks.candidates import bundle_candidates
-from benchmarks.cases import cases_hash, read_cases, sizes_hash
 from benchmarks.machine import read_sensors
 from benchmarks.processes import WorkerError
 from benchmarks.record import (
@@ -148,15 +147,6 @@ def test_compare_measures_chooses_and_reports(
     fourth = read_results(tmp_path / "out" / FILE)
     assert fourth.accuracy is not None
     assert len(fourth.accuracy.rows) == 2
-
-
-def test_other_copies_of_the_same_names_are_scored_again(pictures: Path) -> None:
-    before = read_cases(pictures)
-    names, sizes = cases_hash(before), sizes_hash(before)
-    Image.fromarray(draw_phantom(Phantom(9), 200, 200)).save(pictures / "NORMAL" / "0.jpg")
-    after = read_cases(pictures)
-    assert cases_hash(after) == names
-    assert sizes_hash(after) != sizes
 
 
 def test_throughput_of_real_commands_in_one_run(

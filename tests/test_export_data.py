@@ -5,17 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_app.errors import UsageError
+from edge_app.errors import DataError
+from edge_app.images.labelled_pictures import LabelledPicture
 from export.about import load_about
 from export.checkpoint import read_record
 from export.errors import CheckpointError, ExportError
 from export.fitting import load_points
 from export.pictures import (
     STORED,
-    Entry,
     Sources,
     all_forms,
-    find_root,
+    find_sources,
     read_split,
     representative,
 )
@@ -101,14 +101,19 @@ ROWS = [
 ]
 
 
-def read(folder: Path, rows: list[tuple[str, int, str, str]]) -> tuple[Entry, ...]:
+def read(folder: Path, rows: list[tuple[str, int, str, str]]) -> tuple[LabelledPicture, ...]:
     write_split(folder / "split.csv", rows)
-    return read_split(folder / "split.csv", read_record(folder / "run.json"))
+    for name, *_ in rows:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    return read_split(folder / "split.csv", folder, read_record(folder / "run.json"))
 
 
 def test_a_split_is_read_as_it_was_written(tmp_path: Path) -> None:
     write_record(tmp_path / "run.json", ROWS)
-    assert read(tmp_path, ROWS[::-1]) == tuple(Entry(*row) for row in ROWS)  # type: ignore[arg-type]
+    entries = read(tmp_path, ROWS[::-1])
+    assert [(e.name, e.label, e.patient_id, e.split) for e in entries] == ROWS
+    assert [e.path for e in entries] == [tmp_path / name for name, *_ in ROWS]
 
 
 @pytest.mark.parametrize(
@@ -118,8 +123,7 @@ def test_a_split_is_read_as_it_was_written(tmp_path: Path) -> None:
         ([*ROWS[:2], ("set/PNEUMONIA/c.png", 0, "p3", "validation")], "validation: other"),
         ([*ROWS, ("set/NORMAL/d.png", 0, "p4", "train")], "train: other pictures"),
         ([*ROWS[:2], ("set/PNEUMONIA/c.png", 1, "p2", "validation")], "1 patients stand in"),
-        ([("a.png", 2, "p1", "train")], "label '2'"),
-        ([("a.png", 1, "p1", "test")], "part 'test'"),
+        ([("a.png", 1, "p1", "test")], "a.png has split 'test'"),
     ],
 )
 def test_another_split_than_the_run_s_is_refused(
@@ -134,36 +138,40 @@ def test_a_missing_split_or_column_is_refused(tmp_path: Path) -> None:
     write_record(tmp_path / "run.json", ROWS)
     record = read_record(tmp_path / "run.json")
     with pytest.raises(CheckpointError, match="split is missing"):
-        read_split(tmp_path / "split.csv", record)
+        read_split(tmp_path / "split.csv", tmp_path, record)
     (tmp_path / "split.csv").write_text("file,label\na,1\n")
-    with pytest.raises(CheckpointError, match="the columns are not"):
-        read_split(tmp_path / "split.csv", record)
+    with pytest.raises(DataError, match="no column 'patient_id'"):
+        read_split(tmp_path / "split.csv", tmp_path, record)
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, tuple[Entry, ...], Sources]:
+def drawn(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Run, tuple[LabelledPicture, ...], Sources]:
     pytest.importorskip("tensorflow", reason="the run's network is a Keras model")
     from tests.export_inputs import write_run
 
     run = write_run(tmp_path_factory.mktemp("run"), n_validation=40, n_train=60)
-    entries = read_split(run.folder / "split.csv", read_record(run.folder / "run.json"))
-    return run, entries, Sources(find_root(run.labels, entries), {"large": run.larger})
+    record = read_record(run.folder / "run.json")
+    entries = read_split(run.folder / "split.csv", run.labels, record)
+    return run, entries, find_sources(entries, {"large": run.larger})
 
 
 def test_names_are_found_from_the_csv_or_a_folder(
-    drawn: tuple[Run, tuple[Entry, ...], Sources], tmp_path: Path
+    drawn: tuple[Run, tuple[LabelledPicture, ...], Sources], tmp_path: Path
 ) -> None:
-    run, entries, sources = drawn
-    assert find_root(run.labels.parents[1], entries) == sources.root
-    with pytest.raises(UsageError, match="first picture of the split"):
-        find_root(tmp_path / "labels.csv", entries)
+    run, entries, _ = drawn
+    split, record = run.folder / "split.csv", read_record(run.folder / "run.json")
+    assert read_split(split, run.labels.parents[1], record) == entries
+    with pytest.raises(DataError, match=r"set/NORMAL/p0000\.png is not there, below"):
+        read_split(split, tmp_path / "labels.csv", record)
 
 
 def test_every_picture_has_every_form_that_it_can(
-    drawn: tuple[Run, tuple[Entry, ...], Sources],
+    drawn: tuple[Run, tuple[LabelledPicture, ...], Sources],
 ) -> None:
     _, entries, sources = drawn
-    held_out = [e for e in entries if e.part == "validation"]
+    held_out = [e for e in entries if e.split == "validation"]
     found = all_forms(held_out, sources, SPEC, seed=1)
     counts = {form: len(found.of_form(form)) for form in found.form_names()}
     assert counts == {
@@ -177,17 +185,17 @@ def test_every_picture_has_every_form_that_it_can(
     common = found.in_common_forms()
     assert set(found.forms[~common].tolist()) == {"large"}
     assert found.inputs.shape == (208, 32, 32, 1)
-    assert {
-        p for p, part in ((e.patient_id, e.part) for e in entries) if part == "train"
-    }.isdisjoint(set(found.patients.tolist()))
+    assert {e.patient_id for e in entries if e.split == "train"}.isdisjoint(
+        set(found.patients.tolist())
+    )
 
 
 def test_forms_depend_on_seed_and_name_alone(
-    drawn: tuple[Run, tuple[Entry, ...], Sources],
+    drawn: tuple[Run, tuple[LabelledPicture, ...], Sources],
 ) -> None:
     """Not on which other pictures there are, nor on their order."""
     _, entries, sources = drawn
-    held_out = [e for e in entries if e.part == "validation"]
+    held_out = [e for e in entries if e.split == "validation"]
     some = all_forms(held_out[5:9], sources, SPEC, seed=1)
     again = all_forms(held_out[::-1], sources, SPEC, seed=1)
     other = all_forms(held_out[5:9], sources, SPEC, seed=2)
@@ -200,10 +208,10 @@ def test_forms_depend_on_seed_and_name_alone(
 
 
 def test_representative_pictures_are_training_pictures_of_both_classes(
-    drawn: tuple[Run, tuple[Entry, ...], Sources],
+    drawn: tuple[Run, tuple[LabelledPicture, ...], Sources],
 ) -> None:
     _, entries, sources = drawn
-    held_out = [e for e in entries if e.part == "validation"]
+    held_out = [e for e in entries if e.split == "validation"]
     pictures = representative(entries, sources, SPEC, 20, seed=1)
     assert pictures.shape == (20, 32, 32, 1)
     assert np.array_equal(pictures, representative(entries, sources, SPEC, 20, seed=1))
@@ -214,9 +222,10 @@ def test_representative_pictures_are_training_pictures_of_both_classes(
 
 
 def test_a_missing_or_damaged_picture_stops_the_export(
-    drawn: tuple[Run, tuple[Entry, ...], Sources], tmp_path: Path
+    drawn: tuple[Run, tuple[LabelledPicture, ...], Sources], tmp_path: Path
 ) -> None:
-    entry = Entry("set/NORMAL/none.png", 0, "x", "validation")
+    name = "set/NORMAL/none.png"
+    entry = LabelledPicture(tmp_path / name, name, 0, "x", split="validation")
     _, _, sources = drawn
     with pytest.raises(ExportError, match=r"NORMAL/none\.png"):
         all_forms([entry], sources, SPEC, seed=1)

@@ -6,24 +6,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_app.images.labelled_pictures import LabelledPicture
 from export import pictures
 from export.bias_correction import MOST_PICTURES
-from export.pictures import Entry, Sources, representative
+from export.pictures import Sources, representative
 from tests.export_inputs import SPEC
 
-ENTRIES = [Entry(f"c{i % 2}/p{i}.png", i % 2, f"p{i}", "train") for i in range(700)]
+NAMES = [f"c{i % 2}/p{i}.png" for i in range(700)]
+ENTRIES = [
+    LabelledPicture(Path(name), name, i % 2, f"p{i}", split="train") for i, name in enumerate(NAMES)
+]
 
 
 def chosen(monkeypatch: pytest.MonkeyPatch, n: int, seed: int) -> list[tuple[int, str]]:
     """Label and form of each picture, in order; nothing is read."""
     seen: list[tuple[int, str]] = []
 
-    def note(entry: Entry, form: str, *rest: object) -> np.ndarray:
+    def note(entry: LabelledPicture, form: str, *rest: object) -> np.ndarray:
         seen.append((entry.label, form))
         return np.zeros((1, 1, 1, 1), np.uint8)
 
     monkeypatch.setattr(pictures, "_in_form", note)
-    representative(ENTRIES, Sources(Path("nowhere"), {}), SPEC, n, seed)
+    representative(ENTRIES, Sources({}), SPEC, n, seed)
     return seen
 
 

@@ -19,7 +19,7 @@ from train.audit import Audit, audit, in_words, write_labels
 from train.duplicates import find_duplicates, fingerprint
 from train.quantities import measure, sharpness
 from train.samples import read_samples
-from train.splits import given_parts
+from train.splits import given_splits
 
 
 def _save_jpegs(root: Path, qualities: dict[str, int], patients: int = 8) -> Path:
@@ -33,8 +33,8 @@ def _save_jpegs(root: Path, qualities: dict[str, int], patients: int = 8) -> Pat
     return root
 
 
-def _strength(findings: Audit, quantity: str, part: str = "all") -> float:
-    (found,) = (p for p in findings.predictors if (p.quantity, p.part) == (quantity, part))
+def _strength(findings: Audit, quantity: str, pictures: str = "all") -> float:
+    (found,) = (p for p in findings.predictors if (p.quantity, p.pictures) == (quantity, pictures))
     return found.strength
 
 
@@ -149,7 +149,7 @@ def divided(tmp_path: Path) -> Path:
 
 def test_overlap_of_given_splits(divided: Path) -> None:
     samples = read_samples(divided)
-    findings, group_of = audit(samples, given_parts(samples))
+    findings, group_of = audit(samples, given_splits(samples))
     (overlap,) = findings.overlaps
     assert (overlap.left, overlap.right) == ("train", "validation")
     assert (overlap.patients, overlap.duplicates) == (1, 1)

@@ -410,10 +410,10 @@ def test_evaluate_looks_at_other_sets_before_it_scores(
     cases = [
         (["--external", str(data)], 2, "of its patients were trained on"),
         (["--external", str(site), "--external", str(site)], 2, "is named twice"),
-        (["--external", str(tmp_path / "none")], 2, "no such folder"),
+        (["--external", str(tmp_path / "none")], 4, "no such folder"),
         (["--external", str(tmp_path / "torn")], 1, "1 of 12 cannot be read"),
-        (["--adult", str(tmp_path / "none")], 2, "no such file"),
-        (["--copies", str(site)], 2, "no copies of the pictures"),
+        (["--adult", str(tmp_path / "none")], 4, "no such folder or CSV file"),
+        (["--copies", str(site)], 2, "holds none of the pictures again"),
         (["--copies", str(copies), "--copies", str(copies)], 2, "is named twice"),
         (["--degrade", str(write_toml(tmp_path / "c.toml", degrade=None))], 2, "no table degrade"),
     ]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from edge_app.errors import UnreadableImageError
+from edge_app.errors import DataError, UnreadableImageError
 from tests.train_inputs import write_phantoms
 from train.adult_nih import read_adult_nih
 from train.external import check_judgeable, check_readable, check_unseen, distinct_names
-from train.samples import DataError, read_samples
+from train.samples import read_samples
 
 
 def _as_csv(root: Path, prefix: str) -> Path:
@@ -91,5 +91,5 @@ def test_a_torn_table_of_adults(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("file,patient_id,view,rsna_class\na.png,1,AP,Normal\nb.png,2\n")
     (tmp_path / "a.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"labels\.csv:3: view, rsna_class is empty"):
+    with pytest.raises(DataError, match=r"labels\.csv:3: label '' is none of"):
         read_adult_nih(tmp_path)

@@ -7,22 +7,23 @@ from edge_app.images.preprocess import preprocess
 
 pytest.importorskip("keras", reason="needs the extra train")
 
+from edge_app.images.labelled_pictures import LabelledPicture
 from tests.train_inputs import sample, tiny_config, write_phantoms
 from train.cache import Cache, open_cache, read_grey
 from train.config import Config
 from train.loader import Batch, TrainingBatches, class_weights, prefetch
-from train.samples import Sample, read_samples
+from train.samples import read_samples
 
 
 @pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
+def samples(tmp_path_factory: pytest.TempPathFactory) -> list[LabelledPicture]:
     folder = tmp_path_factory.mktemp("loader")
     root = write_phantoms(folder / "small", 6)
     return read_samples(root, write_phantoms(folder / "large", 3, side=80))
 
 
 @pytest.fixture(scope="module")
-def cache(samples: list[Sample], tmp_path_factory: pytest.TempPathFactory) -> Cache:
+def cache(samples: list[LabelledPicture], tmp_path_factory: pytest.TempPathFactory) -> Cache:
     paths = [path for s in samples for path in (s.path, s.larger) if path is not None]
     return open_cache(paths, tmp_path_factory.mktemp("cache"))
 
@@ -36,12 +37,19 @@ def _equal(one: Batch, other: Batch) -> bool:
 
 
 def _epoch(
-    samples: list[Sample], cache: Cache, config: Config, epoch: int, workers: int, start: int = 0
+    samples: list[LabelledPicture],
+    cache: Cache,
+    config: Config,
+    epoch: int,
+    workers: int,
+    start: int = 0,
 ) -> list[Batch]:
     return list(prefetch(TrainingBatches(samples, cache, config, epoch), start, workers))
 
 
-def test_batches_depend_on_seed_and_epoch_alone(samples: list[Sample], cache: Cache) -> None:
+def test_batches_depend_on_seed_and_epoch_alone(
+    samples: list[LabelledPicture], cache: Cache
+) -> None:
     config = tiny_config()
     one, many = (_epoch(samples, cache, config, 1, workers) for workers in (1, 5))
     assert len(one) == len(many) == len(samples) // 4
@@ -52,7 +60,7 @@ def test_batches_depend_on_seed_and_epoch_alone(samples: list[Sample], cache: Ca
     assert not _equal(one[0], _epoch(samples, cache, tiny_config(seed=8), 1, 1)[0])
 
 
-def test_an_epoch_shows_each_picture_once(samples: list[Sample], cache: Cache) -> None:
+def test_an_epoch_shows_each_picture_once(samples: list[LabelledPicture], cache: Cache) -> None:
     config = tiny_config(degrade=None, optimizer__batch_size=1)
     batches = _epoch(samples, cache, config, 0, 2)
     seen = {batch.pictures.tobytes() for batch in batches}
@@ -69,7 +77,7 @@ def test_an_epoch_shows_each_picture_once(samples: list[Sample], cache: Cache) -
     assert 0 < len(seen & larger) < len(larger)
 
 
-def test_targets_and_weights(samples: list[Sample], cache: Cache) -> None:
+def test_targets_and_weights(samples: list[LabelledPicture], cache: Cache) -> None:
     config = tiny_config(optimizer__batch_size=24, optimizer__label_smoothing=0.1)
     (batch,) = _epoch(samples, cache, config, 0, 1)
     assert batch.pictures.shape == (24, 32, 32, 1)
@@ -83,7 +91,9 @@ def test_targets_and_weights(samples: list[Sample], cache: Cache) -> None:
     assert batch.targets["subtype_logit"][batch.weights["subtype_logit"] == 0].sum() == 0
 
 
-def test_a_teacher_sees_the_same_degraded_pictures(samples: list[Sample], cache: Cache) -> None:
+def test_a_teacher_sees_the_same_degraded_pictures(
+    samples: list[LabelledPicture], cache: Cache
+) -> None:
     config = tiny_config()
     batch = TrainingBatches(samples, cache, config, 0, (config.preprocess,))[1]
     np.testing.assert_array_equal(batch.teacher_pictures[0], batch.pictures)
@@ -103,7 +113,9 @@ def test_class_weights(balance: float, expected: tuple[float, float | None]) -> 
         assert normal / pneumonia == pytest.approx(3**balance)
 
 
-def test_an_unreadable_picture_stops_the_epoch(samples: list[Sample], cache: Cache) -> None:
+def test_an_unreadable_picture_stops_the_epoch(
+    samples: list[LabelledPicture], cache: Cache
+) -> None:
     without = Cache(cache.pixels, {})
     with pytest.raises(KeyError):
         _epoch(samples, without, tiny_config(), 0, 3)

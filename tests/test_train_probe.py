@@ -13,14 +13,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edge_app.errors import DataError
+from edge_app.images.labelled_pictures import LabelledPicture, find_copies
 from edge_app.images.phantom import Phantom, draw_phantom
 from tests.train_inputs import tiny_config
 from train.counterfactuals import CHANGES
-from train.evaluate import Evaluation, evaluate, find_copies
+from train.evaluate import Evaluation, evaluate
 from train.evaluate import in_words as evaluation_in_words
 from train.probe import Correlation, Counterfactual, Probe, draw, in_words, probe
 from train.quantities import sharpness
-from train.samples import DataError, Sample, read_samples
+from train.samples import read_samples
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +64,7 @@ def _shortcut(pixels: np.ndarray) -> float:
 
 
 @pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
+def samples(tmp_path_factory: pytest.TempPathFactory) -> list[LabelledPicture]:
     """60 phantoms, compressed so variously that sharpness varies within each class."""
     root = tmp_path_factory.mktemp("probe")
     rng = np.random.default_rng(3)
@@ -79,12 +81,12 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
 
 
 @pytest.fixture(scope="module")
-def of_shortcut(samples: list[Sample]) -> Probe:
+def of_shortcut(samples: list[LabelledPicture]) -> Probe:
     return probe(FunctionScorer(_shortcut), samples)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
-def of_lungs(samples: list[Sample]) -> Probe:
+def of_lungs(samples: list[LabelledPicture]) -> Probe:
     return probe(FunctionScorer(_opacity), samples)  # type: ignore[arg-type]
 
 
@@ -178,7 +180,7 @@ def test_changes_of_grey() -> None:
 
 
 def _evaluate(
-    function: Callable[[np.ndarray], float], samples: list[Sample], copies: dict[str, Path]
+    function: Callable[[np.ndarray], float], samples: list[LabelledPicture], copies: dict[str, Path]
 ) -> Evaluation:
     scorer = FunctionScorer(function)
     held, trained = samples[::2], samples[1::2]
@@ -187,7 +189,7 @@ def _evaluate(
     return evaluate(scorer, held, trained, named, external)  # type: ignore[arg-type]
 
 
-def test_evaluation_of_a_good_score(samples: list[Sample]) -> None:
+def test_evaluation_of_a_good_score(samples: list[LabelledPicture]) -> None:
     evaluation = _evaluate(_opacity, samples, {})
     clean, elsewhere = evaluation.performances
     assert clean.auroc.value > 0.95
@@ -200,7 +202,7 @@ def test_evaluation_of_a_good_score(samples: list[Sample]) -> None:
     assert "| elsewhere" in evaluation_in_words(evaluation)
 
 
-def test_clean_figures_are_never_called_degraded(samples: list[Sample]) -> None:
+def test_clean_figures_are_never_called_degraded(samples: list[LabelledPicture]) -> None:
     """The checkpoint trains on clean pictures, so nothing says how to degrade, unless lent."""
     evaluation = _evaluate(_opacity, samples, {})
     assert [p.pictures for p in evaluation.performances] == ["validation", "elsewhere"]
@@ -219,7 +221,7 @@ def test_clean_figures_are_never_called_degraded(samples: list[Sample]) -> None:
     assert "not degraded" not in evaluation_in_words(lent)
 
 
-def test_skew_between_copies(samples: list[Sample], tmp_path: Path) -> None:
+def test_skew_between_copies(samples: list[LabelledPicture], tmp_path: Path) -> None:
     """Copies that are blurred lift a score that follows sharpness, and not one that does not."""
     for sample in samples:
         path = tmp_path / sample.path.parent.name / sample.path.name
@@ -238,9 +240,9 @@ def test_skew_between_copies(samples: list[Sample], tmp_path: Path) -> None:
     assert follows_lungs[0].flips.value <= 0.05
 
 
-def test_copies_of_something_else(samples: list[Sample], tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no copies of the pictures"):
+def test_copies_of_something_else(samples: list[LabelledPicture], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds none of the pictures again"):
         find_copies(tmp_path, samples)
     # The pictures themselves are no other copies.
-    with pytest.raises(DataError, match="no copies of the pictures"):
+    with pytest.raises(DataError, match="holds none of the pictures again"):
         find_copies(samples[0].path.parent.parent, samples)

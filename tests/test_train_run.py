@@ -30,7 +30,7 @@ from train.record import check_folder, file_sha256, identify, start_record, writ
 from train.run import Run
 from train.samples import read_samples
 from train.search import compare, draw, in_words
-from train.splits import Split, make_split
+from train.splits import Splits, make_splits
 
 
 class _InterruptionError(Exception):
@@ -38,14 +38,14 @@ class _InterruptionError(Exception):
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Split, Cache]:
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Splits, Cache]:
     folder = tmp_path_factory.mktemp("run")
     samples = read_samples(write_phantoms(folder / "data", 6))
-    split = make_split(samples, tiny_config().split, tiny_config().seed)
-    return split, open_cache([s.path for s in samples], folder / "cache")
+    splits = make_splits(samples, tiny_config().split, tiny_config().seed)
+    return splits, open_cache([s.path for s in samples], folder / "cache")
 
 
-def _fit(config: Config, data: tuple[Split, Cache], folder: Path) -> dict[str, Any]:
+def _fit(config: Config, data: tuple[Splits, Cache], folder: Path) -> dict[str, Any]:
     return Run(config, data[0], data[1], folder).fit()
 
 
@@ -61,7 +61,7 @@ def _without_time(folder: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(data: tuple[Split, Cache], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uninterrupted(data: tuple[Splits, Cache], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole") / "run"
     _fit(tiny_config(), data, folder)
     return folder
@@ -76,7 +76,7 @@ def uninterrupted(data: tuple[Split, Cache], tmp_path_factory: pytest.TempPathFa
 )
 def test_a_resumed_run_equals_an_uninterrupted_one(
     cuts: tuple[int, ...],
-    data: tuple[Split, Cache],
+    data: tuple[Splits, Cache],
     uninterrupted: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -108,7 +108,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     assert (folder / "validation.csv").read_text() == (uninterrupted / "validation.csv").read_text()
 
 
-def test_what_a_run_leaves(uninterrupted: Path, data: tuple[Split, Cache]) -> None:
+def test_what_a_run_leaves(uninterrupted: Path, data: tuple[Splits, Cache]) -> None:
     names = {path.name for path in uninterrupted.iterdir()}
     tables = {"history.csv", "split.csv", "validation.csv"}
     assert names == {"model.keras", "run.json", "curves.png"} | tables
@@ -132,14 +132,14 @@ def test_what_a_run_leaves(uninterrupted: Path, data: tuple[Split, Cache]) -> No
 
 
 def test_the_checkpoint_gives_the_recorded_logits(
-    uninterrupted: Path, data: tuple[Split, Cache]
+    uninterrupted: Path, data: tuple[Splits, Cache]
 ) -> None:
     from edge_app.images.preprocess import preprocess
     from train.predict import predict
 
     network = load_network(read_checkpoint(uninterrupted))
-    config, (split, cache) = tiny_config(), data
-    pictures = [preprocess(cache.read(s.path), config.preprocess) for s in split.validation]
+    config, (splits, cache) = tiny_config(), data
+    pictures = [preprocess(cache.read(s.path), config.preprocess) for s in splits.validation]
     outputs = predict(network, pictures)
     with (uninterrupted / "validation.csv").open(newline="") as file:
         recorded = [float(row["logit"]) for row in csv.DictReader(file)]
@@ -155,7 +155,7 @@ def _clean_config(**changes: Any) -> Config:
 
 
 @pytest.fixture(scope="module")
-def undegraded(data: tuple[Split, Cache], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undegraded(data: tuple[Splits, Cache], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clean") / "clean"
     _fit(_clean_config(), data, folder)
     return folder
@@ -197,7 +197,7 @@ def test_pooling_and_comparing_go_by_the_configuration(
 
 
 def test_a_run_from_before_goes_on_without_degraded_figures(
-    undegraded: Path, data: tuple[Split, Cache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    undegraded: Path, data: tuple[Splits, Cache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
@@ -214,7 +214,7 @@ def test_a_run_from_before_goes_on_without_degraded_figures(
 
 
 def test_without_degradation_patience_goes_by_the_clean_figure(
-    data: tuple[Split, Cache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: tuple[Splits, Cache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aurocs = iter([0.8, 0.9, 0.7, 0.95])
     monkeypatch.setattr(run_module.metrics, "auroc", lambda labels, scores: next(aurocs))
@@ -228,7 +228,7 @@ def _cut(*_: Any) -> Any:
 
 
 def test_a_finished_run_is_not_trained_again(
-    uninterrupted: Path, data: tuple[Split, Cache], monkeypatch: pytest.MonkeyPatch
+    uninterrupted: Path, data: tuple[Splits, Cache], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = (uninterrupted / "model.keras").read_bytes()
     monkeypatch.setattr(run_module, "prefetch", None)
@@ -240,7 +240,7 @@ def test_a_finished_run_is_not_trained_again(
     "change", [{"seed": 8}, {"optimizer__learning_rate": 0.1}, {"degrade": None}]
 )
 def test_another_runs_folder_is_left_alone(
-    change: dict[str, Any], uninterrupted: Path, data: tuple[Split, Cache]
+    change: dict[str, Any], uninterrupted: Path, data: tuple[Splits, Cache]
 ) -> None:
     before = {path.name: path.read_bytes() for path in uninterrupted.iterdir()}
     with pytest.raises(ConfigError, match=r"holds another run \(config differ\)"):
@@ -248,27 +248,27 @@ def test_another_runs_folder_is_left_alone(
     assert {path.name: path.read_bytes() for path in uninterrupted.iterdir()} == before
 
 
-def test_other_data_is_another_run(uninterrupted: Path, data: tuple[Split, Cache]) -> None:
-    split = Split(data[0].train[1:], data[0].validation)
+def test_other_data_is_another_run(uninterrupted: Path, data: tuple[Splits, Cache]) -> None:
+    split = Splits(data[0].train[1:], data[0].validation)
     with pytest.raises(ConfigError, match=r"\(train_sha256 differ\)"):
         Run(tiny_config(), split, data[1], uninterrupted)
 
 
 def test_other_larger_copies_are_another_run(
-    uninterrupted: Path, data: tuple[Split, Cache], tmp_path: Path
+    uninterrupted: Path, data: tuple[Splits, Cache], tmp_path: Path
 ) -> None:
     """Half of the pictures that a network sees are larger copies, so they are part of the data."""
     root = data[0].train[0].path.parent.parent
     copies = write_phantoms(tmp_path / "larger", 6, side=96)
-    split = make_split(read_samples(root, copies), tiny_config().split, tiny_config().seed)
+    splits = make_splits(read_samples(root, copies), tiny_config().split, tiny_config().seed)
     refused = r"holds another run \(larger copies \(--larger\) differ\)"
     with pytest.raises(ConfigError, match=refused):
-        check_folder(uninterrupted, identify(tiny_config(), split))
+        check_folder(uninterrupted, identify(tiny_config(), splits))
     folder = tmp_path / "run"
-    start_record(identify(tiny_config(), split), split, folder)
+    start_record(identify(tiny_config(), splits), splits, folder)
     # The same copies elsewhere are the same; one of another size, and none at all, are not.
     moved = copies.rename(tmp_path / "moved")
-    again = make_split(read_samples(root, moved), tiny_config().split, tiny_config().seed)
+    again = make_splits(read_samples(root, moved), tiny_config().split, tiny_config().seed)
     check_folder(folder, identify(tiny_config(), again))
     larger = next(s.larger for s in again.train if s.larger is not None)
     larger.write_bytes(larger.read_bytes() + b" ")
@@ -282,14 +282,14 @@ def test_other_larger_copies_are_another_run(
     check_folder(folder, identify(tiny_config(), data[0]))
 
 
-def test_a_folder_of_other_files_is_left_alone(tmp_path: Path, data: tuple[Split, Cache]) -> None:
+def test_a_folder_of_other_files_is_left_alone(tmp_path: Path, data: tuple[Splits, Cache]) -> None:
     (tmp_path / "thesis.txt").write_text("chapter one")
     with pytest.raises(ConfigError, match=r"holds other files \(thesis.txt\)"):
         _fit(tiny_config(), data, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_the_checkpoint_holds_the_averaged_weights(data: tuple[Split, Cache]) -> None:
+def test_the_checkpoint_holds_the_averaged_weights(data: tuple[Splits, Cache]) -> None:
     """Worked out by hand over two steps: average = 0.8 * first + 0.2 * second."""
     from train.loader import TrainingBatches
     from train.trainer import averaged, make_trainer
@@ -311,7 +311,7 @@ def test_the_checkpoint_holds_the_averaged_weights(data: tuple[Split, Cache]) ->
     assert not np.array_equal(after[0], after[1])
 
 
-def test_batch_statistics_are_part_of_the_state(data: tuple[Split, Cache]) -> None:
+def test_batch_statistics_are_part_of_the_state(data: tuple[Splits, Cache]) -> None:
     from train.trainer import make_trainer
 
     trainer = make_trainer(tiny_config(), 16)
@@ -324,7 +324,7 @@ def test_batch_statistics_are_part_of_the_state(data: tuple[Split, Cache]) -> No
 
 
 def test_training_stops_when_patience_ends(
-    data: tuple[Split, Cache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: tuple[Splits, Cache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aurocs = iter([0.8, 0.8, 0.9, 0.9, 0.7, 0.7, 0.8, 0.8, 0.95, 0.95])
     monkeypatch.setattr(run_module.metrics, "auroc", lambda labels, scores: next(aurocs))
@@ -347,7 +347,7 @@ def _contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_run_that_stopped_early_stays_stopped(
-    data: tuple[Split, Cache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: tuple[Splits, Cache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, folder = _stops_early(monkeypatch), tmp_path / "run"
     record = _fit(config, data, folder)
@@ -360,7 +360,7 @@ def test_a_run_that_stopped_early_stays_stopped(
 
 @pytest.mark.parametrize("cut", ["draw_curves", "write_json"])
 def test_a_run_killed_after_it_decided_to_stop_only_finishes(
-    cut: str, data: tuple[Split, Cache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cut: str, data: tuple[Splits, Cache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unbroken, killed = tmp_path / "unbroken", tmp_path / "killed"
     expected = _fit(_stops_early(monkeypatch), data, unbroken)
@@ -383,14 +383,14 @@ def test_a_run_killed_after_it_decided_to_stop_only_finishes(
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_loss_that_is_no_number_ends_the_run(data: tuple[Split, Cache], tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number_ends_the_run(data: tuple[Splits, Cache], tmp_path: Path) -> None:
     config = tiny_config(optimizer__learning_rate=1e30, optimizer__clip_norm=1e30)
     with pytest.raises(ConfigError, match=r"tiny: the loss is (nan|inf) at step \d+: lower"):
         _fit(config, data, tmp_path / "run")
 
 
 def test_going_on_with_other_versions_is_said_and_written_down(
-    data: tuple[Split, Cache],
+    data: tuple[Splits, Cache],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -412,7 +412,7 @@ def test_going_on_with_other_versions_is_said_and_written_down(
 
 @pytest.mark.parametrize("damage", ["truncated", "other"])
 def test_a_damaged_state_is_named(
-    damage: str, data: tuple[Split, Cache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    damage: str, data: tuple[Splits, Cache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
@@ -442,7 +442,7 @@ def test_a_failed_write_leaves_what_was_there_and_nothing_else(tmp_path: Path) -
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"run.json": "before"}
     # What a kill in the first write leaves is no other's file, and does not lock the folder.
     (tmp_path / "run.json").rename(tmp_path / f"{PART}1-run.json")
-    split = Split((sample("a"),), (sample("b"),))
+    split = Splits((sample("a"),), (sample("b"),))
     check_folder(tmp_path, identify(tiny_config(), split))
 
 
@@ -471,7 +471,7 @@ def test_degraded_figures_of_other_degradations_do_not_compare(
 
 
 def test_mixed_precision_saves_a_plain_checkpoint(
-    data: tuple[Split, Cache], tmp_path: Path
+    data: tuple[Splits, Cache], tmp_path: Path
 ) -> None:
     config = tiny_config(optimizer__precision="mixed_bfloat16", optimizer__epochs=1)
     _fit(config, data, tmp_path / "run")
@@ -481,7 +481,7 @@ def test_mixed_precision_saves_a_plain_checkpoint(
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(
-    uninterrupted: Path, data: tuple[Split, Cache], tmp_path: Path
+    uninterrupted: Path, data: tuple[Splits, Cache], tmp_path: Path
 ) -> None:
     _fit(tiny_config(network__head_channels=24, optimizer__epochs=1), data, tmp_path / "other")
     folder = tmp_path / "mixed"

@@ -6,21 +6,15 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
+from edge_app.errors import DataError
+from edge_app.images.labelled_pictures import LabelledPicture, split_hash
 from tests.train_inputs import sample, tiny_config
 from train.config import SplitSpec
-from train.samples import DataError, Sample
-from train.splits import (
-    Split,
-    check_disjoint,
-    data_hash,
-    make_split,
-    split_by_image,
-    split_by_patient,
-)
+from train.splits import Splits, check_disjoint, make_splits, split_by_image, split_by_patient
 
 
 @st.composite
-def populations(draw: st.DrawFn) -> list[Sample]:
+def populations(draw: st.DrawFn) -> list[LabelledPicture]:
     """Patients with one to four pictures, sick or healthy, some pictures standing twice."""
     samples = []
     for label in (0, 1):
@@ -40,31 +34,35 @@ def populations(draw: st.DrawFn) -> list[Sample]:
     return samples
 
 
-def _patients(samples: tuple[Sample, ...]) -> set[str]:
+def _patients(samples: tuple[LabelledPicture, ...]) -> set[str]:
     return {s.patient_id for s in samples}
 
 
-def _groups(samples: tuple[Sample, ...]) -> set[str]:
+def _groups(samples: tuple[LabelledPicture, ...]) -> set[str]:
     return {s.duplicate_group for s in samples} - {""}
 
 
 @given(populations(), st.integers(2, 4), st.integers(0, 2**31))
-def test_folds_are_disjoint_and_complete(samples: list[Sample], folds: int, seed: int) -> None:
+def test_folds_are_disjoint_and_complete(
+    samples: list[LabelledPicture], folds: int, seed: int
+) -> None:
     try:
-        splits = [split_by_patient(samples, folds, fold, seed) for fold in range(folds)]
+        found = [split_by_patient(samples, folds, fold, seed) for fold in range(folds)]
     except DataError:  # duplicates can join nearly all patients of a class into one
         reject()
-    held_out = [s.name for split in splits for s in split.validation]
+    held_out = [s.name for splits in found for s in splits.validation]
     assert sorted(held_out) == sorted(s.name for s in samples)
-    for split in splits:
-        assert not _patients(split.train) & _patients(split.validation)
-        assert not _groups(split.train) & _groups(split.validation)
-        assert len(split.train) + len(split.validation) == len(samples)
-        check_disjoint(split)
+    for splits in found:
+        assert not _patients(splits.train) & _patients(splits.validation)
+        assert not _groups(splits.train) & _groups(splits.validation)
+        assert len(splits.train) + len(splits.validation) == len(samples)
+        check_disjoint(splits)
 
 
 @given(populations(), st.randoms(use_true_random=False))
-def test_the_order_of_the_files_changes_nothing(samples: list[Sample], random: object) -> None:
+def test_the_order_of_the_files_changes_nothing(
+    samples: list[LabelledPicture], random: object
+) -> None:
     shuffled = list(samples)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     try:
@@ -72,15 +70,15 @@ def test_the_order_of_the_files_changes_nothing(samples: list[Sample], random: o
     except DataError:
         reject()
     assert split_by_patient(shuffled, 3, 1, 5) == expected
-    assert data_hash(shuffled) == data_hash(samples)
+    assert split_hash(p.identity for p in shuffled) == split_hash(p.identity for p in samples)
 
 
 def test_classes_are_stratified() -> None:
     samples = [sample(f"n{i}", 0, 0) for i in range(70)]
     samples += [sample(f"p{i}", 0, 1, subtype="virus") for i in range(140)]
     for fold in range(7):
-        split = split_by_patient(samples, 7, fold, 3)
-        assert [sum(s.label == label for s in split.validation) for label in (0, 1)] == [10, 20]
+        splits = split_by_patient(samples, 7, fold, 3)
+        assert [sum(s.label == label for s in splits.validation) for label in (0, 1)] == [10, 20]
 
 
 def test_small_strata_are_spread_over_the_folds() -> None:
@@ -101,43 +99,43 @@ def test_a_split_by_image_leaks_patients_which_is_its_point() -> None:
     samples = [
         sample(f"{label}-{i}", k, label) for label in (0, 1) for i in range(9) for k in "abc"
     ]
-    split = split_by_image(samples, 0.2, 1)
-    assert len(split.validation) == round(0.2 * len(samples))
+    splits = split_by_image(samples, 0.2, 1)
+    assert len(splits.validation) == round(0.2 * len(samples))
     with pytest.raises(DataError, match="patient_id stand in training and validation"):
-        check_disjoint(split)
+        check_disjoint(splits)
 
 
-def _given(patient: str, picture: int, label: int, part: str) -> Sample:
-    return sample(patient, picture, label, given_split=part)
+def _given(patient: str, picture: int, label: int, part: str) -> LabelledPicture:
+    return sample(patient, picture, label, split=part)
 
 
-def test_a_given_split_is_kept_and_its_test_part_left_out() -> None:
+def test_a_given_split_is_kept_and_its_test_split_left_out() -> None:
     parts = ("train", "validation", "test")
     samples = [_given(f"{part}{label}", 0, label, part) for part in parts for label in (0, 1)]
-    split = make_split(samples, SplitSpec("given", 2, 0), 0)
-    assert _patients(split.train) == {"train0", "train1"}
-    assert _patients(split.validation) == {"validation0", "validation1"}
+    splits = make_splits(samples, SplitSpec("given", 2, 0), 0)
+    assert _patients(splits.train) == {"train0", "train1"}
+    assert _patients(splits.validation) == {"validation0", "validation1"}
 
 
 def test_a_patient_on_both_sides_of_a_given_split_is_an_error() -> None:
     samples = [_given(f"{part}{n}", 0, n, part) for part in ("train", "validation") for n in (0, 1)]
     samples += [_given("train1", 9, 1, "validation")]
     with pytest.raises(DataError, match=r"1 values of patient_id .* such as train1"):
-        make_split(samples, SplitSpec("given", 2, 0), 0)
+        make_splits(samples, SplitSpec("given", 2, 0), 0)
 
 
 def test_a_patient_wise_split_never_takes_test_pictures() -> None:
     samples = [_given(f"{n}-{i}", 0, n, "train") for n in (0, 1) for i in range(6)]
     samples += [_given(f"test{n}", 0, n, "test") for n in (0, 1)]
-    split = make_split(samples, SplitSpec("patient", 3, 0), 0)
-    assert not {"test0", "test1"} & (_patients(split.train) | _patients(split.validation))
+    splits = make_splits(samples, SplitSpec("patient", 3, 0), 0)
+    assert not {"test0", "test1"} & (_patients(splits.train) | _patients(splits.validation))
 
 
 def test_a_side_without_a_class_is_an_error() -> None:
     samples = [_given("a", 0, 0, "train"), _given("b", 0, 1, "train")]
     samples += [_given("c", 0, 0, "validation")]
-    with pytest.raises(DataError, match="validation part of the split lacks a class"):
-        make_split(samples, SplitSpec("given", 2, 0), 0)
+    with pytest.raises(DataError, match="validation split lacks a class"):
+        make_splits(samples, SplitSpec("given", 2, 0), 0)
 
 
 def test_an_ensembles_held_out_patients_are_held_out_by_each(
@@ -149,7 +147,7 @@ def test_an_ensembles_held_out_patients_are_held_out_by_each(
     pictures = {(p, k): sample(p, k, int(p > "b")) for p in "abcd" for k in range(2)}
 
     def checkpoint(unit: str, held: set[tuple[str, int]]) -> SimpleNamespace:
-        split = Split(
+        split = Splits(
             tuple(s for key, s in pictures.items() if key not in held),
             tuple(s for key, s in pictures.items() if key in held),
         )
@@ -169,9 +167,11 @@ def test_an_ensembles_held_out_patients_are_held_out_by_each(
 
 def test_the_hash_names_pictures_labels_and_patients() -> None:
     one, other = sample("a", 0, 0), sample("b", 0, 1)
-    assert data_hash([one, other]) == data_hash([other, one])
+    assert split_hash(p.identity for p in [one, other]) == split_hash(
+        p.identity for p in [other, one]
+    )
     relabelled = sample("a", 0, 0)
-    assert data_hash([relabelled]) == data_hash([one])
-    changed = Sample(one.path, one.name, 1, "", one.patient_id)
-    assert data_hash([changed]) != data_hash([one])
-    assert Split((one,), (other,)) != Split((other,), (one,))
+    assert split_hash(p.identity for p in [relabelled]) == split_hash(p.identity for p in [one])
+    changed = LabelledPicture(one.path, one.name, 1, one.patient_id)
+    assert split_hash(p.identity for p in [changed]) != split_hash(p.identity for p in [one])
+    assert Splits((one,), (other,)) != Splits((other,), (one,))

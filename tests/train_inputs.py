@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from edge_app.images.labelled_pictures import LabelledPicture
 from edge_app.images.phantom import Phantom, draw_phantom
 from train.config import Config, parse_config
-from train.samples import Sample
 
 
 def write_phantoms(
@@ -110,10 +110,10 @@ def tiny_config(**changes: Any) -> Config:
     return parse_config(tiny_document(**changes), "tiny")
 
 
-def sample(patient: str, picture: int = 0, label: int = 0, **fields: Any) -> Sample:
+def sample(patient: str, picture: int = 0, label: int = 0, **fields: Any) -> LabelledPicture:
     """A sample without a file behind it."""
     name = f"{'PNEUMONIA' if label else 'NORMAL'}/{patient}-{picture}.png"
-    return Sample(Path(name), name, label, fields.pop("subtype", ""), patient, **fields)
+    return LabelledPicture(Path(name), name, label, patient, **fields)
 
 
 def reference_picture(side: int = 192) -> np.ndarray:

@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from edge_app.errors import InputError, UnreadableImageError
+from edge_app.images.labelled_pictures import LabelledPicture, join_duplicates
 from edge_app.statistics import discrimination as metrics
 from edge_app.statistics.intervals import Figure
 from train.duplicates import Fingerprint, find_duplicates, fingerprint
 from train.progress import track
 from train.quantities import NAMES, Quantities, measure
 from train.record import write_rows
-from train.samples import Sample, join_duplicates
 from train.splits import shared_values
 from train.tables import markdown_table
 
@@ -35,14 +35,14 @@ class Predictor:
     """How well one quantity alone predicts the label.
 
     Attributes:
-        part: which pictures: "all", a given split, or "larger copies".
+        pictures: which of them: "all", a given split, or "larger copies".
         quantity: name of the quantity.
         auroc: with pneumonia as the positive class; below 0.5 the normals have more of it. The
             interval takes a patient's pictures as one cluster.
         median_normal, median_pneumonia: of the quantity.
     """
 
-    part: str
+    pictures: str
     quantity: str
     auroc: Figure
     median_normal: float
@@ -59,7 +59,7 @@ class Overlap:
     """What stands on both sides of a split.
 
     Attributes:
-        left, right: the two parts.
+        left, right: the two splits.
         patients, duplicates: how many patients and groups of equal pictures stand in both.
         examples: some of their names.
     """
@@ -81,7 +81,7 @@ class Audit:
         duplicate_groups: names of pictures that stand twice, by content.
         duplicates_of_other_label: groups that hold both labels.
         duplicates_of_other_patient: groups that hold several patients.
-        overlaps: between the parts of a split.
+        overlaps: between the splits.
     """
 
     n_images: int
@@ -95,13 +95,13 @@ class Audit:
 
 
 def audit(
-    samples: Sequence[Sample], parts: Mapping[str, Sequence[Sample]]
+    samples: Sequence[LabelledPicture], splits: Mapping[str, Sequence[LabelledPicture]]
 ) -> tuple[Audit, dict[str, str]]:
     """Measure every picture and report.
 
     Args:
         samples: all pictures.
-        parts: a split of them (or of some), by name; may be empty.
+        splits: of all of them or of some, by name; may be empty.
 
     Returns:
         The findings, and the duplicate group of each picture that has one, by name.
@@ -115,7 +115,7 @@ def audit(
     of_sample = dict(zip((s.name for s in samples), (q for q, _ in measured), strict=True))
     predictors = _predictors("all", samples, [of_sample[s.name] for s in samples])
     predictors += _original_predictors(samples)
-    for name, members in parts.items():
+    for name, members in splits.items():
         predictors += _predictors(name, members, [of_sample[s.name] for s in members])
     larger = [sample for sample in samples if sample.larger is not None]
     if larger:
@@ -126,20 +126,24 @@ def audit(
         n_images=len(samples),
         n_positive=sum(sample.label for sample in samples),
         n_patients=len({sample.patient_id for sample in samples}),
-        predictors=tuple(sorted(predictors, key=lambda p: (p.part != "all", p.part, -p.strength))),
+        predictors=tuple(sorted(predictors, key=_strongest_first)),
         duplicate_groups=tuple(tuple(s.name for s in group) for group in groups),
         duplicates_of_other_label=sum(len({s.label for s in g}) > 1 for g in groups),
         duplicates_of_other_patient=sum(len({s.patient_id for s in g}) > 1 for g in groups),
-        overlaps=tuple(_overlaps(parts, group_of)),
+        overlaps=tuple(_overlaps(splits, group_of)),
     )
     return findings, group_of
+
+
+def _strongest_first(predictor: Predictor) -> tuple[bool, str, float]:
+    return predictor.pictures != "all", predictor.pictures, -predictor.strength
 
 
 def in_words(findings: Audit) -> str:
     """The findings as text with Markdown tables."""
     rows = [
         (
-            p.part,
+            p.pictures,
             p.quantity,
             f"{p.auroc.value:.3f}",
             f"{p.auroc.low:.3f} to {p.auroc.high:.3f}",
@@ -149,7 +153,7 @@ def in_words(findings: Audit) -> str:
         )
         for p in findings.predictors
     ]
-    header = ("part", "quantity", "AUROC", "95% CI", "n", "median normal", "median pneumonia")
+    header = ("pictures", "quantity", "AUROC", "95% CI", "n", "median normal", "median pneumonia")
     lines = [
         f"{findings.n_images} pictures of {findings.n_patients} patients, "
         f"{findings.n_positive} with pneumonia",
@@ -170,7 +174,9 @@ def in_words(findings: Audit) -> str:
     return "\n".join(lines)
 
 
-def write_labels(samples: Sequence[Sample], group_of: Mapping[str, str], path: Path) -> None:
+def write_labels(
+    samples: Sequence[LabelledPicture], group_of: Mapping[str, str], path: Path
+) -> None:
     """A CSV for `--data` in which the duplicates that were found share a group."""
     rows = [
         {
@@ -179,7 +185,7 @@ def write_labels(samples: Sequence[Sample], group_of: Mapping[str, str], path: P
             "subtype": sample.subtype,
             "patient_id": sample.patient_id,
             "duplicate_group": group_of.get(sample.name, sample.duplicate_group),
-            "split": sample.given_split,
+            "split": sample.split,
             "original_width": sample.original_size[0] if sample.original_size else "",
             "original_height": sample.original_size[1] if sample.original_size else "",
             "view": sample.view,
@@ -208,7 +214,7 @@ def _try_measure(path: Path) -> tuple[Quantities, Fingerprint] | InputError:
 
 
 def _predictors(
-    part: str, samples: Sequence[Sample], quantities: Sequence[Quantities]
+    pictures: str, samples: Sequence[LabelledPicture], quantities: Sequence[Quantities]
 ) -> list[Predictor]:
     found = []
     for name in NAMES:
@@ -217,11 +223,11 @@ def _predictors(
             for sample, measured in zip(samples, quantities, strict=True)
             if not math.isnan(value := getattr(measured, name))
         ]
-        found += _predictor(part, name, pairs)
+        found += _predictor(pictures, name, pairs)
     return found
 
 
-def _original_predictors(samples: Sequence[Sample]) -> list[Predictor]:
+def _original_predictors(samples: Sequence[LabelledPicture]) -> list[Predictor]:
     """The size of the files that the copies were made from, where a CSV tells it."""
     known = [(s, s.original_size) for s in samples if s.original_size is not None]
     values = {
@@ -233,7 +239,7 @@ def _original_predictors(samples: Sequence[Sample]) -> list[Predictor]:
 
 
 def _predictor(
-    part: str, quantity: str, pairs: Sequence[tuple[Sample, float]]
+    pictures: str, quantity: str, pairs: Sequence[tuple[LabelledPicture, float]]
 ) -> Iterator[Predictor]:
     """One predictor, or none where the quantity is constant or a class has too few patients."""
     labels = np.array([sample.label for sample, _ in pairs])
@@ -245,7 +251,7 @@ def _predictor(
     if min(len(of_class[0]), len(of_class[1])) < 2 or np.ptp(values) == 0:
         return
     yield Predictor(
-        part,
+        pictures,
         quantity,
         metrics.auroc_delong(labels, values, groups=patients),
         float(np.median(values[labels == 0])),
@@ -254,14 +260,14 @@ def _predictor(
 
 
 def _overlaps(
-    parts: Mapping[str, Sequence[Sample]], group_of: Mapping[str, str]
+    splits: Mapping[str, Sequence[LabelledPicture]], group_of: Mapping[str, str]
 ) -> Iterator[Overlap]:
-    names = list(parts)
+    names = list(splits)
     for i, left in enumerate(names):
         for right in names[i + 1 :]:
-            patients = shared_values(parts[left], parts[right], "patient_id")
+            patients = shared_values(splits[left], splits[right], "patient_id")
             groups = [
-                {group_of[s.name] for s in parts[side] if s.name in group_of}
+                {group_of[s.name] for s in splits[side] if s.name in group_of}
                 for side in (left, right)
             ]
             both = sorted(groups[0] & groups[1])

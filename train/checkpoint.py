@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from edge_app.images.labelled_pictures import LabelledPicture, split_hash
 from edge_app.images.preprocess import PreprocessSpec
 from edge_app.images.read import read_image
 from train.config import Config, ConfigError
 from train.record import CHECKPOINT, RECORD, Record, file_sha256, identity_of, read_record
-from train.samples import Sample
-from train.splits import Split, data_hash, make_split
+from train.splits import Splits, make_splits
 
 if TYPE_CHECKING:
     import keras
@@ -88,19 +88,21 @@ def load_network(checkpoint: Checkpoint) -> "keras.Model":
     return network
 
 
-def held_out(checkpoint: Checkpoint, samples: Sequence[Sample]) -> Split:
+def held_out(checkpoint: Checkpoint, samples: Sequence[LabelledPicture]) -> Splits:
     """The split that the checkpoint was trained on, made again from the same data.
 
     Raises:
         ConfigError: the data is not the one that the run saw, so what it held out is not known.
     """
-    split = make_split(samples, checkpoint.config.split, checkpoint.config.seed)
+    splits = make_splits(samples, checkpoint.config.split, checkpoint.config.seed)
     for side in ("train", "validation"):
-        if data_hash(getattr(split, side)) != checkpoint.record.get(f"{side}_sha256"):
+        pictures: tuple[LabelledPicture, ...] = getattr(splits, side)
+        recorded = checkpoint.record.get(f"{side}_sha256")
+        if split_hash(picture.identity for picture in pictures) != recorded:
             raise ConfigError(
                 f"{checkpoint.path}: was trained on other data; what it held out of this is unknown"
             )
-    return split
+    return splits
 
 
 class Scorer:

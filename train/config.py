@@ -25,12 +25,12 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class SplitSpec:
-    """Which part is held out.
+    """Which pictures are held out.
 
     Attributes:
         unit: "patient"; "given" takes the data's own train and validation folders or column;
             "image" is what the article did (leaks patients; only for comparison).
-        folds, fold: the validation part is part `fold` of `folds`; by image, a share 1/folds;
+        folds, fold: the validation split is fold `fold` of `folds`; by image, a share 1/folds;
             without meaning for a given split.
     """
 

@@ -17,7 +17,7 @@ from edge_app.statistics.calibration import Platt, expected_calibration_error, f
 from edge_app.statistics.cutoffs import threshold_balanced
 from edge_app.statistics.intervals import Figure
 
-_PARTS = 5
+_FOLDS = 5
 _RESAMPLES = 1000
 
 Floats = npt.NDArray[np.floating]
@@ -122,11 +122,11 @@ def cross_fit(
     Returns:
         One for each view.
     """
-    part = np.array([_part(patient) for patient in patients])
+    fold = np.array([_fold(patient) for patient in patients])
     margins = [np.empty(len(labels)) for _ in views]
     probabilities = [np.empty(len(labels)) for _ in views]
-    for number in range(_PARTS):
-        held, others = part == number, np.flatnonzero(part != number)
+    for number in range(_FOLDS):
+        held, others = fold == number, np.flatnonzero(fold != number)
         if not held.any():
             continue
         point = fit_views(
@@ -174,6 +174,6 @@ def perform(judged: Judged, pictures: str, operating_point: str) -> Performance:
     )
 
 
-def _part(patient: str) -> int:
+def _fold(patient: str) -> int:
     """A patient's fifth follows from the name, so it does not change with the other patients."""
-    return hashlib.sha256(patient.encode()).digest()[0] % _PARTS
+    return hashlib.sha256(patient.encode()).digest()[0] % _FOLDS

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from edge_app.images.labelled_pictures import LabelledPicture
 from edge_app.statistics import discrimination as metrics
 from edge_app.statistics.intervals import Figure, wilson
 from train.cache import read_grey
@@ -27,12 +28,10 @@ from train.decision import (
     perform,
 )
 from train.degrade import DegradeSpec, degrade
-from train.samples import DataError, Sample
-from train.samples import find_copies as find_same_names
 from train.tables import markdown_table, short
 
-_CROSS = "fitted on the other patients (5 parts), clean and degraded copies"
-_CROSS_CLEAN = "fitted on the other patients (5 parts), clean copies alone"
+_CROSS = "fitted on the other patients (5 folds), clean and degraded copies"
+_CROSS_CLEAN = "fitted on the other patients (5 folds), clean copies alone"
 _FIXED = "fitted on the validation pictures, clean and degraded copies"
 _FIXED_CLEAN = "fitted on the validation pictures, clean copies alone"
 DEGRADED = "validation, degraded"
@@ -112,7 +111,7 @@ class Validated:
         point: fitted on clean and, where there are any, degraded logits together.
     """
 
-    samples: tuple[Sample, ...]
+    samples: tuple[LabelledPicture, ...]
     labels: npt.NDArray[np.intp]
     clean: Floats
     degraded: Floats | None
@@ -126,7 +125,7 @@ class Validated:
 
 
 def validate(
-    scorer: Scorer, samples: Sequence[Sample], degradation: DegradeSpec | None = None
+    scorer: Scorer, samples: Sequence[LabelledPicture], degradation: DegradeSpec | None = None
 ) -> Validated:
     """Score held-out pictures as they are and degraded once, and fit the operating point.
 
@@ -160,10 +159,10 @@ def degraded_once(path: Path, spec: DegradeSpec, seed: int, index: int) -> npt.N
 
 def evaluate(
     scorer: Scorer,
-    validation: Sequence[Sample],
-    training: Sequence[Sample],
+    validation: Sequence[LabelledPicture],
+    training: Sequence[LabelledPicture],
     copies: Mapping[str, Mapping[str, Path]],
-    external: Mapping[str, Sequence[Sample]],
+    external: Mapping[str, Sequence[LabelledPicture]],
     degradation: DegradeSpec | None = None,
 ) -> Evaluation:
     """Score everything and report.
@@ -214,18 +213,6 @@ def _held_out_performances(held: Validated) -> list[Performance]:
     ]
 
 
-def find_copies(folder: Path, samples: Sequence[Sample]) -> dict[str, Path]:
-    """Other copies of the samples in `folder`, by class folder and file name.
-
-    Raises:
-        DataError: there is none.
-    """
-    found = find_same_names(folder, samples)
-    if not found:
-        raise DataError(f"{folder}: no copies of the pictures (same class folder and file name)")
-    return found
-
-
 def in_words(evaluation: Evaluation) -> str:
     """The evaluation as text with Markdown tables."""
     parts = [
@@ -252,7 +239,7 @@ def performance_table(performances: Sequence[Performance]) -> str:
     return markdown_table(header, [_performance_row(p) for p in performances])
 
 
-def _judge_files(scorer: Scorer, point: Point, samples: Sequence[Sample]) -> Judged:
+def _judge_files(scorer: Scorer, point: Point, samples: Sequence[LabelledPicture]) -> Judged:
     labels = np.array([sample.label for sample in samples])
     logits = scorer.logits([sample.path for sample in samples], read_file)
     return judge(point, labels, logits, [sample.patient_id for sample in samples])
@@ -262,7 +249,7 @@ def _skew(
     scorer: Scorer,
     point: Point,
     name: str,
-    samples: Sequence[Sample],
+    samples: Sequence[LabelledPicture],
     paths: Mapping[str, Path],
     *,
     trained_on: bool,

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from edge_app.errors import InputError, UnreadableImageError
+from edge_app.errors import DataError, InputError, UnreadableImageError
+from edge_app.images.labelled_pictures import LabelledPicture
 from edge_app.images.read import read_image
 from train.progress import track
 from train.record import file_sha256
-from train.samples import DataError, Sample
 
 _SHOWN = 3
 
@@ -38,7 +38,9 @@ def distinct_names(folders: Sequence[Path]) -> dict[str, Path]:
     return dict(zip(names, folders, strict=True))
 
 
-def check_unseen(external: Mapping[str, Sequence[Sample]], training: Sequence[Sample]) -> None:
+def check_unseen(
+    external: Mapping[str, Sequence[LabelledPicture]], training: Sequence[LabelledPicture]
+) -> None:
     """Raises DataError where an external set holds patients or files that were trained on."""
     patients = {sample.patient_id for sample in training if _is_told(sample)}
     trained = [path for s in training for path in (s.path, s.larger) if path is not None]
@@ -59,7 +61,7 @@ def check_unseen(external: Mapping[str, Sequence[Sample]], training: Sequence[Sa
             )
 
 
-def check_judgeable(external: Mapping[str, Sequence[Sample]]) -> None:
+def check_judgeable(external: Mapping[str, Sequence[LabelledPicture]]) -> None:
     """Raises DataError where a set is too small for an AUROC with its interval."""
     for name, samples in external.items():
         for label, label_name in enumerate(("normal", "pneumonia")):
@@ -90,7 +92,7 @@ def _why_unreadable(path: Path) -> InputError | None:
     return None
 
 
-def _is_told(sample: Sample) -> bool:
+def _is_told(sample: LabelledPicture) -> bool:
     """Whether somebody said who the patient is: a file's own name says nothing about that."""
     return sample.patient_id not in (sample.name, sample.path.name, sample.path.stem)
 

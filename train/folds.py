@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_app.files.codec import encode
+from edge_app.images.labelled_pictures import LabelledPicture
 from edge_app.statistics import discrimination as metrics
 from edge_app.statistics.intervals import Figure
 from train.checkpoint import read_checkpoint
@@ -19,7 +20,6 @@ from train.config import Config, ConfigError
 from train.decision import Floats, Performance, cross_fit, fit_views, perform
 from train.plan import Plan, execute, plan_run
 from train.record import RECORD, VALIDATION, identity_of, read_record, write_json
-from train.samples import Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Folds:
 
 
 def plan_folds(
-    config: Config, samples: Sequence[Sample], folder: Path, teachers: Sequence[Path]
+    config: Config, samples: Sequence[LabelledPicture], folder: Path, teachers: Sequence[Path]
 ) -> list[Plan]:
     """A plan for each fold; see `plan_run` for what is refused.
 
@@ -98,10 +98,10 @@ def pool(parts: Sequence[HeldOut]) -> Folds:
     labels = np.concatenate([part.labels for part in parts])
     views = {"all folds": np.concatenate([part.logits for part in parts])}
     degraded = [part.degraded for part in parts if part.degraded is not None]
-    how = "fitted on the other patients (5 parts), clean copies alone"
+    how = "fitted on the other patients (5 folds), clean copies alone"
     if len(degraded) == len(parts):
         views["all folds, degraded"] = np.concatenate(degraded)
-        how = "fitted on the other patients (5 parts), clean and degraded copies"
+        how = "fitted on the other patients (5 folds), clean and degraded copies"
     patients = [patient for part in parts for patient in part.patients]
     judged = cross_fit(labels, list(views.values()), patients)
     return Folds(

@@ -13,11 +13,11 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from edge_app.images.labelled_pictures import LabelledPicture
 from edge_app.images.preprocess import PreprocessSpec, preprocess
 from train.cache import Cache
 from train.config import Config
 from train.degrade import degrade
-from train.samples import Sample
 
 Pictures = npt.NDArray[np.uint8]
 Column = npt.NDArray[np.float32]
@@ -50,7 +50,7 @@ class TrainingBatches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        samples: Sequence[Sample],
+        samples: Sequence[LabelledPicture],
         cache: Cache,
         config: Config,
         epoch: int,
@@ -95,7 +95,7 @@ class TrainingBatches(keras.utils.PyDataset):
         return degrade(pixels, self._config.degrade, rng)
 
 
-def class_weights(samples: Sequence[Sample], balance: float) -> tuple[float, float]:
+def class_weights(samples: Sequence[LabelledPicture], balance: float) -> tuple[float, float]:
     """Weights of a normal and of a pneumonia picture, 1 on average over the samples."""
     positive = sum(s.label for s in samples)
     shares = ((len(samples) - positive) / len(samples), positive / len(samples))

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_app.images.labelled_pictures import LabelledPicture
 from train.blocks import check_fits
 from train.cache import open_cache
 from train.checkpoint import Checkpoint, held_out
 from train.config import Config, ConfigError
 from train.devices import make_deterministic, require_packages, use_all_devices
 from train.record import Record, check_folder, held, identify, read_record
-from train.samples import Sample
-from train.splits import Split, make_split
+from train.splits import Splits, make_splits
 from train.torch_state import find_weights
 
 
@@ -25,19 +25,22 @@ class Plan:
     """A run that can start.
 
     Attributes:
-        config, split: what is trained on what.
+        config, splits: what is trained on what.
         folder: of the run.
         teachers: checkpoints to distil from, none or as many as wanted.
     """
 
     config: Config
-    split: Split
+    splits: Splits
     folder: Path
     teachers: tuple[Checkpoint, ...] = ()
 
 
 def plan_run(
-    config: Config, samples: Sequence[Sample], folder: Path, teachers: Sequence[Checkpoint] = ()
+    config: Config,
+    samples: Sequence[LabelledPicture],
+    folder: Path,
+    teachers: Sequence[Checkpoint] = (),
 ) -> Plan:
     """Check that a run can start.
 
@@ -48,23 +51,23 @@ def plan_run(
         WeightsError: the network is larger than the ImageNet weights that it is to begin with.
         RuntimeUnavailableError: the package with the first weights is not installed.
     """
-    split = make_split(samples, config.split, config.seed)
-    check_folder(folder, identify(config, split, [teacher.sha256 for teacher in teachers]))
+    splits = make_splits(samples, config.split, config.seed)
+    check_folder(folder, identify(config, splits, [teacher.sha256 for teacher in teachers]))
     if config.distill is not None and not teachers:
         raise ConfigError(f"{config.name} learns from a teacher: name its checkpoint (--teacher)")
     if config.distill is None and teachers:
         raise ConfigError(f"{config.name} has no table distill, so a teacher would go unheard")
     for teacher in teachers:
-        _check_teacher(teacher, samples, split)
-    if len(split.train) < config.optimizer.batch_size:
+        _check_teacher(teacher, samples, splits)
+    if len(splits.train) < config.optimizer.batch_size:
         raise ConfigError(
-            f"{len(split.train)} training pictures do not fill a batch of "
+            f"{len(splits.train)} training pictures do not fill a batch of "
             f"{config.optimizer.batch_size}"
         )
     if config.variant is not None and config.network is not None:
         check_fits(config.network, config.variant)
         find_weights(config.variant)
-    return Plan(config, split, folder, tuple(teachers))
+    return Plan(config, splits, folder, tuple(teachers))
 
 
 def execute(plan: Plan, cache_folder: Path | None, workers: int) -> Record:
@@ -84,7 +87,7 @@ def execute(plan: Plan, cache_folder: Path | None, workers: int) -> Record:
     require_packages("keras", "matplotlib")
     make_deterministic()
     use_all_devices(plan.config.optimizer.batch_size)
-    samples = (*plan.split.train, *plan.split.validation)
+    samples = (*plan.splits.train, *plan.splits.validation)
     paths = [path for s in samples for path in (s.path, s.larger) if path is not None]
     cache = open_cache(paths, cache_folder or plan.folder / "cache")
     from train.run import Run
@@ -92,15 +95,15 @@ def execute(plan: Plan, cache_folder: Path | None, workers: int) -> Record:
     plan.folder.mkdir(parents=True, exist_ok=True)
     with held(plan.folder):
         # Within, so that what it reads of the folder is not being written by another process.
-        return Run(plan.config, plan.split, cache, plan.folder, plan.teachers, workers).fit()
+        return Run(plan.config, plan.splits, cache, plan.folder, plan.teachers, workers).fit()
 
 
-def _check_teacher(teacher: Checkpoint, samples: Sequence[Sample], split: Split) -> None:
+def _check_teacher(teacher: Checkpoint, samples: Sequence[LabelledPicture], splits: Splits) -> None:
     """A teacher that trained on the student's held-out patients would whisper their labels."""
     if not teacher.record.get("finished"):
         raise ConfigError(f"{teacher.path}: this run is not finished; its checkpoint will change")
     theirs = held_out(teacher, samples)
-    seen = {s.patient_id for s in theirs.train} & {s.patient_id for s in split.validation}
+    seen = {s.patient_id for s in theirs.train} & {s.patient_id for s in splits.validation}
     if seen:
         raise ConfigError(
             f"{teacher.path}: trained on {len(seen)} patients that this run holds out; give both "

@@ -9,10 +9,10 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from edge_app.images.labelled_pictures import LabelledPicture
 from edge_app.images.preprocess import PreprocessSpec, preprocess
 from train.cache import Cache
 from train.degrade import DegradeSpec, degrade
-from train.samples import Sample
 
 BATCH_SIZE = 64
 
@@ -59,7 +59,7 @@ def inputs(
 
 
 def clean_and_degraded(
-    samples: Sequence[Sample], cache: Cache, spec: DegradeSpec | None, seed: int
+    samples: Sequence[LabelledPicture], cache: Cache, spec: DegradeSpec | None, seed: int
 ) -> tuple[Callable[[int], Picture], Callable[[int], Picture] | None]:
     """Readers of sample i: as it is, and degraded once by (seed, i); None without a degradation."""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from edge_app.images.labelled_pictures import LabelledPicture
 from edge_app.images.preprocess import PreprocessSpec
 from edge_app.statistics import discrimination as metrics
 from edge_app.statistics.intervals import Figure, wilson
@@ -25,7 +26,7 @@ from train.evaluate import validate
 from train.plots import figure
 from train.progress import track
 from train.quantities import measure
-from train.samples import NAMES_OF_LABELS, Sample
+from train.samples import NAMES_OF_LABELS
 from train.tables import markdown_table, short
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Probe:
     counterfactuals: tuple[Counterfactual, ...]
 
 
-def probe(scorer: Scorer, samples: Sequence[Sample]) -> Probe:
+def probe(scorer: Scorer, samples: Sequence[LabelledPicture]) -> Probe:
     """Probe a network on held-out pictures, and on their larger copies where there are any."""
     threshold = validate(scorer, samples).point.threshold
     sources = {"pictures": {s.name: s.path for s in samples}}
@@ -159,7 +160,7 @@ def draw(findings: Probe, path: Path) -> None:
 
 
 def _correlations(
-    files: str, samples: Sequence[Sample], paths: Mapping[str, Path], logits: Floats
+    files: str, samples: Sequence[LabelledPicture], paths: Mapping[str, Path], logits: Floats
 ) -> list[Correlation]:
     measured = [measure(paths[sample.name])[0] for sample in samples]
     values: dict[str, list[float | None]] = {

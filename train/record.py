@@ -1,7 +1,7 @@
 """The record of a run: what it was made of, how it went, what it gave.
 
 `run.json` says which run a folder holds: configuration, data hashes, seed, versions, machine,
-time, figures. `split.csv` says which picture was in which part (export reads it), `history.csv`
+time, figures. `split.csv` says which picture was in which split (export reads it), `history.csv`
 has a row an epoch, `validation.csv` the best checkpoint's logits of
 the held-out pictures. Files appear whole or not at all. No Keras here, so that whether a folder
 may be used is known before any time is spent.
@@ -24,9 +24,9 @@ from edge_app.errors import StorageError
 from edge_app.files.codec import encode
 from edge_app.files.locks import FileLock
 from edge_app.files.whole import PART, whole, write_whole
+from edge_app.images.labelled_pictures import LabelledPicture, split_hash
 from train.config import Config, ConfigError, parse_config
-from train.samples import Sample
-from train.splits import Split, data_hash, larger_hash
+from train.splits import Splits, larger_hash
 
 RECORD = "run.json"
 LOCK = ".lock"
@@ -61,14 +61,14 @@ class Identity:
 _IN_WORDS = {"larger_sha256": "larger copies (--larger)"}
 
 
-def identify(config: Config, split: Split, teachers: Sequence[str] = ()) -> Identity:
+def identify(config: Config, splits: Splits, teachers: Sequence[str] = ()) -> Identity:
     """The identity of a run on this split."""
     return Identity(
         config,
-        data_hash(split.train),
-        data_hash(split.validation),
+        split_hash(p.identity for p in splits.train),
+        split_hash(p.identity for p in splits.validation),
         tuple(teachers),
-        larger_hash(split.train),
+        larger_hash(splits.train),
     )
 
 
@@ -132,7 +132,7 @@ def check_folder(folder: Path, identity: Identity) -> None:
         )
 
 
-def start_record(identity: Identity, split: Split, folder: Path) -> Record:
+def start_record(identity: Identity, splits: Splits, folder: Path) -> Record:
     """Write the record of a run that begins, or read that of one that goes on."""
     check_folder(folder, identity)
     folder.mkdir(parents=True, exist_ok=True)
@@ -140,7 +140,7 @@ def start_record(identity: Identity, split: Split, folder: Path) -> Record:
     if record is not None:
         # A run that was begun before its split was written down, or killed in between.
         if not (folder / SPLIT).exists():
-            write_rows(_split_rows(split), folder / SPLIT)
+            write_rows(_split_rows(splits), folder / SPLIT)
         if not record.get("finished"):
             _note_versions(record, folder)
         return record
@@ -150,15 +150,15 @@ def start_record(identity: Identity, split: Split, folder: Path) -> Record:
         "validation_sha256": identity.validation_sha256,
         "larger_sha256": identity.larger_sha256,
         "teachers": list(identity.teachers),
-        "train": _count(split.train),
-        "validation": _count(split.validation),
+        "train": _count(splits.train),
+        "validation": _count(splits.validation),
         "versions": _versions(),
         "machine": _machine(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "finished": False,
     }
     write_json(record, folder / RECORD)
-    write_rows(_split_rows(split), folder / SPLIT)
+    write_rows(_split_rows(splits), folder / SPLIT)
     return record
 
 
@@ -193,17 +193,16 @@ def _note_versions(record: Record, folder: Path) -> None:
     )
 
 
-def _split_rows(split: Split) -> list[dict[str, Any]]:
-    parts = (("train", split.train), ("validation", split.validation))
+def _split_rows(splits: Splits) -> list[dict[str, Any]]:
     rows = [
         {
             "file": sample.name,
             "label": sample.label,
             "subtype": sample.subtype,
             "patient_id": sample.patient_id,
-            "part": part,
+            "split": split,
         }
-        for part, samples in parts
+        for split, samples in (("train", splits.train), ("validation", splits.validation))
         for sample in samples
     ]
     return sorted(rows, key=lambda row: str(row["file"]))
@@ -256,7 +255,7 @@ def _current(config: Any) -> Any:
     return config
 
 
-def _count(samples: Sequence[Sample]) -> dict[str, int]:
+def _count(samples: Sequence[LabelledPicture]) -> dict[str, int]:
     return {
         "n_images": len(samples),
         "n_patients": len({sample.patient_id for sample in samples}),

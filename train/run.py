@@ -41,7 +41,7 @@ from train.record import (
     write_json,
     write_rows,
 )
-from train.splits import Split
+from train.splits import Splits
 from train.trainer import averaged, float32_copy, make_trainer
 
 STATE_EVERY_STEPS = 50
@@ -73,7 +73,7 @@ class Run:
     """One training run in one folder.
 
     Args:
-        config, split, cache: what to train, and on what.
+        config, splits, cache: what to train, and on what.
         folder: new, or that of the same run, which then goes on.
         teachers: checkpoints to learn from; the configuration must have `distill` then.
         workers: threads that prepare batches; they do not change the result.
@@ -85,18 +85,18 @@ class Run:
     def __init__(
         self,
         config: Config,
-        split: Split,
+        splits: Splits,
         cache: Cache,
         folder: Path,
         teachers: Sequence[Checkpoint] = (),
         workers: int = 2,
     ) -> None:
-        self._config, self._split, self._cache = config, split, cache
+        self._config, self._splits, self._cache = config, splits, cache
         self._folder, self._workers = folder, workers
-        identity = identify(config, split, [teacher.sha256 for teacher in teachers])
-        self._record = start_record(identity, split, folder)
+        identity = identify(config, splits, [teacher.sha256 for teacher in teachers])
+        self._record = start_record(identity, splits, folder)
         self._teachers = Teachers(teachers, config.distill)
-        self._trainer = make_trainer(config, len(split.train))
+        self._trainer = make_trainer(config, len(splits.train))
         self._progress = Progress()
 
     def fit(self) -> Record:
@@ -123,7 +123,7 @@ class Run:
         progress, steps = self._progress, self._trainer.steps_per_epoch
         epoch, start = divmod(progress.step, steps)
         batches = TrainingBatches(
-            self._split.train, self._cache, self._config, epoch, self._teachers.preprocess
+            self._splits.train, self._cache, self._config, epoch, self._teachers.preprocess
         )
         if start == 0:
             progress.losses = {}
@@ -180,7 +180,7 @@ class Run:
 
         The network is kept if it is the best so far.
         """
-        samples, config = self._split.validation, self._config
+        samples, config = self._splits.validation, self._config
         labels = np.array([sample.label for sample in samples])
         row, logits = {}, {}
         clean, degraded = clean_and_degraded(samples, self._cache, config.degrade, config.seed)
@@ -209,7 +209,7 @@ class Run:
         rows = [
             {"file": sample.name, "label": sample.label, "patient_id": sample.patient_id}
             | {name: f"{logits[i]:.5f}" for name, logits in columns.items()}
-            for i, sample in enumerate(self._split.validation)
+            for i, sample in enumerate(self._splits.validation)
         ]
         write_rows(rows, self._folder / VALIDATION)
 

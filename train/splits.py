@@ -1,11 +1,10 @@
 """Division of samples into training and validation: by patient, as given, or by image.
 
-Samples enter, a frozen `Split` leaves. Patients that share a duplicate count as one, so neither a
+Samples enter, a frozen `Splits` leaves. Patients that share a duplicate count as one, so neither a
 patient nor a picture that stands twice is on both sides. Pictures of a given test split are never
 divided: they are for evaluation alone.
 """
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,52 +12,55 @@ from operator import attrgetter
 
 import numpy as np
 
+from edge_app.errors import DataError
+from edge_app.images.labelled_pictures import LabelledPicture, sizes_hash
 from train.config import SplitSpec
-from train.samples import DataError, Sample
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class Splits:
     """Training and validation pictures, each sorted by name."""
 
-    train: tuple[Sample, ...]
-    validation: tuple[Sample, ...]
+    train: tuple[LabelledPicture, ...]
+    validation: tuple[LabelledPicture, ...]
 
 
-def make_split(samples: Sequence[Sample], spec: SplitSpec, seed: int) -> Split:
+def make_splits(samples: Sequence[LabelledPicture], spec: SplitSpec, seed: int) -> Splits:
     """Divide as the configuration says, and check what came out.
 
     Raises:
-        DataError: too few patients, a patient on both sides of a given split, or a side on which
+        DataError: too few patients, a patient in both given splits, or a split in which
             a class is missing.
     """
     if spec.unit == "given":
-        split = split_as_given(samples)
+        splits = split_as_given(samples)
     else:
-        pool = [sample for sample in samples if sample.given_split != "test"]
+        pool = [sample for sample in samples if sample.split != "test"]
         if spec.unit == "patient":
-            split = split_by_patient(pool, spec.folds, spec.fold, seed)
+            splits = split_by_patient(pool, spec.folds, spec.fold, seed)
         else:
-            split = split_by_image(pool, 1 / spec.folds, seed)
+            splits = split_by_image(pool, 1 / spec.folds, seed)
     if spec.unit != "image":
-        check_disjoint(split)
+        check_disjoint(splits)
     for side in ("train", "validation"):
-        if {sample.label for sample in getattr(split, side)} != {0, 1}:
-            raise DataError(f"the {side} part of the split lacks a class")
-    return split
+        if {sample.label for sample in getattr(splits, side)} != {0, 1}:
+            raise DataError(f"the {side} split lacks a class")
+    return splits
 
 
-def split_by_patient(samples: Sequence[Sample], folds: int, fold: int, seed: int) -> Split:
-    """Hold out one of `folds` parts, stratified by class and sub-type, whole patients only.
+def split_by_patient(
+    samples: Sequence[LabelledPicture], folds: int, fold: int, seed: int
+) -> Splits:
+    """Hold out one of `folds` folds, stratified by class and sub-type, whole patients only.
 
-    For one seed, the held-out parts of all folds are disjoint and together are all samples.
+    For one seed, the held-out splits of all folds are disjoint and together are all samples.
 
     Raises:
         DataError: fewer patients of a class than folds, or `fold` outside of [0, folds).
     """
     if folds < 2 or not 0 <= fold < folds:
         raise DataError(f"fold {fold} of {folds} does not exist")
-    strata: dict[tuple[int, str], list[list[Sample]]] = defaultdict(list)
+    strata: dict[tuple[int, str], list[list[LabelledPicture]]] = defaultdict(list)
     for group in _linked_groups(samples):
         strata[(max(s.label for s in group), max(s.subtype for s in group))].append(group)
     for label in (0, 1):
@@ -66,8 +68,8 @@ def split_by_patient(samples: Sequence[Sample], folds: int, fold: int, seed: int
         if patients < folds:
             raise DataError(f"only {patients} patients of class {label} for {folds} folds")
     rng = np.random.default_rng([seed, folds])
-    train: list[Sample] = []
-    validation: list[Sample] = []
+    train: list[LabelledPicture] = []
+    validation: list[LabelledPicture] = []
     next_fold = 0
     for key in sorted(strata):
         groups = strata[key]
@@ -80,49 +82,49 @@ def split_by_patient(samples: Sequence[Sample], folds: int, fold: int, seed: int
     return _sorted_split(train, validation)
 
 
-def split_as_given(samples: Sequence[Sample]) -> Split:
-    """The data's own training and validation parts; its test part is left out.
+def split_as_given(samples: Sequence[LabelledPicture]) -> Splits:
+    """The data's own training and validation splits; its test split is left out.
 
     Raises:
-        DataError: a picture without a part, or no validation part.
+        DataError: a picture of no split, or no validation split.
     """
-    without = [sample.name for sample in samples if not sample.given_split]
+    without = [sample.name for sample in samples if not sample.split]
     if without:
         raise DataError(f"{len(without)} pictures belong to no given split, such as {without[0]}")
     return _sorted_split(
-        [s for s in samples if s.given_split == "train"],
-        [s for s in samples if s.given_split == "validation"],
+        [s for s in samples if s.split == "train"],
+        [s for s in samples if s.split == "validation"],
     )
 
 
-def given_parts(samples: Sequence[Sample]) -> dict[str, tuple[Sample, ...]]:
+def given_splits(samples: Sequence[LabelledPicture]) -> dict[str, tuple[LabelledPicture, ...]]:
     """Train, validation and test as the data itself is divided, as far as they are there."""
-    names = [n for n in ("train", "validation", "test") if any(s.given_split == n for s in samples)]
-    return {name: tuple(s for s in samples if s.given_split == name) for name in names}
+    names = [n for n in ("train", "validation", "test") if any(s.split == n for s in samples)]
+    return {name: tuple(s for s in samples if s.split == name) for name in names}
 
 
-def split_by_image(samples: Sequence[Sample], share: float, seed: int) -> Split:
+def split_by_image(samples: Sequence[LabelledPicture], share: float, seed: int) -> Splits:
     """The article's split: images at random, patients on both sides. Only to show its price."""
     order = np.random.default_rng(seed).permutation(len(samples))
     held_out = set(order[: round(share * len(samples))].tolist())
-    return Split(
+    return Splits(
         tuple(s for i, s in enumerate(samples) if i not in held_out),
         tuple(s for i, s in enumerate(samples) if i in held_out),
     )
 
 
 def shared_values(
-    left: Iterable[Sample], right: Iterable[Sample], attribute: str
+    left: Iterable[LabelledPicture], right: Iterable[LabelledPicture], attribute: str
 ) -> tuple[str, ...]:
     """Values of `patient_id` or `duplicate_group` that stand on both sides, sorted."""
     mine = {getattr(sample, attribute) for sample in left} - {""}
     return tuple(sorted(mine & {getattr(sample, attribute) for sample in right}))
 
 
-def check_disjoint(split: Split) -> None:
+def check_disjoint(splits: Splits) -> None:
     """Raises DataError when a patient or a duplicate stands on both sides."""
     for attribute in ("patient_id", "duplicate_group"):
-        both = shared_values(split.train, split.validation, attribute)
+        both = shared_values(splits.train, splits.validation, attribute)
         if both:
             raise DataError(
                 f"{len(both)} values of {attribute} stand in training and validation, such as "
@@ -130,29 +132,20 @@ def check_disjoint(split: Split) -> None:
             )
 
 
-def data_hash(samples: Iterable[Sample]) -> str:
-    """SHA-256 over the sorted names and labels: which pictures, not their bytes."""
-    lines = sorted(f"{s.name}\t{s.label}\t{s.patient_id}\n" for s in samples)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+def larger_hash(samples: Iterable[LabelledPicture]) -> str:
+    """`sizes_hash` of the larger copies, "" where there is none; no path of this machine in it."""
+    larger = {s.name: s.larger for s in samples if s.larger is not None}
+    return sizes_hash(larger) if larger else ""
 
 
-def larger_hash(samples: Iterable[Sample]) -> str:
-    """SHA-256 over which pictures have a larger copy, and the copies' sizes in bytes; "" if none.
-
-    No path of this machine is in it, and no byte of the copies is read.
-    """
-    lines = sorted(
-        f"{s.name}\t{s.larger.stat().st_size}\n" for s in samples if s.larger is not None
-    )
-    return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else ""
-
-
-def _sorted_split(train: Iterable[Sample], validation: Iterable[Sample]) -> Split:
+def _sorted_split(
+    train: Iterable[LabelledPicture], validation: Iterable[LabelledPicture]
+) -> Splits:
     by_name = attrgetter("name")
-    return Split(tuple(sorted(train, key=by_name)), tuple(sorted(validation, key=by_name)))
+    return Splits(tuple(sorted(train, key=by_name)), tuple(sorted(validation, key=by_name)))
 
 
-def _linked_groups(samples: Sequence[Sample]) -> list[list[Sample]]:
+def _linked_groups(samples: Sequence[LabelledPicture]) -> list[list[LabelledPicture]]:
     """Groups of pictures joined by a patient or a duplicate, in the order of their first name."""
     parent: dict[str, str] = {}
 
@@ -164,7 +157,7 @@ def _linked_groups(samples: Sequence[Sample]) -> list[list[Sample]]:
     for sample in samples:
         if sample.duplicate_group:
             parent[find(f"p:{sample.patient_id}")] = find(f"d:{sample.duplicate_group}")
-    groups: dict[str, list[Sample]] = defaultdict(list)
+    groups: dict[str, list[LabelledPicture]] = defaultdict(list)
     for sample in sorted(samples, key=lambda sample: sample.name):
         groups[find(f"p:{sample.patient_id}")].append(sample)
     return list(groups.values())

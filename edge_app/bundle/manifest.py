@@ -101,7 +101,7 @@ class OutputNames:
 class Split:
     """The images that something was fitted or measured on.
 
-    `sha256` is the hash of the sorted list of files and labels.
+    `sha256` is the `split_hash` of their names, labels and patients, whatever form they are in.
     """
 
     name: str

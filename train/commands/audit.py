@@ -1,8 +1,10 @@
 """`audit`: what in a data set gives the label away, and what stands twice."""
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from edge_app.images.labelled_pictures import LabelledPicture
 from train.commands.options import Commands, add_classes, add_command, add_output, samples_of
 
 
@@ -22,17 +24,17 @@ def run(options: argparse.Namespace) -> None:
     from train.audit import audit, in_words, write_labels
     from train.config import load_config
     from train.record import new_folder, write_json
-    from train.splits import given_parts, make_split
+    from train.splits import given_splits, make_splits
 
     config = load_config(options.config) if options.config else None
     samples = samples_of(options)
     if config is None:
-        parts = given_parts(samples)
+        splits: Mapping[str, Sequence[LabelledPicture]] = given_splits(samples)
     else:
-        split = make_split(samples, config.split, config.seed)
-        parts = {"train": split.train, "validation": split.validation}
+        made = make_splits(samples, config.split, config.seed)
+        splits = {"train": made.train, "validation": made.validation}
     output = new_folder(options.output)
-    findings, group_of = audit(samples, parts)
+    findings, group_of = audit(samples, splits)
     write_json(encode(findings), output / "audit.json")
     write_labels(samples, group_of, output / "labels.csv")
     print(in_words(findings))

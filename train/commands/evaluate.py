@@ -3,17 +3,18 @@
 import argparse
 from pathlib import Path
 
+from edge_app.cli.labelling_options import labelling_of
+from edge_app.images.labelled_pictures import LabelledPicture, find_copies
 from train.commands.options import (
     Commands,
     add_checkpoint,
     add_command,
     add_data,
     add_output,
-    class_names,
     held_out_by_all,
     samples_of,
 )
-from train.samples import Sample, read_samples
+from train.samples import read_samples
 
 
 def add(commands: Commands) -> None:
@@ -38,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
     from train.checkpoint import Scorer, read_checkpoint
     from train.config import ConfigError, load_config
     from train.devices import require_packages
-    from train.evaluate import evaluate, find_copies, in_words
+    from train.evaluate import evaluate, in_words
     from train.external import check_judgeable, check_readable, check_unseen, distinct_names
     from train.record import new_folder, write_json
 
@@ -64,12 +65,12 @@ def run(options: argparse.Namespace) -> None:
     print(in_words(evaluation))
 
 
-def _external(options: argparse.Namespace) -> dict[str, list[Sample]]:
+def _external(options: argparse.Namespace) -> dict[str, list[LabelledPicture]]:
     from train.adult_nih import read_adult_nih
     from train.external import distinct_names
 
     external = {
-        name: read_samples(path, classes=class_names(options))
+        name: read_samples(path, labelling=labelling_of(options))
         for name, path in distinct_names(options.external).items()
     }
     if options.adult is not None:

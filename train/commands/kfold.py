@@ -1,4 +1,4 @@
-"""`kfold`: hold out each part once, and pool what the networks say of what they never saw."""
+"""`kfold`: hold out each fold once, and pool what the networks say of what they never saw."""
 
 import argparse
 

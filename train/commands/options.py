@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_app.cli.labelling_options import add_labelling_options, labelling_of
 from edge_app.cli.model_options import positive
-from train.samples import ClassNames, Sample, patient_is_unknown, read_samples
+from edge_app.images.labelled_pictures import LabelledPicture, note_unknown_patients
+from train.samples import read_samples
 from train.splits import shared_values
 
 if TYPE_CHECKING:
@@ -37,11 +39,9 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def add_classes(parser: argparse.ArgumentParser) -> None:
-    """--larger and the names of the classes."""
+    """--larger, and what the data calls its classes."""
     parser.add_argument("--larger", type=Path, help="the same class folders with larger copies")
-    names = ClassNames()
-    parser.add_argument("--positive", default=names.positive, help="class of the sick")
-    parser.add_argument("--negative", default=names.negative, help="class of the healthy")
+    add_labelling_options(parser)
 
 
 def add_output(parser: argparse.ArgumentParser, text: str = "a new folder") -> None:
@@ -69,29 +69,19 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mirror", action="store_true", help="average with the mirrored picture")
 
 
-def class_names(options: argparse.Namespace) -> ClassNames:
-    """What `--positive` and `--negative` say."""
-    return ClassNames(options.positive, options.negative)
-
-
-def samples_of(options: argparse.Namespace) -> list[Sample]:
+def samples_of(options: argparse.Namespace) -> list[LabelledPicture]:
     """What `--data` and `--larger` hold."""
-    samples = read_samples(options.data, options.larger, class_names(options))
-    unknown = sum(map(patient_is_unknown, samples))
-    if unknown:
-        print(
-            f"note: {unknown} of {len(samples)} file names tell no patient, so each such picture "
-            "counts as one; a CSV with patient_id keeps the pictures of a patient together",
-            file=sys.stderr,
-        )
-    test = [sample for sample in samples if sample.given_split == "test"]
-    others = [sample for sample in samples if sample.given_split != "test"]
+    samples = read_samples(options.data, options.larger, labelling_of(options))
+    if note := note_unknown_patients(samples):
+        print(note, file=sys.stderr)
+    test = [sample for sample in samples if sample.split == "test"]
+    others = [sample for sample in samples if sample.split != "test"]
     for attribute, what in (("patient_id", "patients"), ("duplicate_group", "pictures")):
-        # No error: the test part is never trained on, and its numbering may start anew.
+        # No error: the test split is never trained on, and its numbering may start anew.
         if both := shared_values(test, others, attribute):
             print(
-                f"note: {len(both)} {what} of the data's test part also stand in the parts that "
-                f"are trained and validated on, such as {both[0]}; figures on that test part "
+                f"note: {len(both)} {what} of the data's test split also stand in the splits that "
+                f"are trained and validated on, such as {both[0]}; figures on that test split "
                 "would flatter",
                 file=sys.stderr,
             )
@@ -99,8 +89,8 @@ def samples_of(options: argparse.Namespace) -> list[Sample]:
 
 
 def held_out_by_all(
-    checkpoints: "Sequence[Checkpoint]", samples: Sequence[Sample]
-) -> tuple[list[Sample], list[Sample]]:
+    checkpoints: "Sequence[Checkpoint]", samples: Sequence[LabelledPicture]
+) -> tuple[list[LabelledPicture], list[LabelledPicture]]:
     """Pictures that no checkpoint was trained on, and those that any of them was trained on.
 
     Raises:
@@ -109,18 +99,18 @@ def held_out_by_all(
     from train.checkpoint import held_out
     from train.config import ConfigError
 
-    splits = [held_out(checkpoint, samples) for checkpoint in checkpoints]
-    seen = {sample.name for split in splits for sample in split.train}
+    found = [held_out(checkpoint, samples) for checkpoint in checkpoints]
+    seen = {sample.name for splits in found for sample in splits.train}
     # Of the networks that keep patients together, none may have seen another picture of one.
     patients = {
         sample.patient_id
-        for checkpoint, split in zip(checkpoints, splits, strict=True)
+        for checkpoint, splits in zip(checkpoints, found, strict=True)
         if checkpoint.config.split.unit != "image"
-        for sample in split.train
+        for sample in splits.train
     }
     validation = [
         sample
-        for sample in splits[0].validation
+        for sample in found[0].validation
         if sample.name not in seen and sample.patient_id not in patients
     ]
     if {sample.label for sample in validation} != {0, 1}:
