@@ -270,9 +270,7 @@ class _Subset:
         return metrics.auroc_delong(self.labels, self.scores, groups=self.patients)
 
     def auprc(self) -> Figure:
-        return metrics.bootstrap(
-            metrics.auprc, self.labels, self.scores, self.patients, n_resamples=_RESAMPLES
-        )
+        return metrics.auprc_bootstrap(self.labels, self.scores, self.patients, _RESAMPLES)
 
     def ece(self, probabilities: Sequence[float | None]) -> Figure:
         values = self.probabilities(probabilities)

@@ -69,7 +69,7 @@ def area_under_precision(
 ) -> Metric:
     """AUPRC with its interval over patients; it depends on the split's prevalence."""
     groups = pictures.patients
-    figure = metrics.bootstrap(metrics.auprc, pictures.labels, logits, groups, n_resamples=300)
+    figure = metrics.auprc_bootstrap(pictures.labels, logits, groups, n_resamples=300)
     return Metric("auprc", split, model_sha256, rounded(figure), None)
 
 

@@ -162,7 +162,6 @@ def _fit_point(
             most_missed=spec.most_missed,
             most_false_alarms=spec.most_false_alarms,
             delta=spec.delta / math.e,
-            risk="class",
             weights=weights,
         )
     except ValueError as error:
@@ -190,9 +189,9 @@ def fit_threshold(spec: PointSpec, pictures: Pictures, logits: Logits) -> float:
     if spec.criterion == "balanced":
         # Larger copies exist of some pictures only: too few to speak for a form of their own.
         common = pictures.in_common_forms()
-        part, scores = pictures.select(common), logits[common]
-        weights = patient_weights(part.patients)
-        return operating.threshold_balanced(part.labels, scores, "equal", weights, part.forms)
+        chosen, scores = pictures.select(common), logits[common]
+        weights = patient_weights(chosen.patients)
+        return operating.threshold_balanced(chosen.labels, scores, weights, chosen.forms)
     find = {
         "sensitivity": operating.threshold_for_sensitivity,
         "specificity": operating.threshold_for_specificity,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_app.statistics import discrimination as metrics
+from edge_app.statistics.intervals import Figure
 from export.errors import ExportError, GateError
 from export.fitting import PointSpec, fit_threshold, rounded
 from export.pictures import STORED, Pictures
@@ -43,7 +44,7 @@ class Comparison:
     max_change: float
     bias: float
     flipped: Mapping[str, int]
-    auroc: metrics.Figure
+    auroc: Figure
     auroc_change: float
 
 
@@ -63,7 +64,7 @@ class Report:
     """`parity.json`: Keras's own figures, its thresholds, and every row."""
 
     checkpoint_sha256: str
-    keras_auroc: Mapping[str, metrics.Figure]
+    keras_auroc: Mapping[str, Figure]
     keras_thresholds: Mapping[str, float]
     rows: tuple[Row, ...]
 

@@ -33,6 +33,7 @@ from edge_app.images.labelled_pictures import LabelledPicture, Labelling
 from edge_app.images.preprocess import PreprocessSpec
 from edge_app.statistics import discrimination as metrics
 from edge_app.statistics.calibration import Platt, reliability
+from edge_app.statistics.intervals import Figure
 from export import onnx_model, tflite_model
 from export.about import About
 from export.bundle_writer import file_entries
@@ -226,7 +227,7 @@ def _of_stored(validation: Validation) -> Validation:
     return Validation(validation.pictures.select(members), validation.reference[members])
 
 
-def _keras_figures(validation: Validation) -> dict[str, metrics.Figure]:
+def _keras_figures(validation: Validation) -> dict[str, Figure]:
     pictures, reference = validation.pictures, validation.reference
     stored = pictures.forms == STORED
     return {

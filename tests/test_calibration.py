@@ -7,7 +7,6 @@ import pytest
 
 from edge_app.statistics.calibration import (
     Platt,
-    brier,
     expected_calibration_error,
     fit_platt,
     reliability,
@@ -26,9 +25,6 @@ def test_platt_matches_a_general_optimizer() -> None:
     assert (fitted.scale, fitted.offset) == pytest.approx((0.82486303, -0.01862618), abs=1e-6)
     weighted = fit_platt(LABELS, LOGITS, WEIGHTS)
     assert (weighted.scale, weighted.offset) == pytest.approx((1.46997822, 0.18744573), abs=1e-6)
-    temperature = fit_platt(LABELS, LOGITS, temperature_only=True)
-    assert temperature.offset == 0.0
-    assert temperature.scale == pytest.approx(0.82448467, abs=1e-6)
 
 
 def test_platt_meets_its_first_order_conditions() -> None:
@@ -61,9 +57,6 @@ def test_platt_recovers_the_truth() -> None:
     labels = rng.random(20_000) < sigmoid(1.7 * logits - 0.6)
     fitted = fit_platt(labels, logits)
     assert (fitted.scale, fitted.offset) == pytest.approx((1.7, -0.6), abs=0.08)
-    # a fixed offset where the truth has none
-    centered = rng.random(20_000) < sigmoid(0.4 * logits)
-    assert fit_platt(centered, logits, temperature_only=True).scale == pytest.approx(0.4, abs=0.03)
 
 
 def test_separated_classes_get_finite_probabilities_at_the_smoothed_targets() -> None:
@@ -99,8 +92,6 @@ def test_calibration_keeps_the_ranking() -> None:
 def test_an_inverted_or_constant_score_is_refused() -> None:
     with pytest.raises(ValueError, match="do not rise with the scores"):
         fit_platt(LABELS, -LOGITS)
-    with pytest.raises(ValueError, match="do not rise with the scores"):
-        fit_platt(LABELS, -LOGITS, temperature_only=True)
     with pytest.raises(ValueError, match="scores that differ"):
         fit_platt([0, 1], [3.0, 3.0])
     with pytest.raises(ValueError, match="there is no negative image"):
@@ -113,26 +104,6 @@ def test_a_scale_is_positive(scale: float) -> None:
         Platt(scale, 0.0)
 
 
-def test_prevalence_follows_bayes() -> None:
-    # likelihood ratio 6 at prevalence 1/2: odds 6; at 1/10: odds 6/9
-    even = Platt(1.0, 0.0)
-    rare = even.for_prevalence(train=0.5, target=0.1)
-    assert even.probability([math.log(6)]) == pytest.approx([6 / 7])
-    assert rare.probability([math.log(6)]) == pytest.approx([6 / 15])
-    back = rare.for_prevalence(train=0.1, target=0.5)
-    assert back.offset == pytest.approx(0.0, abs=1e-15)
-    with pytest.raises(ValueError, match="target must lie strictly"):
-        even.for_prevalence(train=0.5, target=0.0)
-
-
-def test_raw_score_inverts_probability() -> None:
-    platt = Platt(1.3, -0.4)
-    raw = platt.raw_score(0.2)
-    assert platt.probability([raw]) == pytest.approx([0.2])
-    with pytest.raises(ValueError, match="strictly between 0 and 1"):
-        platt.raw_score(1.0)
-
-
 def test_sigmoid_neither_overflows_nor_loses_its_tail() -> None:
     with np.errstate(all="raise", under="ignore"):
         values = sigmoid([-1000.0, -40.0, 0.0, 40.0, 1000.0])
@@ -141,15 +112,6 @@ def test_sigmoid_neither_overflows_nor_loses_its_tail() -> None:
 
 PROBABILITIES = [0.05, 0.15, 0.25, 0.35, 0.8, 0.9, 1.0, 0.6]
 OUTCOMES = [0, 0, 1, 0, 1, 1, 1, 0]
-
-
-def test_ece_of_equal_widths_by_hand() -> None:
-    # halves: claimed 0.8 for 1 of 4; claimed 3.3 for 3 of 4
-    error = expected_calibration_error(OUTCOMES, PROBABILITIES, bins=2, adaptive=False)
-    assert error == pytest.approx((abs(0.8 - 1) + abs(3.3 - 3)) / 8)
-    # quarters: [0.05, 0.15] 0 of 2, [0.25, 0.35] 1 of 2, [0.6] 0 of 1, [0.8, 0.9, 1.0] 3 of 3
-    error = expected_calibration_error(OUTCOMES, PROBABILITIES, bins=4, adaptive=False)
-    assert error == pytest.approx((0.2 + 0.4 + 0.6 + 0.3) / 8)
 
 
 def test_ece_of_equal_numbers_by_hand() -> None:
@@ -164,31 +126,23 @@ def test_ece_of_equal_numbers_by_hand() -> None:
 
 
 def test_equal_probabilities_share_a_bin() -> None:
-    for adaptive in (True, False):
-        error = expected_calibration_error([0, 1] * 20, [0.5] * 40, bins=15, adaptive=adaptive)
-        assert error == 0.0
+    assert expected_calibration_error([0, 1] * 20, [0.5] * 40, bins=15) == 0.0
 
 
-def test_ece_weights_are_counts() -> None:
-    weights = [3, 1, 1, 2, 1, 1, 1, 4]
-    weighted = expected_calibration_error(
-        OUTCOMES, PROBABILITIES, bins=3, adaptive=False, weights=weights
-    )
-    repeated = expected_calibration_error(
-        np.repeat(OUTCOMES, weights), np.repeat(PROBABILITIES, weights), bins=3, adaptive=False
-    )
-    assert weighted == pytest.approx(repeated)
+def test_ece_weighs_the_bins_by_their_weights() -> None:
+    # Two bins of four: claimed 0.8 for 1 of 4, each weighing 1; claimed 3.3 for 3 of 4, each 3.
+    weights = [1, 1, 1, 1, 3, 3, 3, 3]
+    error = expected_calibration_error(OUTCOMES, PROBABILITIES, bins=2, weights=weights)
+    assert error == pytest.approx((0.2 + 3 * 0.3) / 16)
 
 
 def test_ece_of_true_probabilities_is_small_and_of_shifted_ones_is_not() -> None:
     rng = np.random.default_rng(2)
     probabilities = rng.random(20_000)
     labels = rng.random(20_000) < probabilities
-    for adaptive in (True, False):
-        assert expected_calibration_error(labels, probabilities, adaptive=adaptive) < 0.015
-        squeezed = 0.5 + 0.5 * (probabilities - 0.5)  # off by |p - 1/2| / 2: 1/8 on average
-        error = expected_calibration_error(labels, squeezed, adaptive=adaptive)
-        assert error == pytest.approx(0.125, abs=0.01)
+    assert expected_calibration_error(labels, probabilities) < 0.015
+    squeezed = 0.5 + 0.5 * (probabilities - 0.5)  # off by |p - 1/2| / 2: 1/8 on average
+    assert expected_calibration_error(labels, squeezed) == pytest.approx(0.125, abs=0.01)
 
 
 def test_ece_has_an_interval_over_patients() -> None:
@@ -215,13 +169,8 @@ def test_reliability_is_the_table_behind_the_error() -> None:
     assert table[0].observed.method == "wilson"
 
 
-def test_brier_by_hand() -> None:
-    assert brier([1, 0], [0.8, 0.4]) == pytest.approx((0.04 + 0.16) / 2)
-    assert brier([1, 0], [0.8, 0.4], weights=[3, 1]) == pytest.approx((3 * 0.04 + 0.16) / 4)
-
-
 def test_raw_scores_are_no_probabilities() -> None:
-    for judge in (expected_calibration_error, reliability, brier):
+    for judge in (expected_calibration_error, reliability):
         with pytest.raises(ValueError, match="calibrate raw scores first"):
             judge([0, 1], [-1.0, 2.0])
     with pytest.raises(ValueError, match="bins must be at least 1"):

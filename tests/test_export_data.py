@@ -20,6 +20,7 @@ from export.pictures import (
     representative,
 )
 from export.recipe import RECIPE_FOLDER, load_recipe, recipe_names
+from tests.conftest import REPOSITORY
 from tests.export_inputs import SPEC, Run, write_record, write_split
 
 
@@ -142,6 +143,14 @@ def test_a_missing_split_or_column_is_refused(tmp_path: Path) -> None:
     (tmp_path / "split.csv").write_text("file,label\na,1\n")
     with pytest.raises(DataError, match="no column 'patient_id'"):
         read_split(tmp_path / "split.csv", tmp_path, record)
+
+
+def test_committed_runs_have_the_layout_that_is_read() -> None:
+    folders = sorted((REPOSITORY / "train" / "checkpoints").glob("*/split.csv"))
+    assert folders
+    for path in folders:
+        with path.open(encoding="utf-8") as file:
+            assert file.readline().strip() == "file,label,subtype,patient_id,split", path
 
 
 @pytest.fixture(scope="module")

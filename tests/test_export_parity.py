@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge_app.files.codec import canonical_json, decode, parse_json
-from edge_app.statistics.discrimination import patient_weights
+from edge_app.statistics.observations import patient_weights
 from export.errors import ExportError, GateError
 from export.figures import measure, split_of
 from export.fitting import (

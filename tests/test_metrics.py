@@ -11,21 +11,25 @@ import pytest
 from edge_app.statistics.discrimination import (
     Confusion,
     auprc,
+    auprc_bootstrap,
     auroc,
     auroc_delong,
     bootstrap,
     confusion_at,
     delong_test,
     mcnemar,
-    patient_weights,
     roc_curve,
     spearman,
+)
+from edge_app.statistics.observations import (
+    check_both_classes,
+    check_observations,
+    patient_weights,
 )
 
 # Five of each class with ties across them.
 LABELS = np.array([0, 0, 1, 1, 0, 1, 0, 1, 1, 0])
 SCORES = np.array([0.1, 0.4, 0.35, 0.8, 0.4, 0.4, 0.7, 0.9, 0.6, 0.2])
-WEIGHTS = np.array([1, 2, 0.5, 1, 1, 3, 0.25, 1, 1, 2])
 
 # Positives 3 and 2, negatives 1 and 2.5: V10 = (1, 1/2), V01 = (1, 1/2), so the AUROC is 3/4 and
 # its variance (1/8) / 2 + (1/8) / 2 = 1/8.
@@ -44,21 +48,12 @@ def two_normals(
 def test_auroc_and_auprc_match_scikit_learn() -> None:
     assert auroc(LABELS, SCORES) == pytest.approx(0.76, abs=1e-15)
     assert auprc(LABELS, SCORES) == pytest.approx(0.7892857142857144, abs=1e-15)
-    assert auroc(LABELS, SCORES, WEIGHTS) == pytest.approx(0.8246153846153846, abs=1e-15)
-    assert auprc(LABELS, SCORES, WEIGHTS) == pytest.approx(0.800362492670185, abs=1e-15)
 
 
 def test_auroc_counts_pairs_and_half_of_the_ties() -> None:
     # pairs (1, 1): tie; (1, 0): won; (3, 1): won; (3, 0): won -> 3.5 of 4
     assert auroc([1, 0, 1, 0], [1, 1, 3, 0]) == 3.5 / 4
     assert auroc([0, 1], [5, 5]) == 0.5
-
-
-def test_a_weight_of_two_is_a_picture_that_stands_twice() -> None:
-    weights = np.array([1, 2, 1, 1, 2, 1, 1, 2, 1, 1])
-    labels, scores = np.repeat(LABELS, weights), np.repeat(SCORES, weights)
-    assert auroc(LABELS, SCORES, weights) == pytest.approx(auroc(labels, scores), abs=1e-15)
-    assert auprc(LABELS, SCORES, weights) == pytest.approx(auprc(labels, scores), abs=1e-15)
 
 
 def test_auprc_by_hand() -> None:
@@ -99,10 +94,9 @@ def test_shares_of_nothing_are_none() -> None:
     nobody_called = confusion_at([1, 0], [0.1, 0.2], math.inf)
     assert nobody_called.ppv is None
     assert nobody_called.sensitivity is not None
-    only_sick = confusion_at([1, 1], [0.1, 0.2], 0.15, confidence=0.9)
+    only_sick = confusion_at([1, 1], [0.1, 0.2], 0.15)
     assert only_sick.specificity is None
     assert only_sick.sensitivity is not None
-    assert only_sick.sensitivity.confidence == 0.9
     assert Confusion(0, 0, 0, 0).accuracy is None
 
 
@@ -200,6 +194,30 @@ def test_perfect_separation_keeps_an_interval() -> None:
     assert figure.low == pytest.approx(10 / (10 + 1.959963984540054**2))
     of_two_patients = auroc_delong(labels, scores, groups=np.arange(30) % 2)
     assert of_two_patients.low < figure.low
+
+
+@pytest.mark.parametrize("patients", [10, 20, 50, 1000])
+def test_perfect_separation_is_as_wide_as_there_are_patients(patients: int) -> None:
+    """By hand: k of k patients give k / (k + z^2); exactly, an AUROC of A gives it in A^k at most.
+
+    Twice as many images of the same patients, or of the other class, tell nothing more.
+    """
+    labels = np.repeat([0, 1], [3 * patients, 2 * patients])
+    groups = [*range(3 * patients), *np.repeat(range(3 * patients, 4 * patients), 2)]
+    area = auroc_delong(labels, labels * 5.0, groups=groups)
+    precision = auprc_bootstrap(labels, labels * 5.0, groups, 20)
+    expected = patients / (patients + 1.959963984540054**2)
+    for figure in (area, precision):
+        assert (figure.value, figure.high, figure.method) == (1.0, 1.0, "wilson")
+        assert figure.low == pytest.approx(expected, rel=1e-9)
+    if patients >= 20:
+        assert area.low == pytest.approx(0.025 ** (1 / patients), abs=0.01)
+
+
+def test_auprc_of_imperfect_scores_is_bootstrapped() -> None:
+    figure = auprc_bootstrap(LABELS, SCORES, np.arange(10), 200)
+    assert (figure.value, figure.method) == (auprc(LABELS, SCORES), "bootstrap")
+    assert figure.low < figure.value < figure.high
 
 
 def test_two_perfect_rankings_do_not_differ() -> None:
@@ -361,11 +379,11 @@ def test_auprc_without_positives_is_undefined() -> None:
         ([0, 1], [0.1, 0.2], [1.0, 0.0], "no positive image"),
     ],
 )
-def test_bad_samples_are_refused(
+def test_bad_observations_are_refused(
     labels: list[float], scores: list[float], weights: list[float] | None, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        auroc(labels, scores, weights)
+        check_both_classes(check_observations(labels, scores, weights), "x")
 
 
 def test_a_threshold_is_a_number() -> None:

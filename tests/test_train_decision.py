@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from train.decision import _part, cross_fit, fit_point, judge, perform
+from train.decision import _fold, cross_fit, fit_point, judge, perform
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def test_a_patient_is_judged_by_the_others() -> None:
     assert all(len(values) == 1 for values in of_patient.values())
     assert len(set.union(*of_patient.values())) > 3
     # The scores of a part's own patients do not touch its threshold, and touch all the others.
-    own = np.array([_part(patient) == _part("p7") for patient in patients])
+    own = np.array([_fold(patient) == _fold("p7") for patient in patients])
     moved = logits + 3 * own
     (again,) = cross_fit(labels, [moved], patients)
     np.testing.assert_array_equal(np.isclose(moved - again.margins, thresholds), own)

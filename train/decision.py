@@ -16,6 +16,7 @@ from edge_app.statistics import discrimination as metrics
 from edge_app.statistics.calibration import Platt, expected_calibration_error, fit_platt
 from edge_app.statistics.cutoffs import threshold_balanced
 from edge_app.statistics.intervals import Figure
+from edge_app.statistics.observations import patient_weights
 
 _FOLDS = 5
 _RESAMPLES = 1000
@@ -59,7 +60,7 @@ class Performance:
         operating_point: how the threshold and the calibration came about, in words.
         n_images, n_patients, n_positive: counts.
         auroc: DeLong's interval over patients.
-        auprc: bootstrap over patients; without meaning away from this prevalence.
+        auprc: `auprc_bootstrap`; without meaning away from this prevalence.
         sensitivity, specificity, accuracy: Wilson's intervals over pictures.
         ece: expected calibration error in 15 bins of equal size, bootstrap over patients.
         share_positive: share of the pictures called positive.
@@ -86,7 +87,7 @@ def fit_point(labels: npt.ArrayLike, logits: npt.ArrayLike, patients: Sequence[s
         labels, logits: (n,); several views of a picture may stand below each other.
         patients: n names.
     """
-    weights = metrics.patient_weights(patients)
+    weights = patient_weights(patients)
     return Point(
         threshold_balanced(labels, logits, weights=weights), fit_platt(labels, logits, weights)
     )
@@ -163,7 +164,7 @@ def perform(judged: Judged, pictures: str, operating_point: str) -> Performance:
         n_patients=len(set(patients)),
         n_positive=int(labels.sum()),
         auroc=metrics.auroc_delong(labels, judged.logits, groups=patients),
-        auprc=metrics.bootstrap(metrics.auprc, labels, judged.logits, patients, _RESAMPLES),
+        auprc=metrics.auprc_bootstrap(labels, judged.logits, patients, _RESAMPLES),
         sensitivity=sensitivity,
         specificity=specificity,
         accuracy=accuracy,

@@ -175,7 +175,7 @@ def read_labelled_pictures(
     if not pictures:
         where = f"{source}, split {wanted}" if wanted else f"{source}"
         raise NoInputError(
-            f"{where}: no picture of the classes {labelling}; pictures must lie in folders of "
+            f"{where}: no picture of class {labelling}; pictures must lie in folders of "
             "these names, or name others with --positive and --negative"
         )
     return sorted(_mark_identical(pictures), key=lambda picture: picture.name)

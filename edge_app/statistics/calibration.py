@@ -1,8 +1,8 @@
-"""From a raw score to a probability that means what it says, and how far it is from that.
+"""From a raw score to a calibrated probability, and how well calibrated it is.
 
-`fit_platt` learns scale and offset from logits and labels; `Platt.probability` applies them.
-`expected_calibration_error`, `reliability` and `brier` judge probabilities of pneumonia (never of
-the predicted class) against labels.
+The edge app uses `Platt` and `sigmoid`. Export and training fit a `Platt` with `fit_platt`;
+`expected_calibration_error` and `reliability` compare probabilities of pneumonia (never of the
+predicted class) with labels, for export, training and benchmarks.
 """
 
 import math
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edge_app.statistics.intervals import Figure, check_share, wilson
+from edge_app.statistics.intervals import Figure, wilson
 from edge_app.statistics.observations import (
     FloatArray,
-    Samples,
+    Observations,
     check_both_classes,
     check_numbers,
-    check_samples,
+    check_observations,
 )
 
 _MOST_STEPS = 100
@@ -42,25 +42,6 @@ class Platt:
     def probability(self, logits: npt.ArrayLike) -> FloatArray:
         """(n,) probabilities of logits (n,)."""
         return sigmoid(self.scale * check_numbers("logits", logits) + self.offset)
-
-    def raw_score(self, probability: float) -> float:
-        """The logit at which the calibrated probability is `probability`, in (0, 1)."""
-        return (_logit(probability) - self.offset) / self.scale
-
-    def for_prevalence(self, train: float, target: float) -> "Platt":
-        """The same calibration where pneumonia is rarer or more frequent than where it was fitted.
-
-        Bayes' rule under label shift moves every logit by the difference of the prior log odds
-        (Saerens M, Latinne P, Decaestecker C. Neural Comput 2002; 14:21-41). Holds
-        as far as the sick look alike, and the healthy too, in both places.
-
-        Args:
-            train: prevalence among the images that the calibration was fitted on.
-            target: prevalence where it is used.
-        """
-        check_share("train", train)
-        check_share("target", target)
-        return Platt(self.scale, self.offset + _logit(target) - _logit(train))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,41 +73,35 @@ def fit_platt(
     labels: npt.ArrayLike,
     logits: npt.ArrayLike,
     weights: npt.ArrayLike | None = None,
-    *,
-    temperature_only: bool = False,
 ) -> Platt:
     """Logistic regression of the label on the logit, by Newton's method with step halving.
 
     Platt J. Probabilistic outputs for support vector machines. Advances in Large Margin
     Classifiers, 1999; solved as in Lin HT, Lin CJ, Weng RC. Mach Learn 2007; 68:267-276. Instead
     of 0 and 1 the targets are 1 / (N- + 2) and (N+ + 1) / (N+ + 2), so a finite optimum exists
-    when the classes are perfectly separated. `temperature_only` keeps the offset at 0 (Guo C,
-    Pleiss G, Sun Y, Weinberger KQ. On calibration of modern neural networks. ICML 2017).
+    when the classes are perfectly separated.
 
     Args:
         labels: (n,) 0 or 1.
         logits: (n,) raw scores.
         weights: (n,) optional; N+ and N- are sums of weights.
-        temperature_only: fit the scale alone.
 
     Raises:
         ValueError: one class is missing, or the labels do not rise with the logits (a constant or
             inverted score, for which no scale > 0 is best).
     """
-    samples = check_samples(labels, logits, weights)
-    check_both_classes(samples, "a calibration")
-    targets = _platt_targets(samples)
+    observations = check_observations(labels, logits, weights)
+    check_both_classes(observations, "a calibration")
+    targets = _platt_targets(observations)
     # Newton on standardized logits: the same optimum, well conditioned for any unit of the score.
-    center = 0.0 if temperature_only else float(samples.scores.mean())
-    spread = float(np.sqrt(np.mean((samples.scores - center) ** 2)))
+    center, spread = float(observations.scores.mean()), float(observations.scores.std())
     if spread == 0:
         raise ValueError("a calibration needs scores that differ")
-    columns = [(samples.scores - center) / spread]
-    if not temperature_only:
-        columns.append(np.ones(samples.scores.size))
-    solution = _logistic_regression(np.stack(columns, axis=1), targets, samples.weights)
+    standardized = (observations.scores - center) / spread
+    design = np.stack([standardized, np.ones(standardized.size)], axis=1)
+    solution = _logistic_regression(design, targets, observations.weights)
     scale = float(solution[0]) / spread
-    offset = 0.0 if temperature_only else float(solution[1]) - scale * center
+    offset = float(solution[1]) - scale * center
     if not scale > 1e-12 / spread:
         raise ValueError(f"the labels do not rise with the scores: the best scale is {scale:.3g}")
     return Platt(scale, offset)
@@ -136,72 +111,47 @@ def expected_calibration_error(
     labels: npt.ArrayLike,
     probabilities: npt.ArrayLike,
     bins: int = 15,
-    *,
-    adaptive: bool = True,
     weights: npt.ArrayLike | None = None,
 ) -> float:
     """Mean over bins of |claimed probability - observed share|, weighted by the bin's size.
 
     Naeini MP, Cooper GF, Hauskrecht M. Obtaining well calibrated probabilities using Bayesian
-    binning. AAAI 2015, on the probability of pneumonia. Adaptive bins hold equal numbers of
-    images (Nixon J et al. Measuring calibration in deep learning. CVPR workshops 2019), which is
-    less biased where probabilities crowd near 0 and 1; otherwise bins are equally wide. The
+    binning. AAAI 2015, on the probability of pneumonia. Bins hold equal numbers of images (Nixon
+    J et al. Measuring calibration in deep learning. CVPR workshops 2019), which is less biased
+    than equal widths where probabilities crowd near 0 and 1. The
     estimate is biased upwards: even perfect probabilities give more than 0 on a finite sample.
 
     Args:
         labels: (n,) 0 or 1.
         probabilities: (n,) in [0, 1].
-        bins: number of bins; empty ones do not count.
-        adaptive: equal numbers (True) or equal widths (False).
+        bins: number of bins; equal probabilities share one, so there may be fewer.
         weights: (n,) optional.
     """
-    samples = _check_probabilities(labels, probabilities, weights)
-    index = _bin_index(samples.scores, bins, adaptive)
-    excess = samples.weights * (samples.scores - samples.positive)
-    return float(np.abs(np.bincount(index, excess)).sum() / samples.weights.sum())
+    observations = _check_probabilities(labels, probabilities, weights)
+    index = _bin_index(observations.scores, bins)
+    excess = observations.weights * (observations.scores - observations.positive)
+    return float(np.abs(np.bincount(index, excess)).sum() / observations.weights.sum())
 
 
 def reliability(
-    labels: npt.ArrayLike,
-    probabilities: npt.ArrayLike,
-    bins: int = 15,
-    *,
-    adaptive: bool = True,
-    confidence: float = 0.95,
+    labels: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 15
 ) -> tuple[ReliabilityBin, ...]:
     """The table behind a reliability diagram, in the bins of `expected_calibration_error`.
 
     Args:
         labels: (n,) 0 or 1.
         probabilities: (n,) in [0, 1].
-        bins: number of bins; empty ones are left out.
-        adaptive: equal numbers (True) or equal widths (False).
-        confidence: of the observed shares' Wilson intervals.
+        bins: number of bins; equal probabilities share one, so there may be fewer.
     """
-    samples = _check_probabilities(labels, probabilities, None)
-    index = _bin_index(samples.scores, bins, adaptive)
-    return tuple(
-        _reliability_bin(samples, index == number, confidence) for number in np.unique(index)
-    )
+    observations = _check_probabilities(labels, probabilities, None)
+    index = _bin_index(observations.scores, bins)
+    return tuple(_reliability_bin(observations, index == number) for number in np.unique(index))
 
 
-def brier(
-    labels: npt.ArrayLike, probabilities: npt.ArrayLike, weights: npt.ArrayLike | None = None
-) -> float:
-    """Mean squared difference of probability and label.
-
-    Brier GW. Verification of forecasts expressed in terms of probability. Mon Weather Rev 1950;
-    78:1-3, for one of the two classes (half of his sum over both).
-    """
-    samples = _check_probabilities(labels, probabilities, weights)
-    squares = (samples.scores - samples.positive) ** 2
-    return float(np.average(squares, weights=samples.weights))
-
-
-def _platt_targets(samples: Samples) -> FloatArray:
-    positives = float(samples.weights[samples.positive].sum())
-    negatives = float(samples.weights[~samples.positive].sum())
-    return np.where(samples.positive, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+def _platt_targets(observations: Observations) -> FloatArray:
+    positives = float(observations.weights[observations.positive].sum())
+    negatives = float(observations.weights[~observations.positive].sum())
+    return np.where(observations.positive, (positives + 1) / (positives + 2), 1 / (negatives + 2))
 
 
 def _logistic_regression(
@@ -240,38 +190,28 @@ def _cross_entropy(logits: FloatArray, targets: FloatArray, weights: FloatArray)
 
 def _check_probabilities(
     labels: npt.ArrayLike, probabilities: npt.ArrayLike, weights: npt.ArrayLike | None
-) -> Samples:
-    samples = check_samples(labels, probabilities, weights)
-    if samples.scores.min() < 0 or samples.scores.max() > 1:
+) -> Observations:
+    observations = check_observations(labels, probabilities, weights)
+    if observations.scores.min() < 0 or observations.scores.max() > 1:
         raise ValueError("probabilities must lie in [0, 1]; calibrate raw scores first")
-    return samples
+    return observations
 
 
-def _bin_index(probabilities: FloatArray, bins: int, adaptive: bool) -> npt.NDArray[np.intp]:
+def _bin_index(probabilities: FloatArray, bins: int) -> npt.NDArray[np.intp]:
     """(n,) number of each probability's bin; equal probabilities always share one."""
     if bins < 1:
         raise ValueError(f"bins must be at least 1: {bins}")
-    if adaptive:
-        ranks = np.arange(1, bins) * probabilities.size // bins
-        edges = np.unique(np.sort(probabilities)[ranks])
-    else:
-        edges = np.arange(1, bins) / bins
+    ranks = np.arange(1, bins) * probabilities.size // bins
+    edges = np.unique(np.sort(probabilities)[ranks])
     return np.searchsorted(edges, probabilities, side="right")
 
 
-def _reliability_bin(
-    samples: Samples, members: npt.NDArray[np.bool_], confidence: float
-) -> ReliabilityBin:
-    inside, n = samples.scores[members], int(members.sum())
+def _reliability_bin(observations: Observations, members: npt.NDArray[np.bool_]) -> ReliabilityBin:
+    inside, n = observations.scores[members], int(members.sum())
     return ReliabilityBin(
         low=float(inside.min()),
         high=float(inside.max()),
         n=n,
         mean_probability=float(inside.mean()),
-        observed=wilson(int(samples.positive[members].sum()), n, confidence),
+        observed=wilson(int(observations.positive[members].sum()), n),
     )
-
-
-def _logit(probability: float) -> float:
-    check_share("probability", probability)
-    return math.log(probability) - math.log1p(-probability)

@@ -1,18 +1,18 @@
-"""Where to cut a score: thresholds for a wanted sensitivity, and the band where the answer is open.
+"""Where to cut a score: thresholds for a wanted sensitivity, and the indeterminate band.
 
 Labels and raw scores of a validation split enter, cut-offs in raw-score units leave. A score at
 or above a threshold is called positive. Cut-offs lie halfway between neighbouring scores, never on
 one, so an image's score may move a little on another CPU without crossing.
 
-Weights say how much of an independent observation an image is worth (`samples.patient_weights`);
-counts in intervals are then sums of weights.
+Weights say how much of an independent observation an image is worth (`patient_weights` of
+`observations`); counts in intervals are then sums of weights. Export and training fit cut-offs with
+this; the edge app only reads them from the bundle.
 """
 
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -28,15 +28,10 @@ from edge_app.statistics.intervals import (
 from edge_app.statistics.observations import (
     BoolArray,
     FloatArray,
-    Samples,
+    Observations,
     check_both_classes,
-    check_samples,
+    check_observations,
 )
-
-Criterion = Literal["equal", "youden"]
-Risk = Literal["answered", "class"]
-
-_STARTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +41,9 @@ class IndeterminateBand:
     Attributes:
         refer_low: raw score below which the answer is `no_pneumonia_seen`.
         refer_high: raw score from which on it is `pneumonia_suspected`; >= refer_low.
-        missed: share of errors below refer_low (see `fit_band` for the denominator); `high` is
-            the one-sided upper bound that was held, `low` is 0.
-        false_alarms: the same from refer_high on.
+        missed: share of the images with pneumonia that lie below refer_low; `high` is the
+            one-sided upper bound that was held, `low` is 0.
+        false_alarms: share of the images without pneumonia from refer_high on, likewise.
         indeterminate: share of the images in the band.
     """
 
@@ -103,9 +98,9 @@ def threshold_for_sensitivity(
     Raises:
         ValueError: one class is missing, or there are too few positives for the bound.
     """
-    samples = check_samples(labels, scores, weights)
-    check_both_classes(samples, "a threshold")
-    cuts = _cut(samples)
+    observations = check_observations(labels, scores, weights)
+    check_both_classes(observations, "a threshold")
+    cuts = _cut(observations)
     hits = cuts.sick - cuts.sick_below
     aim = _Aim("sensitivity", at_least, lower_bound_at_least, confidence)
     return _first_that_meets(aim, cuts.thresholds[::-1], hits[::-1], cuts.sick)
@@ -119,10 +114,13 @@ def threshold_for_specificity(
     confidence: float = 0.95,
     weights: npt.ArrayLike | None = None,
 ) -> float:
-    """The smallest threshold that is specific enough: for ruling in. See its twin's arguments."""
-    samples = check_samples(labels, scores, weights)
-    check_both_classes(samples, "a threshold")
-    cuts = _cut(samples)
+    """The smallest threshold that is specific enough, so the most sensitive one that is.
+
+    Arguments and errors as of `threshold_for_sensitivity`.
+    """
+    observations = check_observations(labels, scores, weights)
+    check_both_classes(observations, "a threshold")
+    cuts = _cut(observations)
     aim = _Aim("specificity", at_least, lower_bound_at_least, confidence)
     return _first_that_meets(aim, cuts.thresholds, cuts.healthy_below, cuts.healthy)
 
@@ -130,13 +128,12 @@ def threshold_for_specificity(
 def threshold_balanced(
     labels: npt.ArrayLike,
     scores: npt.ArrayLike,
-    criterion: Criterion = "equal",
     weights: npt.ArrayLike | None = None,
     forms: npt.ArrayLike | None = None,
 ) -> float:
-    """Where sensitivity equals specificity, or where their sum is greatest, on smoothed curves.
+    """Where sensitivity equals specificity, on smoothed curves.
 
-    The empirical optimum jumps with single images. Each class's scores are therefore smoothed by
+    The empirical crossing jumps with single images. Each class's scores are therefore smoothed by
     a kernel first (Fluss R, Faraggi D, Reiser B. Estimation of the Youden index and its associated
     cutoff point. Biom J 2005; 47:458-472): a logistic kernel with Silverman's bandwidth
     0.9 min(sd, IQR / 1.34) n^(-1/5).
@@ -144,10 +141,8 @@ def threshold_balanced(
     Args:
         labels: (n,) 0 or 1.
         scores: (n,) raw scores.
-        criterion: "equal" (sensitivity = specificity) or "youden" (largest sum; Youden WJ.
-            Cancer 1950; 3:32-35).
         weights: (n,) optional.
-        forms: (n,) optional, for "equal" only: in which form each score's picture was. Then the
+        forms: (n,) optional: in which form each score's picture was. Then the
             smallest sensitivity of any form equals the smallest specificity of any form, which
             maximizes the smallest of all of them: whatever form a site sends, no class pays
             for it more than it must.
@@ -155,20 +150,11 @@ def threshold_balanced(
     Raises:
         ValueError: one class is missing, in all or in a form.
     """
-    samples = check_samples(labels, scores, weights)
-    check_both_classes(samples, "a threshold")
-    cuts = _cut(samples)
-    if criterion == "equal":
-        crossing = _crossing(_smooth_forms(samples, forms), samples.scores)
-        return float(cuts.thresholds[cuts.gap_of(crossing)])
-    if forms is not None:
-        raise ValueError("forms go with the criterion 'equal'")
-    sick = _smooth(samples, samples.positive)
-    healthy = _smooth(samples, ~samples.positive)
-    if criterion == "youden":
-        gains = [sick.share_above(cut) - healthy.share_above(cut) for cut in cuts.thresholds]
-        return float(cuts.thresholds[np.argmax(gains)])
-    raise ValueError(f"criterion must be 'equal' or 'youden': {criterion!r}")
+    observations = check_observations(labels, scores, weights)
+    check_both_classes(observations, "a threshold")
+    cuts = _cut(observations)
+    crossing = _crossing(_smooth_forms(observations, forms), observations.scores)
+    return float(cuts.thresholds[cuts.gap_of(crossing)])
 
 
 def fit_band(
@@ -179,70 +165,58 @@ def fit_band(
     most_missed: float,
     most_false_alarms: float,
     delta: float = 0.05,
-    risk: Risk = "answered",
     weights: npt.ArrayLike | None = None,
 ) -> IndeterminateBand:
     """The narrowest band around a threshold outside of which errors are bounded.
 
     With probability at least 1 - delta over the draw of these images, on new images of the same
-    population both hold:
+    population both hold: of all images with pneumonia, at most `most_missed` are answered
+    `no_pneumonia_seen`; of all without, at most `most_false_alarms` are answered
+    `pneumonia_suspected`. That holds at any prevalence.
 
-    * `risk="answered"`: among images answered `no_pneumonia_seen`, at most `most_missed` have
-      pneumonia; among those answered `pneumonia_suspected`, at most `most_false_alarms` have
-      none. Of all answers, no more than the larger of the two are wrong. Holds at the prevalence
-      of these images.
-    * `risk="class"`: of all images with pneumonia, at most `most_missed` are answered
-      `no_pneumonia_seen`; of all without, at most `most_false_alarms` are answered
-      `pneumonia_suspected`. Holds at any prevalence.
-
-    Each side gets delta / 2 and exact binomial tests. "class" risks rise with the cut, so the
-    last cut that passes is safe (Bates S et al. Distribution-free, risk-controlling prediction
-    sets. J ACM 2021; 68:43). "answered" risks need not: cuts are tested by Learn then Test
-    (Angelopoulos AN, Bates S, Candes EJ, Jordan MI, Lei L. arXiv:2110.01052, 2021), in fixed
-    sequences from the safe end inwards, started at the first cuts where 0, 1, 2 and 3
-    errors could pass, each with a quarter of the side's delta. Compare Geifman Y, El-Yaniv R.
-    Selective classification for deep neural networks. NeurIPS 2017.
+    Each side gets delta / 2 and exact binomial tests. The share of errors can only rise as a cut
+    moves towards the threshold, so the last cut that passes its test is safe (Bates S et al.
+    Distribution-free, risk-controlling prediction sets. J ACM 2021; 68:43).
 
     Args:
         labels: (n,) 0 or 1.
         scores: (n,) raw scores.
         threshold: the operating point's cut; refer_low <= threshold <= refer_high.
-        most_missed: bound of the errors below refer_low, in (0, 1).
-        most_false_alarms: bound of the errors from refer_high on, in (0, 1).
+        most_missed: bound of the share of the sick below refer_low, in (0, 1).
+        most_false_alarms: bound of the share of the healthy from refer_high on, in (0, 1).
         delta: probability that a bound fails, in (0, 1).
-        risk: which shares are bounded.
         weights: (n,) optional; the tests are exact for independent images without weights.
 
     Raises:
         ValueError: one class is missing, or no cut can be shown to be safe: too few images, or a
             score that errs too often.
     """
-    samples = check_samples(labels, scores, weights)
-    check_both_classes(samples, "a band")
+    observations = check_observations(labels, scores, weights)
+    check_both_classes(observations, "a band")
     for name, share in (
         ("most_missed", most_missed),
         ("most_false_alarms", most_false_alarms),
         ("delta", delta),
     ):
         check_share(name, share)
-    if risk not in ("answered", "class"):
-        raise ValueError(f"risk must be 'answered' or 'class': {risk!r}")
     if not math.isfinite(threshold):
         raise ValueError(f"the threshold must be finite: {threshold}")
-    cuts = _cut(samples)
+    cuts = _cut(observations)
     middle = cuts.gap_of(threshold)
     thresholds = cuts.thresholds.copy()
     thresholds[middle] = threshold
-    below = _below(cuts, middle, risk)
-    above = _above(cuts, middle, risk)
-    low_cut, missed = _furthest_safe(below, most_missed, delta / 2, "no_pneumonia_seen")
+    missed_by_cut = cuts.sick_below[: middle + 1]
+    alarmed_by_cut = (cuts.healthy - cuts.healthy_below)[middle:][::-1]
+    low_cut, missed = _furthest_safe(
+        missed_by_cut, cuts.sick, most_missed, delta / 2, "no_pneumonia_seen"
+    )
     high_cut, false_alarms = _furthest_safe(
-        above, most_false_alarms, delta / 2, "pneumonia_suspected"
+        alarmed_by_cut, cuts.healthy, most_false_alarms, delta / 2, "pneumonia_suspected"
     )
     refer_low, refer_high = float(thresholds[low_cut]), float(thresholds[::-1][high_cut])
-    inside = (samples.scores >= refer_low) & (samples.scores < refer_high)
-    total = float(samples.weights.sum())
-    held_back = wilson(min(float(samples.weights[inside].sum()), total), total, 1 - delta)
+    inside = (observations.scores >= refer_low) & (observations.scores < refer_high)
+    total = float(observations.weights.sum())
+    held_back = wilson(min(float(observations.weights[inside].sum()), total), total, 1 - delta)
     return IndeterminateBand(refer_low, refer_high, missed, false_alarms, held_back)
 
 
@@ -264,21 +238,6 @@ class _Aim:
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
-    """One kind of answer as it grows, cut by cut, from nobody to all up to the threshold.
-
-    Attributes:
-        errors: (k,) weight of the wrong ones among the answers, never falling.
-        trials: (k,) weight of the images that errors are a share of.
-        in_sequence: whether the share may fall again, so that cuts must be tested in sequence.
-    """
-
-    errors: FloatArray
-    trials: FloatArray
-    in_sequence: bool
-
-
-@dataclass(frozen=True, slots=True)
 class _SmoothClass:
     """One class's scores under a logistic kernel of the given scale; weights sum to 1."""
 
@@ -291,10 +250,10 @@ class _SmoothClass:
         return float(self.weights @ sigmoid((self.scores - cut) / self.scale))
 
 
-def _cut(samples: Samples) -> _Cuts:
-    values, index = np.unique(samples.scores, return_inverse=True)
-    sick = np.bincount(index, samples.weights * samples.positive, values.size)
-    healthy = np.bincount(index, samples.weights * ~samples.positive, values.size)
+def _cut(observations: Observations) -> _Cuts:
+    values, index = np.unique(observations.scores, return_inverse=True)
+    sick = np.bincount(index, observations.weights * observations.positive, values.size)
+    healthy = np.bincount(index, observations.weights * ~observations.positive, values.size)
     sick_below = np.concatenate(([0.0], np.cumsum(sick)))
     healthy_below = np.concatenate(([0.0], np.cumsum(healthy)))
     return _Cuts(
@@ -335,34 +294,39 @@ def _first_that_meets(aim: _Aim, cuts: FloatArray, hits: FloatArray, total: floa
     return float(cuts[first])
 
 
-def _smooth(samples: Samples, members: BoolArray) -> _SmoothClass:
-    scores, weights = samples.scores[members], samples.weights[members]
+def _smooth(observations: Observations, members: BoolArray) -> _SmoothClass:
+    scores, weights = observations.scores[members], observations.weights[members]
     total = float(weights.sum())
     lower, upper = np.quantile(scores, [0.25, 0.75])
     spreads = [float(scores.std()), float(upper - lower) / 1.34]
     # int8 scores are tied: an interquartile range of 0 does not mean that there is no spread.
     spread = min((s for s in spreads if s > 0), default=0.0)
-    floor = 1e-3 * float(np.ptp(samples.scores)) or 1.0
+    floor = 1e-3 * float(np.ptp(observations.scores)) or 1.0
     bandwidth = max(0.9 * spread * total**-0.2, floor)
     # A logistic distribution of scale s has the standard deviation pi s / sqrt(3).
     return _SmoothClass(scores, weights / total, bandwidth * math.sqrt(3) / math.pi)
 
 
 def _smooth_forms(
-    samples: Samples, forms: npt.ArrayLike | None
+    observations: Observations, forms: npt.ArrayLike | None
 ) -> list[tuple[_SmoothClass, _SmoothClass]]:
     """The sick and the healthy of each form."""
     if forms is None:
-        return [(_smooth(samples, samples.positive), _smooth(samples, ~samples.positive))]
+        return [
+            (
+                _smooth(observations, observations.positive),
+                _smooth(observations, ~observations.positive),
+            )
+        ]
     of = np.asarray(forms)
-    if of.shape != samples.scores.shape:
-        raise ValueError(f"forms must be {samples.scores.shape}, not {of.shape}")
+    if of.shape != observations.scores.shape:
+        raise ValueError(f"forms must be {observations.scores.shape}, not {of.shape}")
     pairs = []
     for form in np.unique(of):
-        sick, healthy = (of == form) & samples.positive, (of == form) & ~samples.positive
+        sick, healthy = (of == form) & observations.positive, (of == form) & ~observations.positive
         if not (sick.any() and healthy.any()):
             raise ValueError(f"a threshold needs both classes in the form {form!s}")
-        pairs.append((_smooth(samples, sick), _smooth(samples, healthy)))
+        pairs.append((_smooth(observations, sick), _smooth(observations, healthy)))
     return pairs
 
 
@@ -382,79 +346,39 @@ def _crossing(forms: Sequence[tuple[_SmoothClass, _SmoothClass]], scores: FloatA
     return high
 
 
-def _below(cuts: _Cuts, middle: int, risk: Risk) -> _Side:
-    """Answers `no_pneumonia_seen`, from the lowest cut up to the threshold's."""
-    errors, right = cuts.sick_below[: middle + 1], cuts.healthy_below[: middle + 1]
-    return _side(errors, right, cuts.sick, risk)
-
-
-def _above(cuts: _Cuts, middle: int, risk: Risk) -> _Side:
-    """Answers `pneumonia_suspected`, from the highest cut down to the threshold's."""
-    errors = (cuts.healthy - cuts.healthy_below)[middle:][::-1]
-    right = (cuts.sick - cuts.sick_below)[middle:][::-1]
-    return _side(errors, right, cuts.healthy, risk)
-
-
-def _side(errors: FloatArray, right: FloatArray, of_class: float, risk: Risk) -> _Side:
-    if risk == "answered":
-        return _Side(errors, errors + right, in_sequence=True)
-    return _Side(errors, np.full(errors.size, of_class), in_sequence=False)
-
-
-def _furthest_safe(side: _Side, most: float, delta: float, answer: str) -> tuple[int, Figure]:
+def _furthest_safe(
+    errors: FloatArray, of_class: float, most: float, level: float, answer: str
+) -> tuple[int, Figure]:
     """The last cut whose share of errors is shown to be at most `most`, and that share.
 
     The figure's interval is one-sided and at the level of the test, so `high` <= `most`.
+
+    Args:
+        errors: (k,) weight of the images of a class that are answered wrongly at each cut, never
+            falling, from the cut at which nobody is answered up to the threshold.
+        of_class: weight of all images of the class.
+        most: bound of the share.
+        level: probability that the bound fails.
+        answer: the wrong answer, for the message.
     """
-    level = delta / _STARTS if side.in_sequence else delta
-    found = _last_in_sequences(side, most, level) if side.in_sequence else _last(side, most, level)
-    if found is None:
-        needed = math.ceil(math.log(level) / math.log1p(-most))
-        raise ValueError(
-            f"no cut-off for {answer} can be shown to err in at most {most:g} of cases: "
-            f"{side.trials[-1]:g} images with {side.errors[-1]:g} errors at the threshold, "
-            f"and at least {needed} without an error are needed"
-        )
-    errors, trials = float(side.errors[found]), float(side.trials[found])
-    bound = binomial_upper_bound(errors, trials, 1 - level)
-    figure = Figure(errors / trials, 0.0, bound, 1 - level, "clopper-pearson", max(1, int(trials)))
-    return found, figure
-
-
-def _last(side: _Side, most: float, level: float) -> int | None:
-    """The last cut that passes, where the share of errors never falls."""
 
     def fails(cut: int) -> bool:
-        return not _passes(float(side.errors[cut]), float(side.trials[cut]), most, level)
+        return not _passes(float(errors[cut]), of_class, most, level)
 
-    passing = bisect_left(range(side.errors.size), True, key=fails)
-    return passing - 1 if passing else None
-
-
-def _last_in_sequences(side: _Side, most: float, level: float) -> int | None:
-    """The last cut that any of the fixed sequences reaches (Learn then Test)."""
-    found, tested = None, 0
-    for allowed in range(_STARTS):
-        start = _first_start(side.trials, allowed, most, level)
-        if start < tested:
-            continue  # inside of an earlier sequence, so it ends where that one ended
-        for cut in range(start, side.trials.size):
-            tested = cut + 1
-            if not _passes(float(side.errors[cut]), float(side.trials[cut]), most, level):
-                break
-            found = cut
-    return found
-
-
-def _first_start(trials: FloatArray, allowed: int, most: float, level: float) -> int:
-    """The first cut with answers enough to pass with `allowed` errors; chosen without labels."""
-
-    def enough(cut: int) -> bool:
-        return _passes(allowed, float(trials[cut]), most, level)
-
-    return bisect_left(range(trials.size), True, key=enough)
+    passing = bisect_left(range(errors.size), True, key=fails)
+    if not passing:
+        needed = math.ceil(math.log(level) / math.log1p(-most))
+        raise ValueError(
+            f"no cut-off for {answer} can be shown to err in at most {most:g} of cases: there are "
+            f"{of_class:g} images, and at least {needed} are needed even without an error"
+        )
+    wrong = float(errors[passing - 1])
+    bound = binomial_upper_bound(wrong, of_class, 1 - level)
+    share = wrong / of_class
+    figure = Figure(share, 0.0, bound, 1 - level, "clopper-pearson", max(1, int(of_class)))
+    return passing - 1, figure
 
 
 def _passes(errors: float, trials: float, most: float, level: float) -> bool:
-    """Whether so few errors would be rare, were the true share above `most`."""
+    """Whether so few errors would be improbable if the true share were above `most`."""
     return trials > errors and binomial_cdf(errors, trials, most) <= level

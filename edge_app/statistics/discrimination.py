@@ -4,7 +4,8 @@ Labels (1 = pneumonia) and scores (higher = more suspect) enter, numbers or `Fig
 intervals leave. A score at or above a threshold counts as positive, everywhere. What is undefined,
 such as the AUROC of one class, raises ValueError; nothing here returns NaN.
 
-Intervals: `wilson` for a share, `auroc_delong` for AUROC, `bootstrap` over patients for all else.
+Intervals: `wilson` for a share, `auroc_delong` for AUROC, `auprc_bootstrap` for AUPRC, `bootstrap`
+over patients for all else. Used by export, training and benchmarks; the edge app measures nothing.
 """
 
 import math
@@ -18,7 +19,6 @@ from edge_app.statistics.intervals import (
     Figure,
     binomial_cdf,
     check_share,
-    clopper_pearson,
     normal_quantile_two_sided,
     wilson,
 )
@@ -26,37 +26,17 @@ from edge_app.statistics.logistic import sigmoid
 from edge_app.statistics.observations import (
     BoolArray,
     FloatArray,
-    Samples,
+    Observations,
     check_both_classes,
     check_labels,
     check_numbers,
-    check_samples,
-    patient_weights,
+    check_observations,
 )
-
-__all__ = [
-    "Confusion",
-    "Figure",
-    "McNemar",
-    "RocCurve",
-    "auprc",
-    "auroc",
-    "auroc_delong",
-    "bootstrap",
-    "clopper_pearson",
-    "confusion_at",
-    "delong_test",
-    "mcnemar",
-    "patient_weights",
-    "roc_curve",
-    "spearman",
-    "wilson",
-]
 
 IntArray = npt.NDArray[np.intp]
 Statistic = Callable[[BoolArray, FloatArray], float]
 
-# A standard error of rounding alone is near 1e-16; a real one is at least 1 / (m n).
+# Rounding alone gives a standard error near 1e-16; one ranking mistake gives at least 1 / (m n).
 _NO_ERROR = 1e-13
 
 
@@ -77,13 +57,12 @@ class RocCurve:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """Counts at one threshold. Shares are `Figure`s with Wilson intervals, None where undefined."""
+    """Counts at one threshold. Shares have Wilson's 95% interval, and are None where undefined."""
 
     tp: int
     fp: int
     tn: int
     fn: int
-    confidence: float = 0.95
 
     @property
     def sensitivity(self) -> Figure | None:
@@ -97,12 +76,12 @@ class Confusion:
 
     @property
     def ppv(self) -> Figure | None:
-        """TP / (TP + FP), at the prevalence of these samples."""
+        """TP / (TP + FP), at the prevalence of these observations."""
         return self._share(self.tp, self.tp + self.fp)
 
     @property
     def npv(self) -> Figure | None:
-        """TN / (TN + FN), at the prevalence of these samples."""
+        """TN / (TN + FN), at the prevalence of these observations."""
         return self._share(self.tn, self.tn + self.fn)
 
     @property
@@ -111,7 +90,7 @@ class Confusion:
         return self._share(self.tp + self.tn, self.tp + self.fp + self.tn + self.fn)
 
     def _share(self, successes: int, n: int) -> Figure | None:
-        return wilson(successes, n, self.confidence) if n else None
+        return wilson(successes, n) if n else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +104,13 @@ class McNemar:
 
 @dataclass(frozen=True, slots=True)
 class _DeLong:
-    """Areas under k ROC curves of the same images, and what their covariance is made of.
+    """Areas under k ROC curves of the same images, and the components of their covariance.
 
     Attributes:
         areas: (k,) AUROCs.
-        from_positives: (k, patients) each patient's part of the area's deviation by positives.
-        from_negatives: (k, patients) the same by negatives.
+        from_positives: (k, patients) how much each patient's positive images lower or raise the
+            area, summed over the images; 0 where the patient has none.
+        from_negatives: (k, patients) the same of the negative images.
         with_positives, with_negatives: number of patients who have images of that class.
         n: number of images.
     """
@@ -151,7 +131,7 @@ class _DeLong:
             + negatives @ negatives * (self.with_negatives / (self.with_negatives - 1))
             + 2 * (positives @ negatives) * (patients / (patients - 1))
         )
-        # Not negative by its form; rounding may say otherwise where patients cancel to nothing.
+        # A sum of squares; rounding may make it negative where the two terms cancel.
         return max(0.0, variance)
 
     def figure(self, which: int, confidence: float) -> Figure:
@@ -169,32 +149,27 @@ class _DeLong:
         return Figure(area, min(low, area), max(high, area), confidence, "delong", self.n)
 
 
-def auroc(
-    labels: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.ArrayLike | None = None
-) -> float:
+def auroc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     """P(score of a positive > score of a negative), ties counted half.
 
     Hanley JA, McNeil BJ. Radiology 1982; 143:29-36 (equals the Mann-Whitney U / (m n)).
 
     Args:
         labels: (n,) 0 or 1.
-        scores: (n,) any monotone scale.
-        weights: (n,) optional; each pair counts the product of its two weights.
+        scores: (n,) on any scale; only their order counts.
 
     Raises:
         ValueError: one class is missing.
     """
-    samples = check_samples(labels, scores, weights)
-    check_both_classes(samples, "AUROC")
-    _, positives, negatives = _weight_by_score(samples)
+    observations = check_observations(labels, scores)
+    check_both_classes(observations, "AUROC")
+    _, positives, negatives = _count_by_score(observations)
     below = np.cumsum(negatives) - negatives
     pairs = float(np.sum(positives * (below + negatives / 2)))
     return pairs / float(positives.sum() * negatives.sum())
 
 
-def auprc(
-    labels: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.ArrayLike | None = None
-) -> float:
+def auprc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     """Average precision: sum over thresholds of (gain in recall) x precision, no interpolation.
 
     Interpolating linearly between the points would be too optimistic (Davis J, Goadrich M. The
@@ -204,10 +179,10 @@ def auprc(
     Raises:
         ValueError: there is no positive image.
     """
-    samples = check_samples(labels, scores, weights)
-    if not samples.weights[samples.positive].sum() > 0:
+    observations = check_observations(labels, scores)
+    if not observations.positive.any():
         raise ValueError("AUPRC is undefined: there is no positive image")
-    _, positives, negatives = _weight_by_score(samples)
+    _, positives, negatives = _count_by_score(observations)
     gained = positives[::-1]
     tp, fp = np.cumsum(gained), np.cumsum(negatives[::-1])
     called = tp > 0
@@ -220,30 +195,26 @@ def roc_curve(labels: npt.ArrayLike, scores: npt.ArrayLike) -> RocCurve:
     Raises:
         ValueError: one class is missing.
     """
-    samples = check_samples(labels, scores)
-    check_both_classes(samples, "the ROC curve")
-    values, positives, negatives = _weight_by_score(samples)
+    observations = check_observations(labels, scores)
+    check_both_classes(observations, "the ROC curve")
+    values, positives, negatives = _count_by_score(observations)
     tp = np.concatenate(([0.0], np.cumsum(positives[::-1])))
     fp = np.concatenate(([0.0], np.cumsum(negatives[::-1])))
     thresholds = np.concatenate(([np.inf], values[::-1]))
     return RocCurve(thresholds, tp / positives.sum(), 1.0 - fp / negatives.sum())
 
 
-def confusion_at(
-    labels: npt.ArrayLike, scores: npt.ArrayLike, threshold: float, confidence: float = 0.95
-) -> Confusion:
+def confusion_at(labels: npt.ArrayLike, scores: npt.ArrayLike, threshold: float) -> Confusion:
     """Count the four outcomes where score >= threshold is called positive."""
-    samples = check_samples(labels, scores)
-    check_share("confidence", confidence)
+    observations = check_observations(labels, scores)
     if math.isnan(threshold):
         raise ValueError("the threshold is NaN")
-    called, positive = samples.scores >= threshold, samples.positive
+    called, positive = observations.scores >= threshold, observations.positive
     return Confusion(
         tp=int(np.sum(called & positive)),
         fp=int(np.sum(called & ~positive)),
         tn=int(np.sum(~called & ~positive)),
         fn=int(np.sum(~called & positive)),
-        confidence=confidence,
     )
 
 
@@ -261,11 +232,15 @@ def auroc_delong(
     is the case of one image a patient.
 
     The interval is symmetric in logit(AUROC) and transformed back (Pepe MS. The Statistical
-    Evaluation of Medical Tests, 2003): near 1, where our models live, the sampling
-    distribution is skewed, and a symmetric interval would pass 1 and had to be cut off. Where the
-    estimated variance is 0 (perfect separation) it would collapse to a point; there the largest
-    variance that the AUROC can have, A(1 - A) / min(m, n) (Birnbaum ZW, Klose OM. Ann Math Stat
-    1957; 28:933-945), is put into Wilson's interval, and `method` says "wilson".
+    Evaluation of Medical Tests, 2003): near 1, where our models are, the sampling distribution is
+    skewed, and a symmetric interval would reach beyond 1.
+
+    At perfect separation the estimated variance is 0, and the interval would be a point however
+    few the images. There, the largest variance that an AUROC of A can have, A(1 - A) / min(m, n)
+    (Birnbaum ZW, Klose OM. Ann Math Stat 1957; 28:933-945), is put into Wilson's interval, with
+    numbers of patients for m and n; `method` says "wilson". The lower end is then k / (k + z^2),
+    k = min(m, n): for k >= 20 within 0.01 of the exact bound (alpha / 2)^(1 / k), which follows
+    from k disjoint pairs, each of them in order with probability A.
 
     Args:
         labels: (n,) 0 or 1.
@@ -276,8 +251,10 @@ def auroc_delong(
     Raises:
         ValueError: fewer than two images (or patients) of a class.
     """
-    samples = check_samples(labels, scores)
-    return _delong(samples.positive, samples.scores[np.newaxis], groups).figure(0, confidence)
+    observations = check_observations(labels, scores)
+    return _delong(observations.positive, observations.scores[np.newaxis], groups).figure(
+        0, confidence
+    )
 
 
 def delong_test(
@@ -289,16 +266,16 @@ def delong_test(
 ) -> tuple[Figure, float]:
     """AUROC(a) - AUROC(b) on the same images, with its interval, and the two-sided p-value.
 
-    DeLong et al. 1988, normal on the scale of the difference (sources: `auroc_delong`). Where
-    the difference is 0 and so is its variance, as of two perfect rankings, the interval is built
-    from the two single ones (Zou GY, Donner A. Stat Med 2008; 27:1693-1702), unless both rank all
-    images alike.
+    DeLong et al. 1988, normal on the scale of the difference (sources: `auroc_delong`). Two
+    different rankings whose difference and variance are both 0, as those of two perfect scores,
+    get an interval from their two single ones (Zou GY, Donner A. Stat Med 2008; 27:1693-1702).
+    Where both scores rank all images alike, the difference is exactly 0.
 
     Raises:
         ValueError: fewer than two images (or patients) of a class; or a difference without any
             variance to test it against.
     """
-    a, b = check_samples(labels, scores_a), check_samples(labels, scores_b)
+    a, b = check_observations(labels, scores_a), check_observations(labels, scores_b)
     pair = _delong(a.positive, np.stack([a.scores, b.scores]), groups)
     difference = float(pair.areas[0] - pair.areas[1])
     error = math.sqrt(pair.variance(np.array([1.0, -1.0])))
@@ -327,8 +304,8 @@ def bootstrap(
 
     Efron B, Tibshirani RJ. An Introduction to the Bootstrap, 1993, chapter 13; whole patients are
     drawn, since a patient's images are not independent (Field CA, Welsh AH. J R Stat Soc B 2007;
-    69:369-390). Where the percentiles miss the estimate, the interval is widened to hold it: the
-    resamples of a biased statistic, such as the calibration error, lie above it.
+    69:369-390). The resamples of a biased statistic, such as the calibration error, may all lie
+    above the estimate; the interval is then widened to contain it.
 
     Args:
         statistic: takes labels (k,) bool and scores (k, ...) float64, returns a number; raises
@@ -341,8 +318,8 @@ def bootstrap(
         confidence: two-sided coverage.
 
     Raises:
-        ValueError: the statistic is undefined on the samples themselves, or on more than half of
-            the resamples; lengths differ; fewer than two patients.
+        ValueError: the statistic is undefined on all images, or on more than half of the
+            resamples; lengths differ; fewer than two patients.
     """
     check_share("confidence", confidence)
     if n_resamples < 1:
@@ -372,6 +349,32 @@ def bootstrap(
     return Figure(estimate, low, high, confidence, "bootstrap", positive.size)
 
 
+def auprc_bootstrap(
+    labels: npt.ArrayLike,
+    scores: npt.ArrayLike,
+    groups: npt.ArrayLike,
+    n_resamples: int = 2000,
+) -> Figure:
+    """AUPRC with its 95% interval: `bootstrap` over patients.
+
+    At perfect separation every resample is perfect too, and the interval would be a point however
+    few the images. There it is a binomial one with the number of positives as its n, which are
+    here the patients who have positive images (Boyd K, Eng KH, Page CD. Area under the
+    precision-recall curve: point estimates and confidence intervals. ECML PKDD 2013): Wilson's,
+    since theirs is a point at 1 as well.
+
+    Raises:
+        ValueError: as `auprc` and `bootstrap`.
+    """
+    figure = bootstrap(auprc, labels, scores, groups, n_resamples)
+    if figure.low < figure.high:
+        return figure
+    with_positives = np.unique(np.asarray(groups)[check_labels(labels)]).size
+    bound = wilson(figure.value * with_positives, with_positives)
+    low, high = min(bound.low, figure.value), max(bound.high, figure.value)
+    return Figure(figure.value, low, high, bound.confidence, "wilson", figure.n)
+
+
 def mcnemar(right_a: npt.ArrayLike, right_b: npt.ArrayLike) -> McNemar:
     """Exact test of whether two classifiers err equally often on the same images.
 
@@ -397,8 +400,8 @@ def spearman(x: npt.ArrayLike, y: npt.ArrayLike, confidence: float = 0.95) -> Fi
     """Spearman's rank correlation, ties at their midranks, with a Fisher z interval.
 
     Variance of z: (1 + r^2 / 2) / (n - 3) (Bonett DG, Wright TA. Psychometrika 2000; 65:23-28).
-    A perfect correlation has no finite z; the nearest one that n untied ranks can have (a swap of
-    two neighbours, 1 - 12 / (n (n^2 - 1))) stands in for it, so the interval does not collapse.
+    A perfect correlation has no finite z, so z is taken of the nearest correlation that n untied
+    ranks can have (two neighbours swapped: 1 - 12 / (n (n^2 - 1))), and the interval has a width.
 
     Raises:
         ValueError: lengths differ, fewer than 4 pairs, or one side is constant.
@@ -421,11 +424,11 @@ def spearman(x: npt.ArrayLike, y: npt.ArrayLike, confidence: float = 0.95) -> Fi
     return Figure(r, low, high, confidence, "fisher-z", n)
 
 
-def _weight_by_score(samples: Samples) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Distinct scores, rising, and the weight of positives and of negatives at each."""
-    values, index = np.unique(samples.scores, return_inverse=True)
-    positives = np.bincount(index, samples.weights * samples.positive, values.size)
-    negatives = np.bincount(index, samples.weights * ~samples.positive, values.size)
+def _count_by_score(observations: Observations) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Distinct scores, rising, and the number of positives and of negatives at each."""
+    values, index = np.unique(observations.scores, return_inverse=True)
+    positives = np.bincount(index, observations.positive, values.size)
+    negatives = np.bincount(index, ~observations.positive, values.size)
     return values, positives.astype(np.float64), negatives.astype(np.float64)
 
 
@@ -460,10 +463,10 @@ def _members(index: IntArray) -> list[IntArray]:
 
 
 def _delong(positive: BoolArray, scores: FloatArray, groups: npt.ArrayLike | None) -> _DeLong:
-    """Structural components of k score vectors (k, n), summed over patients.
+    """DeLong's structural components of k score vectors (k, n), summed over patients.
 
-    V10 is, for each positive, the share of negatives below it; V01, for each negative, the share
-    of positives above it.
+    In DeLong's notation: V10 (k, m) is the share of negatives that each positive lies above, V01
+    (k, n) the share of positives that each negative lies below; a tie counts a half.
     """
     patient = _check_groups(groups, positive.size)
     of_positives, of_negatives = patient[positive], patient[~positive]

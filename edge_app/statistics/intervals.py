@@ -2,7 +2,7 @@
 
 Counts enter, `Figure`s leave. Needs the standard library only, so that reading a bundle's figures
 loads no numerical library. Counts may be fractional: an image that is worth half of an independent
-observation counts a half (see `samples.patient_weights`).
+observation counts a half (see `observations.patient_weights`). The edge app uses `Figure` alone.
 """
 
 import math
@@ -87,20 +87,6 @@ def wilson(successes: float, n: float, confidence: float = 0.95) -> Figure:
     return Figure(share, low, high, confidence, "wilson", max(1, int(n)))
 
 
-def clopper_pearson(successes: float, n: float, confidence: float = 0.95) -> Figure:
-    """Exact interval of a proportion: never covers less than `confidence`, often more.
-
-    Clopper CJ, Pearson ES. The use of confidence or fiducial limits illustrated in the case of
-    the binomial. Biometrika 1934; 26:404-413.
-    """
-    _check_counts(successes, n)
-    check_share("confidence", confidence)
-    one_sided = (1 + confidence) / 2
-    low = binomial_lower_bound(successes, n, one_sided)
-    high = binomial_upper_bound(successes, n, one_sided)
-    return Figure(successes / n, low, high, confidence, "clopper-pearson", max(1, int(n)))
-
-
 def binomial_upper_bound(successes: float, n: float, confidence: float) -> float:
     """Exact one-sided upper bound of a proportion: the p at which P(X <= successes) = 1-confidence.
 
@@ -119,11 +105,6 @@ def binomial_upper_bound(successes: float, n: float, confidence: float) -> float
             low = middle
         else:
             high = middle
-
-
-def binomial_lower_bound(successes: float, n: float, confidence: float) -> float:
-    """Exact one-sided lower bound of a proportion; the mirror of `binomial_upper_bound`."""
-    return 1.0 - binomial_upper_bound(n - successes, n, confidence)
 
 
 def binomial_cdf(successes: float, n: float, probability: float) -> float:

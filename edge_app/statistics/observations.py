@@ -1,7 +1,8 @@
-"""Labels, scores and weights, checked once at the door of every statistic.
+"""Labels, scores and weights of images, checked once before any statistic uses them.
 
-Array-likes enter, a `Samples` of three arrays of equal length leaves. Nothing is repaired: a
-label that is not 0 or 1, a score that is not finite or a length that differs raises ValueError.
+Array-likes enter; `Observations`, three arrays of equal length, leave. Nothing is repaired: a label
+that is not 0 or 1, a score that is not finite or a length that differs raises ValueError.
+Used by the other modules of this package.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
+class Observations:
     """Checked observations.
 
     Attributes:
@@ -29,9 +30,9 @@ class Samples:
     weights: FloatArray
 
 
-def check_samples(
+def check_observations(
     labels: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.ArrayLike | None = None
-) -> Samples:
+) -> Observations:
     """Check labels (0 or 1), scores and weights of shape (n,), n >= 1.
 
     Raises:
@@ -42,19 +43,27 @@ def check_samples(
     if values.shape != positive.shape:
         raise ValueError(f"{positive.size} labels but {values.size} scores")
     if weights is None:
-        return Samples(positive, values, np.ones(positive.size))
+        return Observations(positive, values, np.ones(positive.size))
     shares = check_numbers("weights", weights)
     if shares.shape != positive.shape:
         raise ValueError(f"{positive.size} labels but {shares.size} weights")
     if shares.min() < 0 or shares.sum() <= 0:
         raise ValueError("weights must not be negative, and not all zero")
-    return Samples(positive, values, shares)
+    return Observations(positive, values, shares)
 
 
-def check_both_classes(samples: Samples, what: str) -> None:
-    """Raise ValueError where one class is missing or weighs nothing: `what` is undefined then."""
-    for name, members in (("positive", samples.positive), ("negative", ~samples.positive)):
-        if not samples.weights[members].sum() > 0:
+def check_both_classes(observations: Observations, what: str) -> None:
+    """Raise ValueError where a class has no images, or only images of weight 0.
+
+    Args:
+        observations: to look at.
+        what: the statistic that would be undefined; begins the message.
+    """
+    for name, members in (
+        ("positive", observations.positive),
+        ("negative", ~observations.positive),
+    ):
+        if not observations.weights[members].sum() > 0:
             raise ValueError(f"{what} is undefined: there is no {name} image")
 
 
@@ -79,10 +88,11 @@ def check_numbers(name: str, values: npt.ArrayLike) -> FloatArray:
 
 
 def patient_weights(groups: npt.ArrayLike) -> FloatArray:
-    """(n,) weights, 1 / number of the patient's images: each patient counts once in all.
+    """(n,) weights of images, 1 / number of images of the same patient.
 
-    The sum is the number of patients, so intervals that count weights take a patient's images
-    for copies of one observation: the cautious end of what their correlation can be.
+    They sum to the number of patients. An interval that counts these weights treats the images of
+    one patient as copies of each other (correlation 1), so it is never too narrow because several
+    images of one patient were counted as if they were of several patients.
     """
     _, index, counts = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
     return np.asarray(1.0 / counts[index], dtype=np.float64)
