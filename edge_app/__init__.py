@@ -10,7 +10,13 @@ The names below are imported when they are first used, so that `pneumoscope --ve
 neither numpy nor a runtime.
 """
 
+import os
+
 from edge_app.version import __version__ as __version__
+
+# onnxruntime 1.32 reads this once, at its import: without it identifiers of the machine are
+# kept in the user's cache folder and sent. Here, since whatever imports it imports this package.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 # A type checker takes this name for true; importing it from typing would double the start-up.
 TYPE_CHECKING = False

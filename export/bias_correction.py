@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from export.interpreter import open_interpreter
 from export.progress import track
 
 Means = dict[str, npt.NDArray[np.float64]]
@@ -46,8 +47,6 @@ def correct_biases(
 
 def channel_means(model: bytes, names: list[str], pictures: npt.NDArray[np.uint8]) -> Means:
     """Mean over pictures and positions of tensors (1, h, w, channels), dequantized where int8."""
-    from export.tflite_model import open_interpreter
-
     interpreter = open_interpreter(model, keep_all=True)
     place = interpreter.get_input_details()[0]["index"]
     details = {d["name"]: d for d in interpreter.get_tensor_details() if d["name"] in names}

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from export.bias_correction import correct_biases
 from export.checkpoint import Network
 from export.errors import ExportError
+from export.interpreter import open_interpreter
 from export.progress import track
 from export.recipe import StaticSpec
 
@@ -179,24 +180,6 @@ def _operator(interpreter: Any, entry: dict[str, Any]) -> Operator:
     details = [(i, interpreter._get_tensor_details(i, 0)) for i in entry["outputs"]]
     outputs = tuple((int(i), d["name"], tuple(int(s) for s in d["shape"])) for i, d in details)
     return Operator(entry["op_name"], outputs)
-
-
-def open_interpreter(model: bytes, *, keep_all: bool = False, delegates: bool = True) -> Any:
-    """LiteRT, one thread, tensors allocated; `keep_all` keeps what lies between operators."""
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        interpreter = Interpreter(
-            model_content=model,
-            num_threads=1,
-            experimental_preserve_all_tensors=keep_all,
-            # XNNPACK lists itself as an operator beside those that it stands for.
-            experimental_op_resolver_type=OpResolverType.AUTO if delegates else plain,
-        )
-    interpreter.allocate_tensors()
-    return interpreter
 
 
 @contextlib.contextmanager

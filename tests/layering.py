@@ -69,10 +69,10 @@ def find_floor_breaches(repository: Path) -> list[Breach]:
     return breaches
 
 
-def find_circle(repository: Path) -> list[str]:
-    """Modules of `edge_app` that import each other in a circle; empty where there is none."""
+def find_circle(repository: Path, package: str = "edge_app") -> list[str]:
+    """Modules of a package that import each other in a circle; empty where there is none."""
     graph: dict[str, set[str]] = {}
-    for path, _, name in _imports_within(repository):
+    for path, _, name in _imports_within(repository, package):
         graph.setdefault(_module_name(repository, path), set()).add(name)
     try:
         TopologicalSorter(graph).prepare()
@@ -81,20 +81,20 @@ def find_circle(repository: Path) -> list[str]:
     return []
 
 
-def _imports_within(repository: Path) -> Iterator[tuple[Path, int, str]]:
-    """(file, line, module) of every import of one module of `edge_app` in another."""
-    for path in sorted((repository / "edge_app").rglob("*.py")):
+def _imports_within(repository: Path, package: str = "edge_app") -> Iterator[tuple[Path, int, str]]:
+    """(file, line, module) of every import of one module of a package in another."""
+    for path in sorted((repository / package).rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
                 for alias in node.names:
                     name = f"{node.module}.{alias.name}"
                     module = name if _is_module(repository, name) else node.module
-                    if module.partition(".")[0] == "edge_app":
+                    if module.partition(".")[0] == package:
                         yield path, node.lineno, module
             elif isinstance(node, ast.Import):
                 for alias in node.names:
-                    if alias.name.partition(".")[0] == "edge_app":
+                    if alias.name.partition(".")[0] == package:
                         yield path, node.lineno, alias.name
 
 

@@ -8,6 +8,7 @@ import tomllib
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,7 @@ from edge_app.models.recommendation import (
     write_recommendation,
 )
 from tests.benchmark_results import MACHINE, accuracy, accuracy_row, latency, latency_row
+from tests.tiny_bundle import write_tiny_bundle
 
 WATCH = Stopwatch("python -m benchmarks compare", "tiny-1")
 
@@ -238,6 +240,22 @@ def test_recommendation_of_a_runtime_that_is_not_here_is_called_out_of_date(
     elsewhere = replace(read_recommendation(), runtime="onnxruntime-of-another-venv")
     found = " ".join(describe_recommendation(elsewhere, load_bundle(tiny_bundle_folder)))
     assert "onnxruntime-of-another-venv is not installed where this command runs" in found
+
+
+def test_recommendation_that_gives_other_scores_here_is_called_unusable(
+    written: Path, tmp_path: Path
+) -> None:
+    """As int8 files do whose kernels saturate on this processor and not where they were made."""
+
+    def promise(document: dict[str, Any]) -> None:
+        for logits in (case["logits"] for case in document["golden"]["cases"]):
+            logits.update({key: value + 1 for key, value in logits.items()})
+
+    bundle = load_bundle(write_tiny_bundle(tmp_path / "other", change=promise))
+    found = replace(read_recommendation(), model_sha256=bundle.manifest.models[0].sha256)
+    lines = list(describe_recommendation(found, bundle))
+    assert "cannot be used here" in lines[0]
+    assert "golden inputs gave other scores" in lines[0]
 
 
 def test_info_without_a_measurement_says_how_to_make_one(

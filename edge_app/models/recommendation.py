@@ -12,11 +12,11 @@ from pathlib import Path
 
 from edge_app.bundle.manifest import Bundle
 from edge_app.cores import usable_cores
-from edge_app.errors import NoInputError, UsageError
+from edge_app.errors import BundleError, NoInputError, RuntimeUnavailableError, UsageError
 from edge_app.files.codec import CodecError, canonical_json, decode, parse_json
 from edge_app.files.user_folders import state_folder
 from edge_app.files.whole import make_folder, write_whole
-from edge_app.runtimes import RUNTIMES
+from edge_app.runtimes import RUNTIMES, open_runtime
 from edge_app.statistics.intervals import Figure
 
 FORMAT_VERSION = 1
@@ -137,5 +137,17 @@ def _objections(found: Recommendation, bundle: Bundle) -> Iterator[str]:
         yield f"it was measured on another machine ({found.machine})"
     if found.model_sha256 not in {model.sha256 for model in bundle.manifest.models}:
         yield f"it is about another model ({found.model_id}) than the bundle in use"
-    if found.runtime not in {engine.name for engine in RUNTIMES if engine.is_installed}:
+    elif found.runtime not in {engine.name for engine in RUNTIMES if engine.is_installed}:
         yield f"{found.runtime} is not installed where this command runs"
+    else:
+        yield from _wrong_scores(found, bundle)
+
+
+def _wrong_scores(found: Recommendation, bundle: Bundle) -> Iterator[str]:
+    """What the golden inputs say here: a kernel that is right on one processor is not on all."""
+    from edge_app.screening.selftest import run_self_test
+
+    try:
+        run_self_test(bundle, open_runtime(bundle, found.runtime, found.threads))
+    except (BundleError, RuntimeUnavailableError) as error:
+        yield f"it cannot be used here: {error}"
