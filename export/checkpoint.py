@@ -99,7 +99,8 @@ def read_record(path: Path) -> Record:
     """Read the part of a `run.json` that export needs.
 
     Raises:
-        CheckpointError: no such file, or a key is missing or of the wrong kind.
+        CheckpointError: no such file, a key is missing or of the wrong kind, or the record says
+            that its run is not finished.
     """
     if not path.is_file():
         raise CheckpointError(
@@ -110,6 +111,10 @@ def read_record(path: Path) -> Record:
         document = parse_json(path.read_bytes())
         if not isinstance(document, dict) or not isinstance(document.get("config"), dict):
             raise CodecError("config: missing key")
+        if document.get("finished") is False:
+            raise CheckpointError(
+                f"{path}: this run is not finished; its checkpoint will still change"
+            )
         config = document["config"]
         wanted: dict[str, object] = {key: config[key] for key in ("name", "preprocess", "seed")}
         for key in ("started", "train_sha256", "validation_sha256", "versions"):

@@ -291,6 +291,12 @@ def test_a_record_that_lacks_something_is_refused(
         read_record(tmp_path / "run.json")
 
 
+def test_a_run_that_is_not_finished_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps(record_document([]) | {"finished": False}))
+    with pytest.raises(CheckpointError, match="this run is not finished"):
+        read_record(tmp_path / "run.json")
+
+
 def test_what_export_does_not_need_may_be_in_the_record(tmp_path: Path) -> None:
     document = record_document([]) | {"finished": True, "history": [1, 2, 3]}
     (tmp_path / "run.json").write_text(json.dumps(document))

@@ -354,17 +354,22 @@ def test_a_teacher_that_saw_the_held_out_patients_is_refused(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_teacher_that_is_not_finished_is_refused(
+def test_a_run_that_is_not_finished_is_refused(
     teacher: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     running = shutil.copytree(teacher, tmp_path / "teacher")
     record = json.loads((running / "run.json").read_text())
     (running / "run.json").write_text(json.dumps(record | {"finished": False}))
     config = write_toml(tmp_path / "student.toml", distill={"weight": 0.5, "temperature": 1.0})
-    arguments = ["fit", str(config), "--data", str(data), "-o", str(tmp_path / "run")]
-    assert main([*arguments, "--teacher", str(running)]) == 2
-    assert "not finished" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
+    run, more = str(tmp_path / "run"), ["--data", str(data), "-o", str(tmp_path / "run")]
+    for arguments in (
+        ["fit", str(config), *more, "--teacher", str(running)],
+        ["evaluate", str(running), *more],
+        ["probe", str(running), *more],
+    ):
+        assert main(arguments) == 2
+        assert "not finished" in capsys.readouterr().err
+    assert not Path(run).exists()
 
 
 def test_slips_of_the_pen_end_in_one_line(

@@ -1,4 +1,4 @@
-"""A finished or running training run, opened for use: its configuration and its network.
+"""A finished training run, opened for use: its configuration and its network.
 
 A run folder (or the `model.keras` in it) enters; a `Checkpoint` leaves, checked against the
 record beside it. `Scorer` averages the logits of one or several of them.
@@ -48,7 +48,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Find a checkpoint and its record; the network is not loaded yet.
 
     Raises:
-        ConfigError: no checkpoint or no record there, or the record is of another checkpoint.
+        ConfigError: no checkpoint or no record there, the run is not finished, or the record is of
+            another checkpoint.
     """
     file = path / CHECKPOINT if path.is_dir() else path
     if not file.is_file():
@@ -56,6 +57,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
     record = read_record(file.parent)
     if record is None:
         raise ConfigError(f"{file.parent / RECORD} is missing: a checkpoint needs its record")
+    if not record.get("finished"):
+        raise ConfigError(
+            f"{file}: this run is not finished; its checkpoint will change (the same `fit` goes on)"
+        )
     sha256 = file_sha256(file)
     if record.get("checkpoint_sha256", sha256) != sha256:
         raise ConfigError(f"{file} is not the checkpoint that {RECORD} beside it records")
