@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_app.images.lung_frame import Frame
 from edge_app.images.phantom import Phantom, draw_phantom
-from edge_app.images.preprocess import PreprocessSpec, grey_range, preprocess
+from edge_app.images.preprocess import PreprocessSpec, grey_range, preprocess, resize
 from tests.tiny_bundle import SPEC
 
 PLAIN = dataclasses.replace(
@@ -135,3 +136,54 @@ def test_the_fast_way_for_bytes_gives_the_very_same_arrays() -> None:
             range_region=float(rng.uniform(0.4, 1)),
         )
         assert np.array_equal(preprocess(pixels, spec)[0, :, :, 0], plain(pixels, spec)), number
+
+
+# Of |distance| in units of the reduced picture's pixels; their supports as Pillow has them.
+KERNELS = {
+    "box": (0.5, lambda x: np.ones_like(x)),
+    "bilinear": (1.0, lambda x: 1 - x),
+    "hamming": (1.0, lambda x: np.sinc(x) * (0.54 + 0.46 * np.cos(np.pi * x))),
+    "bicubic": (  # Keys RG. IEEE Trans ASSP 1981; 29:1153, with a = -0.5
+        2.0,
+        lambda x: np.where(
+            x < 1, 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+        ),
+    ),
+    "lanczos": (3.0, lambda x: np.sinc(x) * np.sinc(x / 3)),
+}
+
+
+def reduced_row(row: np.ndarray, n: int, name: str, left: float, right: float) -> np.ndarray:
+    """`row` from `left` to `right` (in its pixels) as n pixels, each a weighted mean."""
+    support, kernel = KERNELS[name]
+    scale = (right - left) / n
+    centers = left + (np.arange(n) + 0.5) * scale
+    distance = np.abs(np.arange(len(row)) + 0.5 - centers[:, np.newaxis]) / scale
+    weights = np.where(distance < support, kernel(distance), 0.0)
+    return (weights / weights.sum(axis=1, keepdims=True)) @ row
+
+
+def test_a_bilinear_reduction_weighs_by_distance() -> None:
+    spec = dataclasses.replace(PLAIN, height=1, width=2, resize_filter="bilinear")
+    point = np.array([[0, 0, 0, 0, 350, 0, 0, 0]], np.uint16)
+    # Four pixels become one: the tent reaches four pixels to each side, as far as there are any.
+    # Its weights 0.625, 0.875, 0.875, 0.625, 0.375, 0.125 add up to 3.5, and pixel 4 lies 2.5 and
+    # 1.5 pixels from the two centers. A box would give 0 and 87.5.
+    assert resize(point, spec).tolist() == [[37.5, 62.5]]
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_every_filter_is_the_one_that_its_name_says(name: str) -> None:
+    row = np.random.default_rng(3).integers(0, 65536, 60).astype(np.uint16)
+    spec = dataclasses.replace(PLAIN, height=2, width=9, resize_filter=name)
+    found = resize(np.stack([row, row]), spec)
+    np.testing.assert_allclose(found[0], reduced_row(row, 9, name, 0, 60), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_a_frame_between_pixels_is_cut_out_and_reduced_at_once(name: str) -> None:
+    row = np.random.default_rng(4).integers(0, 65536, 60).astype(np.uint16)
+    spec = dataclasses.replace(PLAIN, height=2, width=8, resize_filter=name)
+    found = resize(np.stack([row, row]), spec, Frame(7.3 / 60, 0.0, 40.9 / 60, 1.0))
+    # At the frame's edges the filter reaches beyond it, into what the picture holds there.
+    np.testing.assert_allclose(found[0], reduced_row(row, 8, name, 7.3, 40.9), rtol=1e-4)
