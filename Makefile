@@ -35,7 +35,7 @@ lint: $(TEST)/.installed
 	$(TEST)/bin/ruff format --check .
 
 typecheck: $(TEST)/.installed
-	$(TEST)/bin/mypy --strict edge_app export
+	$(TEST)/bin/mypy --strict edge_app export train
 
 unittest: $(TEST)/.installed $(TFLITE)/.tried
 	$(TEST)/bin/python -m pytest
@@ -81,7 +81,7 @@ benchmarks: $(TEST)/.installed $(EDGE)/.installed $(TFLITE)/.tried
 .PHONY: bundle
 bundle: $(TEST)/.installed
 	rm -rf out/bundle
-	$(TEST)/bin/python -m export $(SHIPPED) -o out/bundle --data $(DATA)/chest_xray/labels.csv \
+	$(TEST)/bin/python -m export bundle $(SHIPPED) -o out/bundle --data $(DATA)/chest_xray/labels.csv \
 		--larger 448=$(DATA)/chest_xray_448/train --larger original=$(DATA)/originals \
 		--external adult_nih=$(DATA)/adult_nih/labels.csv --column label=rsna_class \
 		--positive 'Lung Opacity' --negative Normal --negative 'No Lung Opacity / Not Normal'

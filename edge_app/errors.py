@@ -4,6 +4,7 @@ PneumoscopeError
 ├─ UsageError                      the command line or an argument is wrong
 ├─ NoInputError                    nothing to score was found
 ├─ DataError                       labelled pictures cannot be used as they are
+├─ ConfigError                     a training run's configuration or record cannot be used
 ├─ InputError                      this image: a batch records it and goes on
 │  ├─ UnreadableImageError
 │  └─ UnsupportedDicomError
@@ -46,6 +47,12 @@ class NoInputError(PneumoscopeError):
 
 class DataError(PneumoscopeError):
     """Labelled pictures cannot be used: a missing file or column, a patient on both sides, ..."""
+
+    exit_code = EXIT_USAGE
+
+
+class ConfigError(PneumoscopeError):
+    """A training run's configuration or record cannot be used; names the file and the key."""
 
     exit_code = EXIT_USAGE
 

@@ -47,5 +47,5 @@ def load_about(name: str | Path) -> About:
         path = ABOUT_FOLDER / f"{name}.toml"
     try:
         return decode(About, tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, tomllib.TOMLDecodeError, CodecError, ValueError) as error:
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, CodecError) as error:
         raise ExportError(f"{path}: {error}") from error

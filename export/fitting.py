@@ -87,7 +87,7 @@ def load_points(path: Path = POINTS_FILE) -> PointSpecs:
     """
     try:
         return decode(PointSpecs, tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, tomllib.TOMLDecodeError, CodecError, ValueError) as error:
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, CodecError) as error:
         raise ExportError(f"{path}: {error}") from error
 
 

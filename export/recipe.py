@@ -93,7 +93,7 @@ def load_recipe(name: str, folder: Path = RECIPE_FOLDER) -> Recipe:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
         # TOML has no null: leaving the table out says that there is none.
         recipe = decode(Recipe, {"static": None} | document)
-    except (tomllib.TOMLDecodeError, CodecError, ValueError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, CodecError) as error:
         raise ExportError(f"{path}: {error}") from error
     if recipe.name != name:
         raise ExportError(f"{path}: holds the recipe {recipe.name}")

@@ -20,8 +20,8 @@ from edge_app.images.read import read_image
 from edge_app.runtimes import open_runtime
 from edge_app.screening.screener import Screener
 from edge_app.screening.selftest import run_self_test
-from export.__main__ import main
 from export.bundle_writer import write_bundle
+from export.cli import main
 from export.fitting import load_points
 from export.readme import formats_section, read_report, replace_section
 from tests.conftest import REPOSITORY
@@ -39,7 +39,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def export(run: Run, target: Path, *more: str) -> int:
     return main(
         [
-            str(run.folder),
+            *("bundle", str(run.folder)),
             *("-o", str(target), "--data", str(run.labels)),
             *("--larger", f"large={run.larger}", *more),
         ]
@@ -313,7 +313,7 @@ def test_export_does_not_import_train() -> None:
 def test_the_gate_s_parameters_travel_in_the_bundle(
     exported: tuple[Bundle, Path], tmp_path: Path
 ) -> None:
-    from export.__main__ import _read_gate
+    from export.cli.bundle import _read_gate
 
     gate: dict[str, Any] = {"kind": "mahalanobis", "parameters": {"cut": 3.5, "mean": [0.0, 1.0]}}
     (tmp_path / "gate.json").write_text(json.dumps(gate))

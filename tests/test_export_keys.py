@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from edge_app.bundle.load import load_bundle
 from edge_app.bundle.signature import SIGNATURE_FILE, installed_keys, key_id
 from edge_app.errors import BundleError, BundleIntegrityError, StorageError, UsageError
-from export.__main__ import main
+from export.cli import main
 from export.keys import generate_keys, sign, sign_bundle
 
 
@@ -87,7 +87,7 @@ def test_keys_are_checked_before_the_long_work(
     monkeypatch.chdir(tmp_path)
     generate_keys(Path("me"))
     generate_keys(Path("other"))
-    arguments = ["none.keras", "-o", "bundle", "--data", "none.csv", *options]
+    arguments = ["bundle", "none.keras", "-o", "bundle", "--data", "none.csv", *options]
     monkeypatch.setattr("export.about.load_about", _too_late)
     assert main(arguments) == code
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from edge_app.bundle.load import load_bundle
-from export.__main__ import main
 from export.about import load_about
 from export.card import model_card
+from export.cli import main
 from export.errors import ExportError
 from export.fitting import PointSpec, PointSpecs, load_points
 from export.parity import Report, Row

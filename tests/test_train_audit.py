@@ -14,8 +14,8 @@ from PIL import Image
 
 from edge_app.images.phantom import Phantom, draw_phantom
 from tests.train_inputs import write_phantoms
-from train.__main__ import main
 from train.audit import Audit, audit, in_words, write_labels
+from train.cli import main
 from train.duplicates import find_duplicates, fingerprint
 from train.quantities import measure, sharpness
 from train.samples import read_samples

@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("keras", reason="needs the extra train")
 
 from tests.train_inputs import tiny_document, write_phantoms
-from train.__main__ import main
+from train.cli import main
 
 
 def write_toml(path: Path, **changes: Any) -> Path:
@@ -275,7 +275,7 @@ def test_a_missing_backend_is_named_before_a_picture_is_decoded(
     arguments += ["--cache", str(cache)] if command == "fit" else []
     # None in sys.modules is how Python marks a module that cannot be imported.
     program = (
-        f"import sys; sys.modules[{missing!r}] = None; from train.__main__ import main; "
+        f"import sys; sys.modules[{missing!r}] = None; from train.cli import main; "
         f"sys.exit(main({arguments!r}))"
     )
     done = subprocess.run(
@@ -320,7 +320,7 @@ def test_ctrl_c_says_what_the_same_command_does(
     def interrupted(_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"train.commands.{command}.samples_of", interrupted)
+    monkeypatch.setattr(f"train.cli.{command}.samples_of", interrupted)
     output = ["-o", str(tmp_path / "out")]
     given = [str(data)] if command == "audit" else ["seed_cnn", "--data", str(data)]
     assert main([command, *given, *output]) == 130

@@ -85,7 +85,7 @@ def test_a_wrong_key_costs_no_import_of_keras(tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     path.write_text("colour = 3\n")
     program = (
-        "import sys\nfrom train.__main__ import main\n"
+        "import sys\nfrom train.cli import main\n"
         f"code = main(['fit', {str(path)!r}, '--data', 'nowhere', '-o', 'run'])\n"
         "loaded = {'keras', 'tensorflow', 'jax'} & set(sys.modules)\n"
         "sys.exit(f'{code} {sorted(loaded)}')\n"

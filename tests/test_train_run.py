@@ -19,9 +19,9 @@ from edge_app.errors import StorageError
 from edge_app.files.whole import PART, whole
 from tests.train_inputs import sample, tiny_config, write_phantoms
 from train import run as run_module
-from train.__main__ import main
 from train.cache import Cache, open_cache
 from train.checkpoint import load_network, read_checkpoint
+from train.cli import main
 from train.config import Config, ConfigError
 from train.folds import pool, read_held_out
 from train.loader import prefetch

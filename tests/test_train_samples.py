@@ -8,7 +8,7 @@ import pytest
 
 from edge_app.errors import DataError
 from tests.train_inputs import write_phantoms
-from train.commands.options import add_data, samples_of
+from train.cli.options import add_data, samples_of
 from train.samples import read_samples
 
 

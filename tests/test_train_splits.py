@@ -142,7 +142,7 @@ def test_an_ensembles_held_out_patients_are_held_out_by_each(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One network split by image: another picture of its held-out patient taught the other."""
-    from train.commands.options import held_out_by_all
+    from train.cli.options import held_out_by_all
 
     pictures = {(p, k): sample(p, k, int(p > "b")) for p in "abcd" for k in range(2)}
 

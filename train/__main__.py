@@ -1,66 +1,8 @@
-"""`python -m train`: from labelled radiographs to a network, and what it can be trusted with.
+"""`python -m train`."""
 
-python -m train audit DATA -o FOLDER              what gives the labels away?
-python -m train fit CONFIG --data DATA -o RUN     train, or go on
-python -m train kfold CONFIG --data DATA -o RUNS  every fold, pooled
-python -m train search CONFIG --data DATA -o RUNS --sizes 96 128 160
-python -m train evaluate RUN --data DATA -o FOLDER   AUROC, operating point, skew
-python -m train probe RUN --data DATA -o FOLDER      does the score follow the file?
-"""
-
-import argparse
-import csv
 import sys
 
-from edge_app.errors import (
-    EXIT_BUNDLE,
-    EXIT_INTERRUPTED,
-    EXIT_OK,
-    EXIT_STORAGE,
-    EXIT_USAGE,
-    PneumoscopeError,
-)
-from train.commands import audit, compare, describe, evaluate, fit, kfold, probe, search
-from train.devices import prepare_environment
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run a command; returns its exit code."""
-    options = _parser().parse_args(arguments)
-    prepare_environment()
-    try:
-        options.run(options)
-    except (PneumoscopeError, ValueError, csv.Error) as error:
-        # Keras's messages have many lines; the reader of a log wants one.
-        print("error:", " ".join(str(error).splitlines()), file=sys.stderr)
-        return getattr(error, "exit_code", EXIT_USAGE)
-    except ImportError as error:
-        print(f"error: {error}; pip install 'pneumoscope[train]'", file=sys.stderr)
-        return EXIT_BUNDLE
-    except OSError as error:
-        # A folder where a file is meant, or a file where a folder is, is a slip of the pen.
-        print(f"error: {error}", file=sys.stderr)
-        wrong_kind = isinstance(error, IsADirectoryError | NotADirectoryError | FileExistsError)
-        return EXIT_USAGE if wrong_kind else EXIT_STORAGE
-    except KeyboardInterrupt:
-        trains = options.command in ("fit", "kfold", "search")
-        how = "goes on from the last saved step" if trains else "begins again"
-        print(f"interrupted; the same command {how}", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    return EXIT_OK
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m train",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (audit, describe, fit, kfold, search, compare, evaluate, probe):
-        command.add(commands)
-    return parser
-
+from train.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -216,7 +216,7 @@ def _try_measure(path: Path) -> tuple[Quantities, Fingerprint] | InputError:
 def _predictors(
     pictures: str, samples: Sequence[LabelledPicture], quantities: Sequence[Quantities]
 ) -> list[Predictor]:
-    found = []
+    found: list[Predictor] = []
     for name in NAMES:
         pairs = [
             (sample, value)

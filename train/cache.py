@@ -87,13 +87,14 @@ def eight_bits(pixels: npt.NDArray[np.generic]) -> Picture:
     for `seed_cnn`, which clips nothing, and for which a dead pixel would set the range).
     """
     if pixels.dtype == np.uint8:
-        return pixels
+        return pixels.astype(np.uint8, copy=False)
     values = pixels.astype(np.float32)
     low, high = np.percentile(values, _CLIPPED_PERCENTILES)
     if high <= low:  # nearly all of one grey, so that what differs is all there is
         low, high = values.min(), values.max()
     scaled = (values - low) * (255 / max(1.0, float(high - low)))
-    return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+    eight: Picture = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+    return eight
 
 
 def _key(paths: Sequence[Path]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from edge_app.errors import ConfigError as ConfigError
 from edge_app.files.codec import CodecError, decode
 from edge_app.images.preprocess import PreprocessSpec
 from train.degrade import DegradeSpec
@@ -17,10 +18,6 @@ from train.degrade import DegradeSpec
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 # A table that a file may leave out; TOML has no null.
 _OPTIONAL_TABLES = ("network", "seed_cnn", "degrade", "distill")
-
-
-class ConfigError(ValueError):
-    """The configuration cannot be used; the message names the file and the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +248,7 @@ def parse_config(document: object, where: str) -> Config:
         document = dict.fromkeys(_OPTIONAL_TABLES) | document
     try:
         return decode(Config, document)
-    except (CodecError, ValueError) as error:
+    except CodecError as error:
         raise ConfigError(f"{where}: {error}") from error
 
 

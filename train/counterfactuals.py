@@ -74,7 +74,9 @@ def _letters(pixels: Picture) -> Picture:
 
 
 def _unit(pixels: Picture) -> float:
-    return max(pixels.shape) / _REFERENCE_SIDE
+    height, width = pixels.shape
+    longer: int = max(height, width)
+    return longer / _REFERENCE_SIDE
 
 
 CHANGES: dict[str, Change] = {

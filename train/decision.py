@@ -131,7 +131,7 @@ def cross_fit(
         if not held.any():
             continue
         point = fit_views(
-            labels[others], [view[others] for view in views], [patients[i] for i in others]
+            labels[others], [view[others] for view in views], [patients[int(i)] for i in others]
         )
         for view, margin, probability in zip(views, margins, probabilities, strict=True):
             margin[held] = view[held] - point.threshold

@@ -39,7 +39,7 @@ class Batch:
     teacher_pictures: tuple[Pictures, ...] = ()
 
 
-class TrainingBatches(keras.utils.PyDataset):
+class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc, unused-ignore]
     """One epoch of shuffled, degraded batches; the incomplete last one is left out.
 
     Args:

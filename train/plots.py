@@ -39,7 +39,7 @@ def figure(path: Path, rows: int, columns: int, height: float = 3.6) -> Iterator
     # Not pyplot: it keeps global state and looks for a screen.
     drawing = Figure(figsize=(6.4 * columns, height * rows), layout="constrained")
     FigureCanvasAgg(drawing)
-    yield drawing.subplots(rows, columns, squeeze=False).ravel()
+    yield list(drawing.subplots(rows, columns, squeeze=False).flat)
     # Without the library's name the same figures give the same file.
     with whole(path) as partial:
         drawing.savefig(partial, format="png", dpi=120, metadata={"Software": None})

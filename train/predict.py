@@ -44,7 +44,7 @@ def predict_batch(network: keras.Model, batch: Picture) -> dict[str, Array]:
 
 
 def inputs(
-    pictures: Iterable[T], read: Callable[[T], Picture], spec: PreprocessSpec
+    pictures: Iterable[T], read: Callable[[T], npt.NDArray[np.generic]], spec: PreprocessSpec
 ) -> Iterator[Picture]:
     """uint8 (1, height, width, 1) for each of `pictures`, read and prepared ahead by threads.
 

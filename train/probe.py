@@ -180,7 +180,7 @@ def _correlations(
             # Where nearly all files are alike, as squashed copies in size, ranks mean nothing.
             usual = max(np.unique([v for v, _ in pairs], return_counts=True)[1], default=0)
             if len(pairs) >= _LEAST_PICTURES and usual < 0.9 * len(pairs):
-                rho = metrics.spearman(*zip(*pairs, strict=True))
+                rho = metrics.spearman([v for v, _ in pairs], [logit for _, logit in pairs])
                 found.append(Correlation(files, label_name, quantity, rho))
     return found
 

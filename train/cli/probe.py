@@ -2,7 +2,8 @@
 
 import argparse
 
-from train.commands.options import (
+from edge_app.errors import EXIT_OK
+from train.cli.options import (
     Commands,
     add_checkpoint,
     add_command,
@@ -13,8 +14,8 @@ from train.commands.options import (
 )
 
 
-def add(commands: Commands) -> None:
-    """Add the command."""
+def add_parser(commands: Commands) -> None:
+    """Add the command to the command line."""
     text = "report whether the score follows the file instead of the lungs"
     parser = add_command(commands, "probe", run, text)
     add_checkpoint(parser)
@@ -22,7 +23,7 @@ def add(commands: Commands) -> None:
     add_output(parser)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Write `probe.json` and `probe.png`, print the tables."""
     from edge_app.files.codec import encode
     from train.checkpoint import Scorer, read_checkpoint
@@ -38,3 +39,4 @@ def run(options: argparse.Namespace) -> None:
     write_json(encode(findings), output / "probe.json")
     draw(findings, output / "probe.png")
     print(in_words(findings))
+    return EXIT_OK

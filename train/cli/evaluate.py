@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 
 from edge_app.cli.labelling_options import labelling_of
+from edge_app.errors import EXIT_OK
 from edge_app.images.labelled_pictures import LabelledPicture, find_copies
-from train.commands.options import (
+from train.cli.options import (
     Commands,
     add_checkpoint,
     add_command,
@@ -17,8 +18,8 @@ from train.commands.options import (
 from train.samples import read_samples
 
 
-def add(commands: Commands) -> None:
-    """Add the command."""
+def add_parser(commands: Commands) -> None:
+    """Add the command to the command line."""
     text = "discrimination, calibration, operating point and skew on what was not trained on"
     parser = add_command(commands, "evaluate", run, text)
     add_checkpoint(parser)
@@ -33,7 +34,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--adult", type=Path, help="the adult NIH development set's folder")
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Write `evaluation.json`, print the tables."""
     from edge_app.files.codec import encode
     from train.checkpoint import Scorer, read_checkpoint
@@ -63,6 +64,7 @@ def run(options: argparse.Namespace) -> None:
     evaluation = evaluate(scorer, validation, training, copies, external, degradation)
     write_json(encode(evaluation), output / "evaluation.json")
     print(in_words(evaluation))
+    return EXIT_OK
 
 
 def _external(options: argparse.Namespace) -> dict[str, list[LabelledPicture]]:

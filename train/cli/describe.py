@@ -2,17 +2,18 @@
 
 import argparse
 
-from train.commands.options import Commands, add_command
+from edge_app.errors import EXIT_OK
+from train.cli.options import Commands, add_command
 
 
-def add(commands: Commands) -> None:
-    """Add the command."""
+def add_parser(commands: Commands) -> None:
+    """Add the command to the command line."""
     text = "say how large a configuration's network is, without training it"
     parser = add_command(commands, "describe", run, text)
     parser.add_argument("config", nargs="+", help="TOML files, or names in train/configs")
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Print a line a configuration."""
     from train.config import load_config
 
@@ -27,3 +28,4 @@ def run(options: argparse.Namespace) -> None:
             f"{multiply_adds(network) / 1e6:.1f} million multiply-adds, "
             f"{network.count_params() / 1e6:.2f} million parameters"
         )
+    return EXIT_OK

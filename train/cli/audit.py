@@ -4,12 +4,13 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from edge_app.errors import EXIT_OK
 from edge_app.images.labelled_pictures import LabelledPicture
-from train.commands.options import Commands, add_classes, add_command, add_output, samples_of
+from train.cli.options import Commands, add_classes, add_command, add_output, samples_of
 
 
-def add(commands: Commands) -> None:
-    """Add the command."""
+def add_parser(commands: Commands) -> None:
+    """Add the command to the command line."""
     text = "report what tells the classes apart without a look at the lungs, and what stands twice"
     parser = add_command(commands, "audit", run, text)
     parser.add_argument("data", type=Path, help="a CSV, or a folder of classes")
@@ -18,7 +19,7 @@ def add(commands: Commands) -> None:
     add_output(parser)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Write `audit.json` and `labels.csv`, print the tables."""
     from edge_app.files.codec import encode
     from train.audit import audit, in_words, write_labels
@@ -38,3 +39,4 @@ def run(options: argparse.Namespace) -> None:
     write_json(encode(findings), output / "audit.json")
     write_labels(samples, group_of, output / "labels.csv")
     print(in_words(findings))
+    return EXIT_OK

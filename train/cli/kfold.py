@@ -2,7 +2,8 @@
 
 import argparse
 
-from train.commands.options import (
+from edge_app.errors import EXIT_OK
+from train.cli.options import (
     Commands,
     add_command,
     add_config,
@@ -13,8 +14,8 @@ from train.commands.options import (
 )
 
 
-def add(commands: Commands) -> None:
-    """Add the command."""
+def add_parser(commands: Commands) -> None:
+    """Add the command to the command line."""
     text = "train every fold, or go on, and pool their held-out pictures"
     parser = add_command(commands, "kfold", run, text)
     add_config(parser)
@@ -23,7 +24,7 @@ def add(commands: Commands) -> None:
     add_training(parser)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Check every fold, then train them."""
     from train.config import load_config
     from train.evaluate import NOT_DEGRADED, performance_table
@@ -35,3 +36,4 @@ def run(options: argparse.Namespace) -> None:
     print(performance_table(folds.pooled))
     if folds.aurocs_degraded is None:
         print(NOT_DEGRADED)
+    return EXIT_OK

@@ -2,7 +2,8 @@
 
 import argparse
 
-from train.commands.options import (
+from edge_app.errors import EXIT_OK
+from train.cli.options import (
     Commands,
     add_command,
     add_config,
@@ -13,8 +14,8 @@ from train.commands.options import (
 )
 
 
-def add(commands: Commands) -> None:
-    """Add the command."""
+def add_parser(commands: Commands) -> None:
+    """Add the command to the command line."""
     parser = add_command(commands, "fit", run, "train, or go on with an interrupted run")
     add_config(parser)
     add_data(parser)
@@ -22,7 +23,7 @@ def add(commands: Commands) -> None:
     add_training(parser)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Check everything, then train."""
     from train.checkpoint import read_checkpoint
     from train.config import load_config
@@ -33,3 +34,4 @@ def run(options: argparse.Namespace) -> None:
     plan = plan_run(config, samples_of(options), options.output, teachers)
     best = execute(plan, options.cache, options.workers)["best"]
     print(f"{options.output}: {', '.join(f'{name} {value}' for name, value in best.items())}")
+    return EXIT_OK

@@ -2,7 +2,8 @@
 
 import argparse
 
-from train.commands.options import (
+from edge_app.errors import EXIT_OK
+from train.cli.options import (
     Commands,
     add_command,
     add_config,
@@ -13,8 +14,8 @@ from train.commands.options import (
 )
 
 
-def add(commands: Commands) -> None:
-    """Add the command."""
+def add_parser(commands: Commands) -> None:
+    """Add the command to the command line."""
     text = "train a configuration at several sizes, and draw AUROC against multiply-adds"
     parser = add_command(commands, "search", run, text)
     add_config(parser)
@@ -30,7 +31,7 @@ def add(commands: Commands) -> None:
     )
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Check every variant, train those within the budget, compare them."""
     from train.checkpoint import read_checkpoint
     from train.config import ConfigError, load_config
@@ -59,3 +60,4 @@ def run(options: argparse.Namespace) -> None:
     entries = compare([plan.folder for plan in plans])
     draw(entries, options.output / "curve.png")
     print(in_words(entries))
+    return EXIT_OK

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from edge_app.cli.labelling_options import add_labelling_options, labelling_of
 from edge_app.cli.model_options import positive
@@ -15,11 +15,11 @@ from train.splits import shared_values
 if TYPE_CHECKING:
     from train.checkpoint import Checkpoint
 
-Commands = argparse._SubParsersAction
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def add_command(
-    commands: Commands, name: str, run: Callable[[argparse.Namespace], None], text: str
+    commands: Commands, name: str, run: Callable[[argparse.Namespace], int], text: str
 ) -> argparse.ArgumentParser:
     """A parser for one command; `options.run` is what to call."""
     parser = commands.add_parser(name, help=text, description=text)

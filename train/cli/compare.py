@@ -4,18 +4,19 @@ import argparse
 import sys
 from pathlib import Path
 
-from train.commands.options import Commands, add_command
+from edge_app.errors import EXIT_OK
+from train.cli.options import Commands, add_command
 
 
-def add(commands: Commands) -> None:
-    """Add the command."""
+def add_parser(commands: Commands) -> None:
+    """Add the command to the command line."""
     text = "compare finished runs that held out the same pictures"
     parser = add_command(commands, "compare", run, text)
     parser.add_argument("runs", type=Path, nargs="+", help="folders of finished runs")
     parser.add_argument("-o", "--output", type=Path, help="a PNG file for the curve")
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Print the table, draw the curve."""
     from train.config import ConfigError
     from train.search import compare, degraded_alike, draw, in_words
@@ -32,3 +33,4 @@ def run(options: argparse.Namespace) -> None:
             "compare; evaluate --degrade CONFIG degrades all alike",
             file=sys.stderr,
         )
+    return EXIT_OK
