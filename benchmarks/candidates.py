@@ -234,6 +234,7 @@ def _foreign_bundle(folder: Path, model: ModelFile, description: Description) ->
         input=InputSpec(description.input, (1, spec.height, spec.width, 1), "uint8"),
         preprocess=spec,
         outputs=OutputNames(description.logit, None, None, None),
+        locator=None,
         calibration=(),
         operating_points=(),
         default_operating_point="",
