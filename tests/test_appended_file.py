@@ -13,7 +13,7 @@ from edge_app.errors import StorageError
 from edge_app.files.appended_file import AppendedFile
 from edge_app.report.gallery import Gallery
 from edge_app.results.journal import Journal
-from edge_app.runs.file_stamps import Marks
+from edge_app.runs.file_stamps import FileStamps
 from tests.conftest import REPOSITORY
 
 
@@ -103,7 +103,7 @@ def test_on_a_full_disk_no_half_of_what_waited_is_left(path: Path) -> None:
     assert lines[-1] == b"once there is room"
 
 
-@pytest.mark.parametrize("kind", [AppendedFile, Journal, Marks, Gallery])
+@pytest.mark.parametrize("kind", [AppendedFile, Journal, FileStamps, Gallery])
 def test_each_says_why_it_cannot_be_written(kind: type[object], path: Path) -> None:
     path.mkdir()
     with pytest.raises(StorageError, match="cannot be written: Is a directory"):

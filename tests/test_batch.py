@@ -33,11 +33,12 @@ from edge_app.results.journal import SYNC_ROWS, Journal
 from edge_app.results.rows import ResultRow, read_results
 from edge_app.results.validate import validate_results
 from edge_app.runs.batch import BatchPlan, _Devices, list_files, run_batch
-from edge_app.runs.row_order import Waiting
+from edge_app.runs.engine import News
+from edge_app.runs.row_order import RowOrder
 from edge_app.runs.scoring_run import RunOptions
 from edge_app.runs.summary import Outcome
-from edge_app.runs.workers.messages import Reply
-from edge_app.runs.workers.pool import Lost, Pool
+from edge_app.runs.workers.messages import Answered
+from edge_app.runs.workers.pool import Pool
 from tests.conftest import REPOSITORY
 from tests.pictures import encoded
 from tests.test_discovery import deny
@@ -412,7 +413,7 @@ scoring.decode_image = decode_image
         run_batch(todo, check=stop_when_others_are_finished)
     before = [row.file for row in rows_of(todo.out)]
     assert before == names[: len(before)]
-    waiting = json_files(todo.folder.waiting)
+    waiting = json_files(todo.folder.kept_answers)
     if patience:
         assert len(before) >= 12
         assert not waiting
@@ -431,33 +432,33 @@ scoring.decode_image = decode_image
     run_batch(todo)
     assert [row.file for row in rows_of(todo.out)] == names
     assert set(scored.read_text().split()) == set(names) - (finished - set(changed))
-    assert not todo.folder.waiting.exists()
+    assert not todo.folder.kept_answers.exists()
 
 
 def json_files(waiting: Path) -> list[str]:
     if not waiting.exists():
         return []
     lines = waiting.read_text().splitlines()[1:]
-    return [json.loads(json.loads(line)["row"])["file"] for line in lines]
+    return [json.loads(json.loads(line)[1]["row"])["file"] for line in lines]
 
 
 def test_pictures_that_wait_are_bounded_by_what_the_report_takes() -> None:
     kinds = [("pneumonia_suspected", True), ("not_assessable", False)]
-    waiting = Waiting()
+    order = RowOrder()
     scores = {number: float(number * 7919 % 5000) for number in range(1, 5000)}
     for number, score in scores.items():
         decision, is_scored = kinds[number % 2]
-        waiting.add(number, "x", Reply(**REPLY | {
+        order.add(number, "x", Answered(**ANSWER | {
             "decision": decision, "raw_score": score if is_scored else None, "picture": "p"
         }))  # fmt: skip
-    held = [n for n, reply in zip(scores, waiting.replies(), strict=True) if reply.picture]
+    held = [n for n, reply in zip(scores, order.answers(), strict=True) if reply.picture]
     assert len(held) <= 1024
     suspected = sorted((n for n in scores if n % 2 == 0), key=lambda n: -scores[n])[:200]
     assert set(suspected) <= set(held)
     assert set(range(1, 200, 2)) <= set(held)
 
 
-REPLY: dict[str, Any] = {
+ANSWER: dict[str, Any] = {
     "id": 0,
     "row": "{}",
     "status": "scored",
@@ -467,7 +468,7 @@ REPLY: dict[str, Any] = {
     "unread": False,
     "stage_ms": [],
     "picture": None,
-    "mark": None,
+    "stamp": None,
 }
 
 
@@ -503,8 +504,8 @@ def test_another_picture_under_a_name_that_has_a_row_is_refused(
     # The same content under another time is the same picture, and noted as such.
     os.utime(ward / "between.png", ns=(1, 1))
     assert run_batch(todo).scored_now == 0
-    assert todo.folder.marks.read_text().splitlines()[-1].startswith('{"file":"between.png"')
-    monkeypatch.setattr("edge_app.runs.scoring_run.content_digest", lambda path: None)
+    assert todo.folder.file_stamps.read_text().splitlines()[-1].startswith('{"file":"between.png"')
+    monkeypatch.setattr("edge_app.runs.run_store.content_digest", lambda path: None)
     assert run_batch(todo).scored_now == 0
     monkeypatch.undo()
     (ward / "0.png").write_bytes(phantom_png(5))
@@ -516,10 +517,10 @@ def test_another_picture_under_a_name_that_has_a_row_is_refused(
         # Nothing of another patient's folder is added either.
         assert todo.folder.results.read_bytes() == before
         (ward / name).write_bytes(kept)
-    todo.folder.marks.unlink()
+    todo.folder.file_stamps.unlink()
     os.utime(ward / "between.png", ns=(2, 2))
     assert run_batch(todo).scored_now == 1
-    todo.folder.marks.write_bytes(b'{"file":"between.png","size":1,"mt')
+    todo.folder.file_stamps.write_bytes(b'{"file":"between.png","size":1,"mt')
     (ward / "between.png").write_bytes(phantom_png(12))
     with pytest.raises(UsageError, match=r"between\.png: another file"):
         run_batch(todo)
@@ -544,7 +545,7 @@ def test_a_relative_input_is_another_one_elsewhere(
 def test_results_of_earlier_versions_are_gone_on_with(
     ward: Path, options: RunOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their header has the input as it was named, and there are no marks."""
+    """Their header has the input as it was named, and there are no stamps."""
     todo = plan(options, Path("ward"), out=tmp_path / "out")
     monkeypatch.chdir(tmp_path)
     run_batch(todo)
@@ -553,14 +554,14 @@ def test_results_of_earlier_versions_are_gone_on_with(
     document["input"] = "ward"
     del document["parameters"]["only_new"]
     todo.folder.results.write_text(compact_json(document) + "\n" + "".join(rows[:5]))
-    todo.folder.marks.unlink()
+    todo.folder.file_stamps.unlink()
     assert run_batch(todo).scored_now == 3
     assert answers(rows_of(todo.out)) == WARD
     other = tmp_path / "elsewhere" / "ward"
     write_ward(other)
     (other / "between.png").write_bytes(phantom_png(12))
     monkeypatch.chdir(other.parent)
-    todo.folder.marks.unlink()
+    todo.folder.file_stamps.unlink()
     with pytest.raises(UsageError, match=r"between\.png: another file"):
         run_batch(todo)
 
@@ -618,9 +619,9 @@ def test_rows_that_come_at_once_are_synced_in_bounded_batches(
     monkeypatch.setattr(Journal, "sync", sync)
     # As after a stall: the first row's news comes when all others have come.
     take = Pool.take
-    held: list[Reply | Lost] = []
+    held: list[News] = []
 
-    def late(pool: Pool, seconds: float) -> list[Reply | Lost]:
+    def late(pool: Pool, seconds: float) -> list[News]:
         held.extend(take(pool, seconds))
         if len(held) < 700:
             return []
@@ -633,7 +634,7 @@ def test_rows_that_come_at_once_are_synced_in_bounded_batches(
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="asks the system for a file's name")
-def test_no_row_is_on_the_disk_before_its_mark(
+def test_no_row_is_on_the_disk_before_its_stamp(
     ward: Path, options: RunOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a power cut at any moment leaves at least: what was brought onto the disk before it."""

@@ -13,8 +13,9 @@ import pytest
 
 from edge_app.decision import Reason
 from edge_app.errors import BundleFormatError, RuntimeUnavailableError, StorageError
-from edge_app.runs.workers.messages import Reply, Settings, Task
-from edge_app.runs.workers.pool import Lost, Pool
+from edge_app.runs.engine import GivenUp, News
+from edge_app.runs.workers.messages import Answered, Settings, Task
+from edge_app.runs.workers.pool import Pool
 from tests.conftest import REPOSITORY
 from tests.test_batch import phantom_png
 
@@ -40,7 +41,7 @@ scoring.decode_image = decode_image
 
 @pytest.fixture
 def settings(tiny_bundle_folder: Path) -> Settings:
-    return Settings(str(tiny_bundle_folder), None, None, 1, None, "in", {})
+    return Settings(str(tiny_bundle_folder), None, None, 1, None)
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def tasks(folder: Path, contents: dict[str, bytes]) -> list[Task]:
     return [Task(i, str(folder / name), name, {}) for i, name in enumerate(contents)]
 
 
-def answers(pool: Pool, todo: list[Task], seconds: float = 60) -> dict[int, Reply | Lost]:
+def answers(pool: Pool, todo: list[Task], seconds: float = 60) -> dict[int, News]:
     waiting, found = list(todo), {}
     deadline = time.monotonic() + seconds
     while len(found) < len(todo):
@@ -67,7 +68,7 @@ def answers(pool: Pool, todo: list[Task], seconds: float = 60) -> dict[int, Repl
         while waiting and pool.offer(waiting[0]):
             waiting.pop(0)
         for news in pool.take(0.1):
-            found[news.task.id if isinstance(news, Lost) else news.id] = news
+            found[news.task.id if isinstance(news, GivenUp) else news.id] = news
     return found
 
 
@@ -80,10 +81,10 @@ def test_a_crash_costs_its_file_only(settings: Settings, faulty: None, tmp_path:
     with Pool(settings, 2, seconds_per_file=30) as pool:
         found = answers(pool, todo)
     lost = found.pop(1)
-    assert isinstance(lost, Lost)
+    assert isinstance(lost, GivenUp)
     assert lost.reason is Reason.DECODER_CRASHED
     assert f"signal {signal.SIGABRT.value}" in lost.message
-    replies = {id: news for id, news in found.items() if isinstance(news, Reply)}
+    replies = {id: news for id, news in found.items() if isinstance(news, Answered)}
     assert {id: reply.status for id, reply in replies.items()} == {
         0: "scored",
         2: "scored",
@@ -99,10 +100,10 @@ def test_a_file_that_hangs_is_given_up(settings: Settings, faulty: None, tmp_pat
     with Pool(settings, 1, seconds_per_file=1.5) as pool:
         found = answers(pool, todo)
     lost = found[0]
-    assert isinstance(lost, Lost)
+    assert isinstance(lost, GivenUp)
     assert lost.reason is Reason.TIMED_OUT
     assert 1.5 <= lost.seconds < 30
-    assert [type(found[i]) for i in (1, 2)] == [Reply, Reply]
+    assert [type(found[i]) for i in (1, 2)] == [Answered, Answered]
     assert time.monotonic() - started < 50
 
 
@@ -147,7 +148,7 @@ def test_workers_that_die_of_everything_end_the_run(
             assert told == []
         else:
             found = answers(pool, todo)
-            assert all(isinstance(news, Lost) for news in found.values())
+            assert all(isinstance(news, GivenUp) for news in found.values())
     assert RuntimeUnavailableError.exit_code == 3
 
 
@@ -198,7 +199,7 @@ def test_a_worker_that_is_killed_once_costs_nothing(
         found = answers(pool, [])
         deadline = time.monotonic() + 30
         while len(found) < 4 and time.monotonic() < deadline:
-            found |= {n.id: n for n in pool.take(0.1) if isinstance(n, Reply)}
+            found |= {n.id: n for n in pool.take(0.1) if isinstance(n, Answered)}
         assert sorted(found) == [0, 1, 2, 3]
         assert pool.pending == 0
 
@@ -206,9 +207,9 @@ def test_a_worker_that_is_killed_once_costs_nothing(
 def test_a_pool_works_where_python_drops_assertions(settings: Settings) -> None:
     """PYTHONOPTIMIZE=1 once took the waiting away with its assertion."""
     script = (
-        "import sys; from edge_app.runs.workers.messages import Settings\n"
+        "import sys; from edge_app.runs.workers.messages import read_message\n"
         "from edge_app.runs.workers.pool import Pool\n"
-        "with Pool(Settings.from_line(sys.stdin.buffer.readline()), 1, seconds_per_file=9) as p:\n"
+        "with Pool(read_message(sys.stdin.buffer.readline()), 1, seconds_per_file=9) as p:\n"
         "    print(p.wait_until_ready().manifest_sha256)"
     )
     done = subprocess.run(

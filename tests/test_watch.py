@@ -23,7 +23,7 @@ from edge_app.runs.discovery import ImageFile
 from edge_app.runs.scoring_run import RunOptions
 from edge_app.runs.summary import Outcome, Summary
 from edge_app.runs.watch import Arrivals, WatchPlan, watch_folder
-from edge_app.runs.workers.messages import Reply
+from edge_app.runs.workers.messages import Answered
 from tests.conftest import REPOSITORY
 from tests.pictures import encoded
 from tests.test_batch import phantom_png
@@ -73,9 +73,9 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     wants = Arrivals.wants
 
-    def spy(arrivals: Arrivals, file: ImageFile, reply: Reply) -> bool:
+    def spy(arrivals: Arrivals, file: ImageFile, answered: Answered) -> bool:
         names.append(file.name)
-        return wants(arrivals, file, reply)
+        return wants(arrivals, file, answered)
 
     monkeypatch.setattr(Arrivals, "wants", spy)
     return names

@@ -1,4 +1,4 @@
-"""A file that only grows, by whole lines: the rows, marks and pictures of a run are kept so.
+"""A file that only grows, by whole lines: the rows, stamps and pictures of a run are kept so.
 
 Lines enter and wait in memory; `flush` hands them to the system, all of them or none, `sync` brings
 them onto the disk. What is in the file is never changed in place: a torn end that a killed run or a
@@ -8,7 +8,6 @@ power cut has left is cut off, or the file is written anew beside itself and tak
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, Self
 
 from edge_app.errors import StorageError
@@ -155,12 +154,7 @@ class AppendedFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Bring what was appended onto the disk, also when interrupted."""
         try:
             self.sync()

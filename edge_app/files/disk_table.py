@@ -1,24 +1,31 @@
-"""Tables of names and hashes that need not fit into memory: which files are done, which are known.
+"""Tables that need not fit into memory: which files are done, which contents are known.
 
-Bytes enter and are found again. The table lies in a temporary SQLite file with a cache of 2 MB; it
-is built anew from `results.jsonl` for each run, so it is never the truth and may be lost any time.
+Keys enter and are found again, with values in typed columns. The table lies in a temporary SQLite
+file with a cache of 2 MB; it is built anew from `results.jsonl` for each run, so it is never the
+truth and may be lost any time.
 """
 
 import sqlite3
 from pathlib import Path
-from types import TracebackType
 
 from edge_app.errors import StorageError
 
 _CACHE_KIB = 2048
 _ENTRIES_PER_TRANSACTION = 50_000
+_SQL_TYPES = {bytes: "BLOB", int: "INTEGER"}
+
+Value = bytes | int | None
 
 
 class DiskTable:
-    """Keys with values, both bytes, on disk; the file is deleted when it is closed."""
+    """Keys (bytes) and what is noted of each; the file is deleted when it is closed."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, **columns: type[bytes] | type[int]) -> None:
         """Make an empty table; a file that a killed run has left at `path` is replaced.
+
+        Args:
+            path: the file; its folder is there.
+            columns: names and types of the values; each may be None.
 
         Raises:
             StorageError: the file cannot be written.
@@ -34,39 +41,41 @@ class DiskTable:
         self._execute("PRAGMA journal_mode = OFF")
         self._execute("PRAGMA synchronous = OFF")
         self._execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        self._execute("CREATE TABLE entry (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID")
+        typed = [f"{name} {_SQL_TYPES[kind]}" for name, kind in columns.items()]
+        keyed = ", ".join(["key BLOB PRIMARY KEY", *typed])
+        self._execute(f"CREATE TABLE entry ({keyed}) WITHOUT ROWID")
         self._execute("BEGIN")
 
-    def add(self, key: bytes, value: bytes = b"") -> bool:
+    def add(self, key: bytes) -> bool:
         """Add a key; False, and no change, where it was there already.
 
         Raises:
             StorageError: the disk is full or gone.
         """
-        statement = "INSERT OR IGNORE INTO entry VALUES (?, ?)"
-        return self._count(self._execute(statement, (key, value)).rowcount) == 1
+        return self._change("INSERT OR IGNORE INTO entry (key) VALUES (?)", (key,)) == 1
 
-    def put(self, key: bytes, value: bytes) -> None:
-        """Add a key, or give it another value.
-
-        Raises:
-            StorageError: the disk is full or gone.
-        """
-        self._count(self._execute("REPLACE INTO entry VALUES (?, ?)", (key, value)).rowcount)
-
-    def amend(self, key: bytes, kept: int, value: bytes) -> None:
-        """Give a key that is there another value behind the first so many bytes of its value.
+    def put(self, key: bytes, **values: Value) -> None:
+        """Add a key with these values, or give them to the one that is there.
 
         Raises:
             StorageError: the disk is full or gone.
         """
-        statement = "UPDATE entry SET value = CAST(substr(value, 1, ?) || ? AS BLOB) WHERE key = ?"
-        self._count(self._execute(statement, (kept, value, key)).rowcount)
+        self.add(key)
+        self.amend(key, **values)
 
-    def get(self, key: bytes) -> bytes | None:
-        """The value of a key, None where it is not there."""
-        row = self._execute("SELECT value FROM entry WHERE key = ?", (key,)).fetchone()
-        return None if row is None else bytes(row[0])
+    def amend(self, key: bytes, **values: Value) -> None:
+        """Give a key other values; nothing where it is not there.
+
+        Raises:
+            StorageError: the disk is full or gone.
+        """
+        assignments = ", ".join(f"{name} = ?" for name in values)
+        self._change(f"UPDATE entry SET {assignments} WHERE key = ?", (*values.values(), key))
+
+    def get(self, key: bytes) -> tuple[Value, ...] | None:
+        """The values of a key in the order of the columns, None where it is not there."""
+        row = self._execute("SELECT * FROM entry WHERE key = ?", (key,)).fetchone()
+        return None if row is None else tuple(row[1:])
 
     def discard(self, key: bytes) -> None:
         """Remove a key if it is there."""
@@ -76,7 +85,7 @@ class DiskTable:
         return self.get(key) is not None
 
     def publish(self) -> None:
-        """Let other processes see what was added (`FrozenSet`)."""
+        """Let other processes see what was added (`PublishedKeys`)."""
         self._execute("COMMIT")
         self._execute("BEGIN")
         self._pending = 0
@@ -89,28 +98,24 @@ class DiskTable:
     def __enter__(self) -> "DiskTable":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _count(self, changed: int) -> int:
+    def _change(self, statement: str, values: tuple[Value, ...]) -> int:
+        changed = self._execute(statement, values).rowcount
         self._pending += changed
         if self._pending >= _ENTRIES_PER_TRANSACTION:
             self.publish()
         return changed
 
-    def _execute(self, statement: str, values: tuple[bytes | int, ...] = ()) -> sqlite3.Cursor:
+    def _execute(self, statement: str, values: tuple[Value, ...] = ()) -> sqlite3.Cursor:
         try:
             return self._database.execute(statement, values)
         except sqlite3.Error as error:
             raise _unwritable(self.path, error) from error
 
 
-class FrozenSet:
+class PublishedKeys:
     """The keys of a table that another process has published and will not change."""
 
     def __init__(self, path: Path) -> None:
@@ -124,4 +129,4 @@ class FrozenSet:
 
 
 def _unwritable(path: Path, error: Exception) -> StorageError:
-    return StorageError(f"{path}: the table of known files cannot be written: {error}")
+    return StorageError(f"{path}: the table of files cannot be written: {error}")

@@ -31,13 +31,13 @@ class RunFolder:
         return self.path / "thumbnails.jsonl"
 
     @property
-    def marks(self) -> Path:
-        """Size and time of each file that has a row; see `marks`."""
+    def file_stamps(self) -> Path:
+        """Size and time of each file that has a row; see `file_stamps`."""
         return self.path / "files.jsonl"
 
     @property
-    def waiting(self) -> Path:
-        """Rows that were finished but not written when a run was interrupted; see `waiting`."""
+    def kept_answers(self) -> Path:
+        """Rows that were finished but not written when a run was interrupted; see `run_store`."""
         return self.path / ".pneumoscope-waiting.jsonl"
 
     @property

@@ -36,6 +36,16 @@ class CutOffs:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked for an answer, as each row names it."""
+
+    operating_point: str
+    model_id: str
+    model_sha256: str
+    runtime: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunHeader:
     """The first line: what all rows have in common.
 
@@ -66,6 +76,11 @@ class RunHeader:
         if self.format_version != FORMAT_VERSION:
             raise ValueError(f"format version {self.format_version} is not {FORMAT_VERSION}")
         check_utc_time(self.started_at)
+
+    @property
+    def asked(self) -> Asked:
+        """What all rows have in common."""
+        return Asked(self.operating_point.name, self.model_id, self.model_sha256, self.runtime)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +173,52 @@ class ResultRow:
         if any(time is not None and time < 0 for time in times):
             raise ValueError("a time must not be negative")
         check_utc_time(self.scored_at)
+
+
+def failed_row(
+    file: str,
+    reason: Reason,
+    message: str,
+    total_ms: float,
+    asked: Asked,
+    *,
+    sha256: str | None = None,
+) -> ResultRow:
+    """The row of a file that could not be answered for, the one form that such a row has.
+
+    Args:
+        file: how the row calls it.
+        reason, message: why, for machines and for people.
+        total_ms: that were spent on it.
+        asked: what was to answer.
+        sha256: of its bytes, None where they could not be read.
+    """
+    return ResultRow(
+        file=file,
+        sha256=sha256,
+        sop_instance_uid=None,
+        status=Status.FAILED,
+        decision=Decision.NOT_ASSESSABLE,
+        reason=reason,
+        message=printable(message),
+        raw_score=None,
+        probability=None,
+        operating_point=asked.operating_point,
+        quality={},
+        lungs=None,
+        model_id=asked.model_id,
+        model_sha256=asked.model_sha256,
+        runtime=asked.runtime,
+        decode_ms=None,
+        infer_ms=None,
+        total_ms=total_ms,
+        scored_at=utc_now(),
+    )
+
+
+def printable(text: str) -> str:
+    r"""A path as results hold it: bytes that are no UTF-8 as `\udcNN`."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def utc_now() -> str:

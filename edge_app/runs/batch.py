@@ -22,20 +22,13 @@ from edge_app.errors import NoInputError, StorageError, UsageError
 from edge_app.files.disk_table import DiskTable
 from edge_app.results.folder import RunFolder
 from edge_app.results.journal import good_rows
+from edge_app.results.rows import printable
 from edge_app.runs.derived import derive
 from edge_app.runs.discovery import ImageFile, Inputs, gone
-from edge_app.runs.run_header import printable
-from edge_app.runs.scoring_run import (
-    RunInput,
-    RunOptions,
-    ScoringRun,
-    add_known_contents,
-    content_digest,
-    results_file,
-)
+from edge_app.runs.earlier_results import add_contents, content_digest, results_file
+from edge_app.runs.scoring_run import RunInput, RunOptions, ScoringRun
 from edge_app.runs.summary import Outcome, Summary
-from edge_app.runs.workers.messages import Reply
-from edge_app.runs.workers.pool import DEEP, SHALLOW
+from edge_app.runs.workers.messages import Answered
 
 # Files looked up ahead, so that near the end workers get less at a time and end together.
 _AHEAD = 64
@@ -121,7 +114,7 @@ def list_files(
         DiskTable(Path(folder) / "names.sqlite") as done,
         DiskTable(Path(folder) / "hashes.sqlite") as known,
     ):
-        add_known_contents(known, plan.options.only_new)
+        add_contents(known, plan.options.only_new)
         for row in good_rows(plan.folder.results):
             if not (plan.options.retry_failed and row.status is Status.FAILED):
                 done.add(row.file.encode("utf-8"))
@@ -165,8 +158,9 @@ def run_batch(
     """
     inputs = plan.inputs()
     files = _some(inputs)
-    run = ScoringRun(plan.folder, plan.described(), plan.options, on_note, names=inputs.may_repeat)
-    with run:
+    with ScoringRun.open(
+        plan.folder, plan.described(), plan.options, on_note, names=inputs.may_repeat
+    ) as run:
         _require_same_files(plan, run, check)
         feeder = _Feeder(run, inputs, on_outcome, on_note, check)
         if inputs.is_list:
@@ -177,15 +171,19 @@ def run_batch(
         except KeyboardInterrupt:
             feeder.wind_down()
             raise
-        run.end_workers()
+        run.finish()
         try:
-            derive(plan.folder, plan.options.formats, run.bundle, inputs.root, run.gallery)
+            derive(plan.folder, plan.options.formats, run.bundle, inputs.root, run.store.gallery)
         except StorageError as error:
             raise StorageError(
                 f"{error}; all rows are in {plan.folder.results}, and once it can, "
                 "the same command makes the rest of them"
             ) from error
-        return run.summary(complete=True)
+        return run.summary(
+            complete=True,
+            unlisted_folders=feeder.unlisted_folders,
+            empty_folders=inputs.empty.count,
+        )
 
 
 def trouble_note(folder: ImageFile) -> str:
@@ -216,11 +214,11 @@ def _some(inputs: Inputs) -> Iterator[ImageFile]:
 
 def _require_same_files(plan: BatchPlan, run: ScoringRun, check: Callable[[], None]) -> None:
     """Before anything is scored: no name that has a row may stand for another picture now."""
-    if not run.tally.files:
+    if not run.rows:
         return
     for file in plan.inputs():
         check()
-        if run.has_another(file):
+        if run.store.has_another(file):
             raise UsageError(
                 f"{file.path}: another file lies here than the one that has the row {file.name!r} "
                 f"in {plan.folder.results}; name a new folder with -o"
@@ -228,7 +226,11 @@ def _require_same_files(plan: BatchPlan, run: ScoringRun, check: Callable[[], No
 
 
 class _Feeder:
-    """Hands files to a run as fast as it takes them."""
+    """Hands files to a run as fast as it takes them.
+
+    Attributes:
+        unlisted_folders: sub-folders that could not be listed.
+    """
 
     def __init__(
         self,
@@ -238,6 +240,7 @@ class _Feeder:
         on_note: Callable[[str], None],
         check: Callable[[], None],
     ) -> None:
+        self.unlisted_folders = 0
         self._run = run
         self._inputs = inputs
         self._on_outcome = on_outcome
@@ -262,14 +265,12 @@ class _Feeder:
             ahead.extend(islice(wanted, _AHEAD - len(ahead)))
             if not ahead:
                 break
-            depth = DEEP if len(ahead) == _AHEAD else SHALLOW
-            if self._run.offer(ahead[0], depth=depth):
+            if self._run.offer(ahead[0], is_near_end=len(ahead) < _AHEAD):
                 ahead.popleft()
             else:
                 self._advance(_SECONDS_A_LOOK)
         while self._run.in_flight:
             self._advance(_SECONDS_A_LOOK)
-        self._run.tally.empty_folders = self._inputs.empty.count
         for note in folder_notes(self._inputs):
             self._on_note(note)
 
@@ -281,9 +282,9 @@ class _Feeder:
         for number, file in enumerate(files):
             if file.trouble is not None:
                 self._require_place(file)
-                self._run.tally.unlisted_folders += 1
+                self.unlisted_folders += 1
                 self._on_note(trouble_note(file))
-            if self._run.claim(file.name):
+            if self._run.store.claim(file.name):
                 if not self._devices.note(file.path):
                     self._devices.forget_oldest()
                     self._devices.note(file.path)
@@ -298,12 +299,12 @@ class _Feeder:
         self._run.advance(seconds, self._count, self._wants)
 
     def _count(self, outcome: Outcome) -> None:
-        without = self._passed + self._run.tally.known
+        without = self._passed + self._run.known
         self._on_outcome(outcome, self._inputs.listed - without)
 
-    def _wants(self, file: ImageFile, reply: Reply) -> bool:
+    def _wants(self, file: ImageFile, answered: Answered) -> bool:
         """A missing file gets a row that says so, unless all of them are missing at once."""
-        if reply.unread:
+        if answered.unread:
             self._require_place(file)
         return True
 

@@ -11,48 +11,57 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from edge_app.files.appended_file import AppendedFile
 
 # As `json.dumps`, in a fifth of the time: it is done for every file.
 _quoted = json.encoder.encode_basestring_ascii
+# A file system may claim the year 2446; SQLite's integers end in 2262.
+_LARGEST = (1 << 63) - 1
 
 
-def mark_of(path: Path) -> bytes | None:
-    """Size and time of change of a file, as `size BYTES NANOSECONDS`; None where there is none."""
+class FileStamp(NamedTuple):
+    """What tells that a file was written to, without reading it."""
+
+    size: int
+    mtime_ns: int
+
+
+def stamp_of(path: Path) -> FileStamp | None:
+    """The stamp of a file; None where there is none."""
     try:
         status = os.stat(path)
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # ValueError: a list names a file with a NUL in it
         return None
     if not stat.S_ISREG(status.st_mode):
         return None
-    return as_mark(status.st_size, status.st_mtime_ns)
+    return _stamp(status.st_size, status.st_mtime_ns)
 
 
-def mark_line(name: str, mark: bytes) -> str:
-    """The line of a file's mark, with its newline."""
-    _, size, mtime_ns = mark.decode("ascii").split()
-    return f'{{"file":{_quoted(name)},"size":{size},"mtime_ns":{mtime_ns}}}\n'
+def stamp_line(name: str, stamp: FileStamp) -> str:
+    """The line of a file's stamp, with its newline."""
+    return f'{{"file":{_quoted(name)},"size":{stamp.size},"mtime_ns":{stamp.mtime_ns}}}\n'
 
 
-def read_marks(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Names and marks in the order in which they were added; what is damaged is left out."""
+def read_stamps(path: Path) -> Iterator[tuple[str, FileStamp]]:
+    """Names and stamps in the order in which they were added; what is damaged is left out."""
     try:
         with path.open("rb") as lines:
             for line in lines:
                 try:
                     noted = json.loads(line)
-                    yield noted["file"], as_mark(int(noted["size"]), int(noted["mtime_ns"]))
+                    yield noted["file"], _stamp(int(noted["size"]), int(noted["mtime_ns"]))
                 except (ValueError, TypeError, KeyError):
                     continue
     except OSError:
         return
 
 
-class Marks(AppendedFile):
+class FileStamps(AppendedFile):
     """An open `files.jsonl`.
 
-    Synced before the rows are: then no row is without its mark, and none has to be told by reading
+    Synced before the rows are: then no row is without its stamp, and none has to be told by reading
     the file again.
     """
 
@@ -66,10 +75,9 @@ class Marks(AppendedFile):
         self.cut_torn_line()
 
     def add(self, line: str) -> None:
-        """Add a file's line (`mark_line`)."""
+        """Add a file's line (`stamp_line`)."""
         self.append(line.encode("utf-8", "surrogatepass"))
 
 
-def as_mark(size: int, mtime_ns: int) -> bytes:
-    """A mark of these; it is never empty."""
-    return b"size %d %d" % (size, mtime_ns)
+def _stamp(size: int, mtime_ns: int) -> FileStamp:
+    return FileStamp(min(size, _LARGEST), max(-_LARGEST, min(mtime_ns, _LARGEST)))

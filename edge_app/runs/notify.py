@@ -1,7 +1,8 @@
-"""A hint that something changed in a folder, so that a watch need not wait for its next look.
+"""Wakes a watch when something arrives below its folder, so that it need not wait for its look.
 
-Linux tells through inotify, of local changes only; everywhere else, and where anything fails, this
-just waits. Nothing is decided on a hint: whoever is woken looks for himself.
+Linux tells through inotify, of what this machine changes; what others change on a network share is
+found by looking. On other systems, and where anything fails, this only waits. A watch decides by
+what it sees when it looks, never by a wake-up.
 """
 
 import ctypes
@@ -15,11 +16,13 @@ from pathlib import Path
 # inotify(7): closed after writing, moved here, made here.
 _IN_CLOSE_WRITE, _IN_MOVED_TO, _IN_CREATE = 0x8, 0x80, 0x100
 _IN_NONBLOCK = 0o4000
+# The system gives a user some thousand watches for all programs; files in more folders than this
+# are found at the next look.
 _MOST_FOLDERS = 512
 
 
 class FolderSignal:
-    """Wakes early when a file arrives below a folder, where the system can tell."""
+    """The system's notices of a folder and its sub-folders."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -32,13 +35,16 @@ class FolderSignal:
         self.renew()
 
     def renew(self) -> None:
-        """Look at the folders that are there now; a mount that came back is another folder."""
+        """Ask for notices of the sub-folders that are there now.
+
+        Also of those that are known: after a remount another folder has their names.
+        """
         if self._handle < 0 or self._library is None:
             return
         mask = _IN_CLOSE_WRITE | _IN_MOVED_TO | _IN_CREATE
         with suppress(OSError):
             for number, (path, folders, _) in enumerate(os.walk(self._folder)):
-                if number >= _MOST_FOLDERS:  # the rest is found by polling
+                if number >= _MOST_FOLDERS:
                     folders.clear()
                 self._library.inotify_add_watch(self._handle, os.fsencode(path), mask)
 

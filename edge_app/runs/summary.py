@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edge_app.decision import Decision, Reason, Status
+from edge_app.runs.workers.messages import STAGES
 
-# Of one file in a worker, in the order of `messages.Reply.stage_ms`.
-STAGES = ("read", "decode", "prepare", "infer", "thumbnail")
 _MEGA = 1e6
 
 
@@ -70,8 +69,8 @@ class Summary:
 
 
 @dataclass(slots=True)
-class Tally:
-    """Counts while a run goes on."""
+class RunningSummary:
+    """Counts and times while a run goes on; only the run itself writes here."""
 
     started: float = field(default_factory=time.perf_counter)
     ready: float | None = None
@@ -81,8 +80,6 @@ class Tally:
     failed: Counter[Reason] = field(default_factory=Counter)
     scored_now: int = 0
     known: int = 0
-    unlisted_folders: int = 0
-    empty_folders: int = 0
     stages: list[float] = field(default_factory=lambda: [0.0] * len(STAGES))
 
     @property
@@ -90,11 +87,11 @@ class Tally:
         """Rows in the results."""
         return self.decisions.total()
 
-    def begin(self) -> None:
+    def note_ready(self) -> None:
         """A model is open."""
         self.ready = time.perf_counter()
 
-    def finish(self) -> None:
+    def note_finished(self) -> None:
         """The last row is written."""
         self.finished = time.perf_counter()
 
@@ -105,14 +102,23 @@ class Tally:
             reasons = self.failed if outcome.status is Status.FAILED else self.refused
             reasons[outcome.reason] += 1
 
-    def time(self, stage_ms: Sequence[float]) -> None:
-        """Count a row that this run added."""
+    def count_new(self, outcome: Outcome, stage_ms: Sequence[float]) -> None:
+        """Count a row that this run added, and its times."""
+        self.count(outcome)
         self.scored_now += 1
         for index, milliseconds in enumerate(stage_ms):
             self.stages[index] += milliseconds
 
-    def summary(self, *, complete: bool, workers: int, threads: int) -> Summary:
-        """The summary as of now."""
+    def as_of_now(
+        self,
+        *,
+        complete: bool,
+        workers: int,
+        threads: int,
+        unlisted_folders: int,
+        empty_folders: int,
+    ) -> Summary:
+        """The summary, of whose attributes whoever asks for it knows these."""
         now = time.perf_counter()
         finished = now if self.finished is None else self.finished
         ready = finished if self.ready is None else self.ready
@@ -122,8 +128,8 @@ class Tally:
             files=self.files,
             scored_now=self.scored_now,
             known=self.known,
-            unlisted_folders=self.unlisted_folders,
-            empty_folders=self.empty_folders,
+            unlisted_folders=unlisted_folders,
+            empty_folders=empty_folders,
             decisions={d.value: self.decisions[d] for d in Decision},
             refused={reason.value: n for reason, n in self.refused.most_common()},
             failed={reason.value: n for reason, n in self.failed.most_common()},

@@ -20,11 +20,12 @@ from edge_app.errors import NoInputError, StorageError
 from edge_app.results.folder import RunFolder
 from edge_app.runs.derived import derive
 from edge_app.runs.discovery import ImageFile, Inputs
-from edge_app.runs.file_stamps import as_mark
+from edge_app.runs.file_stamps import FileStamp, stamp_of
 from edge_app.runs.notify import FolderSignal
+from edge_app.runs.run_store import RunStore
 from edge_app.runs.scoring_run import RunInput, RunOptions, ScoringRun
 from edge_app.runs.summary import Outcome, Summary
-from edge_app.runs.workers.messages import Reply
+from edge_app.runs.workers.messages import Answered
 
 _SECONDS_A_LOOK = 0.25
 # A look at a large share must not be all that it does.
@@ -80,18 +81,20 @@ def watch_folder(
     if not os.path.isdir(plan.folder):  # Path.is_dir raises where a share has died
         raise NoInputError(f"{plan.folder}: no such folder")
     what = RunInput(os.fsdecode(plan.folder), {"watch": True})
-    run = ScoringRun(RunFolder(plan.out), what, plan.options, on_note, names=True)
-    with run, closing(FolderSignal(plan.folder)) as signal:
+    with (
+        ScoringRun.open(RunFolder(plan.out), what, plan.options, on_note, names=True) as run,
+        closing(FolderSignal(plan.folder)) as signal,
+    ):
         watch = _Watch(plan, run, signal, on_outcome, on_note)
         try:
             while True:
                 check()
                 watch.step()
         except KeyboardInterrupt:
-            run.end_workers()
+            run.finish()
             watch.report()
             watch.say_what_waits()
-            return run.summary(complete=False)
+            return run.summary(complete=False, unlisted_folders=watch.unlisted_folders)
 
 
 class _Watch:
@@ -110,7 +113,7 @@ class _Watch:
         self._signal = signal
         self._on_outcome = on_outcome
         self._on_note = on_note
-        self._arrivals = Arrivals(plan, run, on_note)
+        self._arrivals = Arrivals(plan, run.store, on_note)
         self._ready: deque[ImageFile] = deque()
         self._next_look = 0.0
         self._trouble = ""
@@ -134,6 +137,11 @@ class _Watch:
         if self._signal.wait(_SECONDS_A_LOOK):
             self._next_look = min(self._next_look, time.monotonic() + self._plan.settle_seconds)
 
+    @property
+    def unlisted_folders(self) -> int:
+        """Sub-folders that could not be listed at the last look."""
+        return self._arrivals.unlisted_folders
+
     def report(self) -> None:
         """Derive the table and the report from what is there.
 
@@ -145,10 +153,12 @@ class _Watch:
         """
         started = time.monotonic()
         run = self._run
-        run.sync()
+        run.store.sync()
         unwritten = ""
         try:
-            derive(run.folder, run.options.formats, run.bundle, self._plan.folder, run.gallery)
+            derive(
+                run.folder, run.options.formats, run.bundle, self._plan.folder, run.store.gallery
+            )
             self._unreported = 0
         except StorageError as error:
             unwritten = str(error)
@@ -200,34 +210,39 @@ class _Growth:
     """What is known of a file that has no row.
 
     Attributes:
-        mark: size and time as last seen.
+        stamp: as last seen.
         since: when they were first seen so.
         failed: whether it was tried since then.
     """
 
-    mark: bytes
+    stamp: FileStamp
     since: float
     failed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
-    """A file that was handed over: its mark then, and whether it is the last try."""
+    """A file that was handed over: its stamp then, and whether it is the last try."""
 
-    mark: bytes
+    stamp: FileStamp
     is_last: bool
 
 
 class Arrivals:
     """Follows files until they have stopped growing, and those that fail for longer."""
 
-    def __init__(self, plan: WatchPlan, run: ScoringRun, on_note: Callable[[str], None]) -> None:
+    def __init__(self, plan: WatchPlan, store: RunStore, on_note: Callable[[str], None]) -> None:
         self._plan = plan
-        self._run = run
+        self._store = store
         self._on_note = on_note
         self._growing: dict[str, _Growth] = {}
         self._trials: dict[str, _Trial] = {}
         self._unlisted: set[str] = set()
+
+    @property
+    def unlisted_folders(self) -> int:
+        """Sub-folders that could not be listed at the last look."""
+        return len(self._unlisted)
 
     @property
     def failed(self) -> int:
@@ -257,38 +272,38 @@ class Arrivals:
             self._growing = before | self._growing
             raise
         self._unlisted = unlisted
-        self._run.tally.unlisted_folders = len(unlisted)
 
     def _say_unlisted(self, folder: ImageFile) -> None:
         """Once, until it can be listed again: it gets no row, since it is waited for."""
         if folder.name not in self._unlisted:
             self._on_note(f"{folder.path}: cannot be listed: {folder.trouble}; waiting for it")
 
-    def wants(self, file: ImageFile, reply: Reply) -> bool:
-        """Whether a reply is to be the file's row.
+    def wants(self, file: ImageFile, answered: Answered) -> bool:
+        """Whether an answer is to be the file's row.
 
         A failure is not, while it may be that of half a file: where the file has changed or gone
         since it was handed over, or has not stood still for long enough.
         """
         trial = self._trials.pop(file.name)
-        if reply.status != Status.FAILED:
+        if answered.status != Status.FAILED:
             return True
-        mark = _mark(file.path)
-        if mark == trial.mark and trial.is_last:
+        stamp = stamp_of(file.path)
+        if stamp == trial.stamp and trial.is_last:
             return True
-        self._run.forget(file.name)
-        if mark is not None:
-            self._growing[file.name] = _Growth(mark, time.monotonic(), failed=mark == trial.mark)
+        self._store.forget(file.name)
+        if stamp is not None:
+            failed = stamp == trial.stamp
+            self._growing[file.name] = _Growth(stamp, time.monotonic(), failed=failed)
         return False
 
     def _growth(self, file: ImageFile, before: dict[str, _Growth]) -> _Growth | None:
         """What is known of a file now; None where it needs no score."""
-        mark = _mark(file.path)
-        if mark is None or self._has_row(file, mark):
+        stamp = stamp_of(file.path)
+        if stamp is None or self._has_row(file, stamp):
             return None
         known = before.get(file.name)
-        if known is None or known.mark != mark:
-            return _Growth(mark, time.monotonic(), failed=False)
+        if known is None or known.stamp != stamp:
+            return _Growth(stamp, time.monotonic(), failed=False)
         return known
 
     def _is_ready(self, file: ImageFile, growth: _Growth) -> bool:
@@ -297,29 +312,20 @@ class Arrivals:
             if len(self._growing) < _MOST_GROWING:
                 self._growing[file.name] = growth
             return False
-        self._run.set_mark(file.name, growth.mark)
-        self._trials[file.name] = _Trial(growth.mark, growth.failed)
+        self._store.note(file.name, growth.stamp)
+        self._trials[file.name] = _Trial(growth.stamp, growth.failed)
         return True
 
-    def _has_row(self, file: ImageFile, mark: bytes) -> bool:
-        known = self._run.mark(file.name)
-        if known is None:
+    def _has_row(self, file: ImageFile, stamp: FileStamp) -> bool:
+        noted = self._store.noted(file.name)
+        if noted is None:
             return False
-        if known != mark:
-            self._run.set_mark(file.name, mark)
+        if noted.stamp != stamp:
+            self._store.note(file.name, stamp)
             # Of what an earlier session scored, nothing may have been noted.
-            if known:
+            if noted.stamp is not None:
                 self._on_note(
                     f"{file.name} was changed after it was scored; its row is of the old content. "
                     "Save it under another name to have it scored"
                 )
         return True
-
-
-def _mark(path: Path) -> bytes | None:
-    """Size and time of change of a file; None where it has gone."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return as_mark(status.st_size, status.st_mtime_ns)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_app.decision import Decision, Reason, Status
+from edge_app.decision import Reason
 from edge_app.errors import InputError, PneumoscopeError
 from edge_app.images.radiograph import Radiograph, hash_bytes
 from edge_app.images.read import decode_image, read_bytes
-from edge_app.results.rows import LungPlace, ResultRow, utc_now
+from edge_app.results.rows import Asked, LungPlace, ResultRow, failed_row, utc_now
 from edge_app.screening.locator import Lungs
 from edge_app.screening.screener import Screener, ScreeningResult
 
@@ -81,7 +81,14 @@ def score_unknown_file(
     else:
         row = _answered_row(name, radiograph, result, decode_ms, started)
         return ScoredFile(row, radiograph, result, read_ms, unread=False)
-    row = _failed_row(screener, name, data, reason, text, started)
+    asked = Asked(
+        screener.operating_point.name,
+        screener.bundle.manifest.model_id,
+        screener.runtime.model.sha256,
+        screener.runtime.name,
+    )
+    sha256 = hash_bytes(data) if data else None
+    row = failed_row(name, reason, text, _milliseconds_since(started), asked, sha256=sha256)
     return ScoredFile(row, None, None, read_ms, unread=not data)
 
 
@@ -123,32 +130,6 @@ def _place(lungs: Lungs) -> LungPlace:
         rows=mask.shape[0],
         columns=mask.shape[1],
         mask=b2a_base64(np.packbits(mask).tobytes(), newline=False).decode("ascii"),
-    )
-
-
-def _failed_row(
-    screener: Screener, name: str, data: bytes, reason: Reason, message: str, started: float
-) -> ResultRow:
-    return ResultRow(
-        file=name,
-        sha256=hash_bytes(data) if data else None,
-        sop_instance_uid=None,
-        status=Status.FAILED,
-        decision=Decision.NOT_ASSESSABLE,
-        reason=reason,
-        message=message.encode("utf-8", "backslashreplace").decode("utf-8"),
-        raw_score=None,
-        probability=None,
-        operating_point=screener.operating_point.name,
-        quality={},
-        lungs=None,
-        model_id=screener.bundle.manifest.model_id,
-        model_sha256=screener.runtime.model.sha256,
-        runtime=screener.runtime.name,
-        decode_ms=None,
-        infer_ms=None,
-        total_ms=_milliseconds_since(started),
-        scored_at=utc_now(),
     )
 
 

@@ -1,15 +1,19 @@
 """What the folder run and its worker processes say to each other: one JSON line a message.
 
-`Settings` goes to a worker once, `Task`s follow; `Ready` or `Refused` comes back, then a `Reply`
-for each task in the order of the tasks. Both ends are the same installation: lines are not checked.
+`Settings` goes to a worker once, `Task`s follow; `Ready` or `Refused` comes back, then for each
+task, in their order, an `Answered` or a `KnownContent`. Both ends are the same installation: lines
+are not checked.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
-T = TypeVar("T", bound="Message")
+from edge_app.results.rows import ResultRow, encode_row
+
+# Of one file, in the order of `Answered.stage_ms`.
+STAGES = ("read", "decode", "prepare", "infer", "thumbnail")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +26,7 @@ class Message:
     def to_line(self) -> bytes:
         """One line with its newline."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Message._encode(values).encode("ascii") + b"\n"
-
-    @classmethod
-    def from_line(cls: type[T], line: bytes) -> T:
-        """The message of a line."""
-        return cls(**json.loads(line))
+        return Message._encode([type(self).__name__, values]).encode("ascii") + b"\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +39,6 @@ class Settings(Message):
         threads: of one inference.
         known: file of a published `DiskTable` of content hashes that need no row, None for none;
             it is there when the first task comes.
-        source: what the run's header calls its input.
-        parameters: what the run's header says besides.
     """
 
     bundle: str
@@ -49,8 +46,6 @@ class Settings(Message):
     operating_point: str | None
     threads: int
     known: str | None
-    source: str
-    parameters: Mapping[str, str | int | float | bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +53,15 @@ class Ready(Message):
     """A worker has its model open.
 
     Attributes:
-        header: the line that a run of this worker begins with.
+        model_sha256: of the model file that it has opened.
+        runtime, runtime_version: in which inference engine.
         manifest_sha256: of the `bundle.json` that it read.
         notes: of the runtime.
     """
 
-    header: str
+    model_sha256: str
+    runtime: str
+    runtime_version: str
     manifest_sha256: str
     notes: list[str]
 
@@ -94,27 +92,60 @@ class Task(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply(Message):
-    """What became of a task.
+class Answered(Message):
+    """A file has its row.
 
     Attributes:
         id: of the task.
-        row: the line for `results.jsonl`, None where the file's content is known already.
-        status, decision, reason: of the row.
-        raw_score: of the row.
+        row: the line for `results.jsonl`.
+        status, decision, reason, raw_score: of the row.
         unread: whether the file could not even be read.
-        stage_ms: milliseconds by stage, see `tally.STAGES`.
+        stage_ms: milliseconds by stage, see `STAGES`.
         picture: the line for `thumbnails.jsonl`, None where the report wants none.
-        mark: the line for `files.jsonl`, None where the file could not be looked at.
+        stamp: the line for `files.jsonl`, None where the file could not be looked at.
     """
 
     id: int
-    row: str | None
+    row: str
     status: str
     decision: str
     reason: str | None
     raw_score: float | None
     unread: bool
-    stage_ms: list[float]
+    stage_ms: Sequence[float]
     picture: str | None
-    mark: str | None
+    stamp: str | None
+
+    @classmethod
+    def of(
+        cls,
+        id: int,
+        row: ResultRow,
+        *,
+        unread: bool = False,
+        stage_ms: Sequence[float] = (0.0,) * len(STAGES),
+        picture: str | None = None,
+        stamp: str | None = None,
+    ) -> "Answered":
+        """The message for a row."""
+        line = encode_row(row).decode("utf-8")
+        facts = (row.status, row.decision, row.reason, row.raw_score)
+        return cls(id, line, *facts, unread, stage_ms, picture, stamp)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownContent(Message):
+    """A file needs no row, since an earlier run has scored or refused its very content."""
+
+    id: int
+
+
+_KINDS: Mapping[str, type[Message]] = {
+    kind.__name__: kind for kind in (Settings, Ready, Refused, Task, Answered, KnownContent)
+}
+
+
+def read_message(line: bytes) -> Message:
+    """The message of a line."""
+    kind, values = json.loads(line)
+    return _KINDS[kind](**values)

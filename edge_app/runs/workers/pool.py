@@ -1,15 +1,16 @@
-"""Worker processes side by side: tasks in, replies out, and no task is lost with its worker.
+"""Worker processes side by side on one machine: an `Engine` that loses no task with its worker.
 
-A worker that dies is replaced; its task is tried once more in a fresh one (the kernel may have
-picked it for want of memory, not for its file) and then given up. A worker that is silent for
-longer than the bound is killed and its task given up. Where one task after another is lost and none
-is answered, it may be the machine and not the files: none is told of before a fresh worker has
-scored the golden inputs, as each does before its first task, and if none can, the run ends. Replies
-come in any order.
+Processes rather than threads, since a decoder's crash or endless loop in C ends with its process.
+They are started fresh, never forked from a process that has threads. Each worker's replies are read
+by a thread of its own, since that works with pipes on every system.
 
-Processes rather than threads: a decoder's crash or endless loop in C ends with its process. They
-are started fresh, never forked from one that has threads. A thread a worker waits for its replies,
-since that works with pipes on every system.
+A worker that dies is replaced. Its task is tried once more in a fresh one, because the system may
+have ended the worker for want of memory and not for the file; then it is given up. A worker that is
+silent for too long is killed, and its task is given up at once.
+
+When one task after another is given up and none is answered, the machine may be at fault and not
+the files. So these tasks are held back until a fresh worker has scored the golden inputs, as each
+does before its first task. If no worker can, the run ends with an error and no file is blamed.
 """
 
 import os
@@ -23,36 +24,36 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from types import TracebackType
 
 from edge_app import errors
 from edge_app.decision import Reason
 from edge_app.errors import PneumoscopeError, RuntimeUnavailableError
-from edge_app.runs.workers.messages import Ready, Refused, Reply, Settings, Task
+from edge_app.runs.engine import GivenUp, News
+from edge_app.runs.workers.messages import (
+    Answered,
+    KnownContent,
+    Message,
+    Ready,
+    Refused,
+    Settings,
+    Task,
+    read_message,
+)
 
-# Tasks that wait in a worker's pipe, so that it never waits for us: while we sync the disk it has
-# work for as long. Fewer near the end, so that all workers end together.
-DEEP, SHALLOW = 8, 2
+# Tasks in a worker's pipe: enough to keep it busy while we bring rows onto the disk; few near the
+# end of a run, so that all workers end together.
+_DEEP, _SHALLOW = 8, 2
 
 _MOST_DEATHS_OF_A_TASK = 2
 _MOST_FAILED_STARTS = 3
-# Held back one after the other, while no reply comes: is it the machine? Its starts will tell.
-_MOST_LOST = 5
+# So many tasks are held back while none is answered; then a worker's start tells whether the
+# machine is sound.
+_MOST_HELD_BACK = 5
 _SECONDS_TO_START = 120.0
 _SECONDS_TO_END = 2.0
-# Longer pauses between two looks mean that we stood still (Ctrl-Z, a suspended machine), not that
-# a worker hangs.
+# After a longer pause between two looks it was this process that stood still (Ctrl-Z, a suspended
+# machine), and no worker is to blame for its silence.
 _LONGEST_LOOK = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """A task that is given up, why, and the seconds that it took."""
-
-    task: Task
-    reason: Reason
-    message: str
-    seconds: float
 
 
 @dataclass(slots=True, eq=False)
@@ -63,7 +64,7 @@ class _Worker:
     tasks: deque[Task] = field(default_factory=deque)
     ready: Ready | None = None
     busy_since: float = field(default_factory=time.monotonic)
-    given_up: bool = False
+    is_replaced: bool = False
 
 
 class Pool:
@@ -84,10 +85,10 @@ class Pool:
         self._seconds_per_file = seconds_per_file
         self._verbose = verbose
         self._events: SimpleQueue[tuple[_Worker, bytes]] = SimpleQueue()
-        self._again: deque[Task] = deque()
+        self._retries: deque[Task] = deque()
         self._deaths: Counter[int] = Counter()
-        self._lost: list[Lost] = []
-        self._began_since_loss = True
+        self._held_back: list[GivenUp] = []
+        self._started_since_held_back = True
         self._failed_starts = 0
         self._ready: Ready | None = None
         self._looked_at = time.monotonic()
@@ -100,8 +101,8 @@ class Pool:
 
     @property
     def pending(self) -> int:
-        """Tasks that have neither a reply nor been given up."""
-        return len(self._again) + sum(len(worker.tasks) for worker in self._workers)
+        """Tasks that have neither an answer nor been given up."""
+        return len(self._retries) + sum(len(worker.tasks) for worker in self._workers)
 
     def wait_until_ready(self) -> Ready:
         """Wait for the first worker's model.
@@ -113,72 +114,59 @@ class Pool:
             self.take(_LONGEST_LOOK)  # no task was handed over, so no news can be lost
         return self._ready
 
-    def offer(self, task: Task, *, depth: int = DEEP) -> bool:
+    def offer(self, task: Task, *, is_near_end: bool = False) -> bool:
         """Hand a task to the worker with the least to do; False where none has room."""
-        if self._again:
+        if self._retries:
             return False
-        return self._hand_over(task, depth)
+        return self._hand_over(task, _SHALLOW if is_near_end else _DEEP)
 
-    def take(self, seconds: float) -> list[Reply | Lost]:
+    def take(self, seconds: float) -> list[News]:
         """Wait for news at most so long; gives what has come in.
 
         Raises:
             PneumoscopeError: a worker cannot open its model.
             RuntimeUnavailableError: workers die whatever they score.
         """
-        news: list[Reply | Lost] = []
-        for worker, line in self._arrived(min(seconds, _LONGEST_LOOK)):
-            if worker.given_up:
+        news: list[News] = []
+        for worker, line in self._lines(min(seconds, _LONGEST_LOOK)):
+            if worker.is_replaced:
                 continue
-            if line:
-                news += self._read(worker, line)
-            else:
-                self._bury(worker)
+            if not line:
+                self._replace_dead(worker)
+            elif line.endswith(b"\n"):  # else it died while it wrote, and its end follows
+                news += self._read(worker, read_message(line))
         self._give_up_the_silent()
-        while self._again and self._hand_over(self._again[0], DEEP):
-            self._again.popleft()
-        return news + self._lost_for_good(any_reply=bool(news))
-
-    def _lost_for_good(self, *, any_reply: bool) -> list[Lost]:
-        """The tasks that are known to be lost by their own fault; others are not told yet."""
-        is_machine_sane = len(self._lost) >= _MOST_LOST and self._began_since_loss
-        if not any_reply and self.pending and not is_machine_sane:
-            return []
-        lost, self._lost = self._lost, []
-        return lost
+        while self._retries and self._hand_over(self._retries[0], _DEEP):
+            self._retries.popleft()
+        return news + self._releasable(is_answering=bool(news))
 
     def kill(self) -> None:
         """End all workers at once; what they were at is dropped."""
         for worker in self._workers:
-            worker.given_up = True
+            worker.is_replaced = True
             worker.process.kill()
-
-    def __enter__(self) -> "Pool":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            self.kill()
-        self.close()
 
     def close(self) -> None:
         """End the workers after the tasks that they have."""
         for worker in self._workers:
-            worker.given_up = True
+            worker.is_replaced = True
             _end_input(worker)
         for worker in self._workers:
             _wait_for_end(worker)
         self._workers.clear()
 
+    def __enter__(self) -> "Pool":
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None:
+            self.kill()
+        self.close()
+
     def _start(self) -> _Worker:
         worker = _Worker(self._spawn())
         threading.Thread(target=self._listen, args=(worker,), daemon=True).start()
-        self._send(worker, self._settings.to_line())
+        self._send(worker, self._settings)
         return worker
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
@@ -201,7 +189,8 @@ class Pool:
             self._events.put((worker, line))
         self._events.put((worker, b""))
 
-    def _arrived(self, seconds: float) -> Iterator[tuple[_Worker, bytes]]:
+    def _lines(self, seconds: float) -> Iterator[tuple[_Worker, bytes]]:
+        """What has come in, after a wait for the first of it."""
         try:
             yield self._events.get(timeout=seconds)
             while True:
@@ -209,24 +198,18 @@ class Pool:
         except Empty:
             return
 
-    def _read(self, worker: _Worker, line: bytes) -> list[Reply]:
-        if not line.endswith(b"\n"):  # it died while it wrote; the end of its output follows
-            return []
-        if worker.ready is None:
-            self._welcome(worker, line)
-            return []
-        worker.tasks.popleft()
+    def _read(self, worker: _Worker, message: Message) -> list[News]:
+        match message:
+            case Refused():
+                raise _error(message)
+            case Ready():
+                self._failed_starts = 0
+                self._started_since_held_back = True
+                self._ready = worker.ready = message
+            case Answered() | KnownContent():
+                worker.tasks.popleft()
         worker.busy_since = time.monotonic()
-        return [Reply.from_line(line)]
-
-    def _welcome(self, worker: _Worker, line: bytes) -> None:
-        if line.startswith(b'{"error":'):
-            refused = Refused.from_line(line)
-            raise _error(refused)
-        self._failed_starts = 0
-        self._began_since_loss = True
-        self._ready = worker.ready = Ready.from_line(line)
-        worker.busy_since = time.monotonic()
+        return [message] if isinstance(message, Answered | KnownContent) else []
 
     def _hand_over(self, task: Task, depth: int) -> bool:
         able = [w for w in self._workers if w.ready is not None and len(w.tasks) < depth]
@@ -236,65 +219,79 @@ class Pool:
         if not worker.tasks:
             worker.busy_since = time.monotonic()
         worker.tasks.append(task)
-        self._send(worker, task.to_line())
+        self._send(worker, task)
         return True
 
-    def _send(self, worker: _Worker, line: bytes) -> None:
+    def _send(self, worker: _Worker, message: Message) -> None:
         assert worker.process.stdin is not None
-        try:
-            worker.process.stdin.write(line)
+        # A dead worker reads nothing: the end of its output follows, and then it is replaced.
+        with suppress(OSError):
+            worker.process.stdin.write(message.to_line())
             worker.process.stdin.flush()
-        except OSError:  # it is dead; the end of its output will tell, and `_bury` sees to the task
-            return
 
-    def _bury(self, worker: _Worker) -> None:
-        """Replace a worker that has died; its first task is the one that it died of."""
-        code = _ended(worker.process)
+    def _replace_dead(self, worker: _Worker) -> None:
+        """Replace a worker that has died; the task that it was at may be why."""
+        code = _exit_code(worker.process)
         if worker.ready is None:
             self._failed_starts += 1
             if self._failed_starts >= _MOST_FAILED_STARTS:
                 raise RuntimeUnavailableError(
                     "worker processes end while they open the model and score its golden inputs "
-                    f"({_how(code)}): it is the machine or a library, not the files. --verbose "
-                    "shows what they print, another --runtime may do; the same command goes on"
+                    f"({_in_words(code)}): it is the machine or a library, not the files. "
+                    "--verbose shows what they print, another --runtime may do; the same command "
+                    "goes on"
                 )
         if worker.tasks:
             task = worker.tasks.popleft()
             self._deaths[task.id] += 1
             if self._deaths[task.id] < _MOST_DEATHS_OF_A_TASK:
-                self._again.append(task)
+                self._retries.append(task)
             else:
                 del self._deaths[task.id]
-                text = f"the decoder took its process down, twice ({_how(code)})"
+                text = f"the decoder took its process down, twice ({_in_words(code)})"
                 seconds = time.monotonic() - worker.busy_since
-                self._lose(Lost(task, Reason.DECODER_CRASHED, text, seconds))
+                self._hold_back(GivenUp(task, Reason.DECODER_CRASHED, text, seconds))
         self._replace(worker)
 
-    def _lose(self, lost: Lost) -> None:
-        self._lost.append(lost)
-        self._began_since_loss = False
-
     def _give_up_the_silent(self) -> None:
+        """Kill workers that do not start, or that have been at one file for too long."""
         now = time.monotonic()
         stood_still = max(0.0, now - self._looked_at - 2 * _LONGEST_LOOK)
         self._looked_at = now
         for worker in list(self._workers):
             worker.busy_since += stood_still
             silent = now - worker.busy_since
-            if worker.ready is None and silent > _SECONDS_TO_START:
-                worker.process.kill()  # `_bury` counts it among the failed starts
-            elif worker.tasks and worker.ready is not None and silent > self._seconds_per_file:
+            if worker.ready is None:
+                if silent > _SECONDS_TO_START:
+                    worker.process.kill()  # the end of its output follows: a failed start
+            elif worker.tasks and silent > self._seconds_per_file:
                 task = worker.tasks.popleft()
                 text = f"given up after {self._seconds_per_file:g} s in the decoder"
-                self._lose(Lost(task, Reason.TIMED_OUT, text, silent))
+                self._hold_back(GivenUp(task, Reason.TIMED_OUT, text, silent))
                 worker.process.kill()
                 self._replace(worker)
 
     def _replace(self, worker: _Worker) -> None:
-        worker.given_up = True
+        worker.is_replaced = True
         # Not waited for: a read from a dead network share cannot be killed before it returns.
-        self._again.extendleft(reversed(worker.tasks))
+        self._retries.extendleft(reversed(worker.tasks))
         self._workers[self._workers.index(worker)] = self._start()
+
+    def _hold_back(self, given_up: GivenUp) -> None:
+        self._held_back.append(given_up)
+        self._started_since_held_back = False
+
+    def _releasable(self, *, is_answering: bool) -> list[News]:
+        """The tasks that were given up, once it is known that their files were at fault.
+
+        That is so when another file was answered, when nothing else is left to be tried, or when a
+        fresh worker has scored the golden inputs since.
+        """
+        is_sound = len(self._held_back) >= _MOST_HELD_BACK and self._started_since_held_back
+        if self.pending and not is_answering and not is_sound:
+            return []
+        released, self._held_back = self._held_back, []
+        return [*released]
 
 
 def _environment() -> dict[str, str]:
@@ -305,8 +302,8 @@ def _environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"}
 
 
-def _ended(process: "subprocess.Popen[bytes]") -> int:
-    """The exit code of a process whose output has ended."""
+def _exit_code(process: "subprocess.Popen[bytes]") -> int:
+    """Of a process whose output has ended."""
     try:
         return process.wait(_SECONDS_TO_END)
     except subprocess.TimeoutExpired:
@@ -321,7 +318,7 @@ def _error(refused: Refused) -> PneumoscopeError:
     return error
 
 
-def _how(code: int) -> str:
+def _in_words(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 

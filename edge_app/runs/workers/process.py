@@ -18,12 +18,19 @@ from typing import BinaryIO
 from edge_app.bundle.manifest import MANIFEST_FILE, Bundle, Manifest
 from edge_app.errors import BundleIntegrityError, PneumoscopeError, StorageError
 from edge_app.files.codec import compact_json
-from edge_app.files.disk_table import FrozenSet
+from edge_app.files.disk_table import PublishedKeys
 from edge_app.report.thumbnail_maker import make_thumbnail
-from edge_app.results.rows import encode_row
-from edge_app.runs.file_stamps import mark_line, mark_of
-from edge_app.runs.run_header import describe_run
-from edge_app.runs.workers.messages import Message, Ready, Refused, Reply, Settings, Task
+from edge_app.runs.file_stamps import stamp_line, stamp_of
+from edge_app.runs.workers.messages import (
+    Answered,
+    KnownContent,
+    Message,
+    Ready,
+    Refused,
+    Settings,
+    Task,
+    read_message,
+)
 from edge_app.runtimes import open_runtime
 from edge_app.screening.score_file import ScoredFile, score_unknown_file
 from edge_app.screening.screener import Screener
@@ -40,7 +47,8 @@ def main() -> int:
     requests = sys.stdin.buffer
     replies = _private_output()
     try:
-        settings = Settings.from_line(requests.readline())
+        settings = read_message(requests.readline())
+        assert isinstance(settings, Settings)
         screener, ready = open_screener(settings)
     except PneumoscopeError as error:
         _send(replies, Refused(type(error).__name__, str(error)))
@@ -50,7 +58,9 @@ def main() -> int:
     for line in requests:
         # It is written while we start, and complete when the first task comes.
         known = _known(settings) if known is None else known
-        _send(replies, answer(screener, Task.from_line(line), known))
+        task = read_message(line)
+        assert isinstance(task, Task)
+        _send(replies, answer(screener, task, known))
     return 0
 
 
@@ -81,64 +91,42 @@ def _open_checked(folder: Path, settings: Settings) -> tuple[Screener, Ready]:
     if found != model.sha256:
         raise BundleIntegrityError(f"{stream.name}: changed since the bundle was written")
     screener = Screener(bundle, runtime, settings.operating_point)
-    manifest_sha256 = hashlib.sha256(content).hexdigest()
-    parameters = {**settings.parameters, "bundle_sha256": manifest_sha256}
     ready = Ready(
-        header=compact_json(describe_run(screener, settings.source, parameters)),
-        manifest_sha256=manifest_sha256,
-        notes=list(screener.runtime.notes),
+        model_sha256=model.sha256,
+        runtime=runtime.name,
+        runtime_version=runtime.version,
+        manifest_sha256=hashlib.sha256(content).hexdigest(),
+        notes=list(runtime.notes),
     )
     return screener, ready
 
 
 def _known(settings: Settings) -> Container[bytes]:
-    return frozenset() if settings.known is None else FrozenSet(Path(settings.known))
+    return frozenset() if settings.known is None else PublishedKeys(Path(settings.known))
 
 
-def answer(screener: Screener, task: Task, known: Container[bytes]) -> Reply:
+def answer(screener: Screener, task: Task, known: Container[bytes]) -> Answered | KnownContent:
     """Score a task's file."""
-    started = time.perf_counter()
     path = Path(task.path)
-    mark = mark_of(path)  # before it is read: a file that changes meanwhile is noticed later
+    stamp = stamp_of(path)  # before it is read: a file that changes meanwhile is noticed later
     scored = score_unknown_file(screener, path, task.name, known=known)
     if scored is None:
-        return _known_reply(task, started)
-    row = scored.row
+        return KnownContent(task.id)
     scored_at = time.perf_counter()
     picture = _picture(scored, task)
     picture_ms = (time.perf_counter() - scored_at) * 1000
-    return Reply(
-        id=task.id,
-        row=encode_row(row).decode("utf-8"),
-        status=row.status,
-        decision=row.decision,
-        reason=row.reason,
-        raw_score=row.raw_score,
+    return Answered.of(
+        task.id,
+        scored.row,
         unread=scored.unread,
         stage_ms=[*_stages(scored), round(picture_ms, 3)],
         picture=picture,
-        mark=None if mark is None else mark_line(task.name, mark),
-    )
-
-
-def _known_reply(task: Task, started: float) -> Reply:
-    read_ms = round((time.perf_counter() - started) * 1000, 3)
-    return Reply(
-        id=task.id,
-        row=None,
-        status="",
-        decision="",
-        reason=None,
-        raw_score=None,
-        unread=False,
-        stage_ms=[read_ms, 0.0, 0.0, 0.0, 0.0],
-        picture=None,
-        mark=None,
+        stamp=None if stamp is None else stamp_line(task.name, stamp),
     )
 
 
 def _stages(scored: ScoredFile) -> list[float]:
-    """Milliseconds of reading, decoding, preparing and the network; see `tally.STAGES`."""
+    """Milliseconds of reading, decoding, preparing and the network; see `messages.STAGES`."""
     row = scored.row
     decoded_ms = row.total_ms if row.decode_ms is None else row.decode_ms
     infer_ms = row.infer_ms or 0.0
