@@ -461,6 +461,7 @@ def test_pictures_that_wait_are_bounded_by_what_the_report_takes() -> None:
 ANSWER: dict[str, Any] = {
     "id": 0,
     "row": "{}",
+    "sha256": None,
     "status": "scored",
     "decision": "",
     "reason": None,

@@ -185,7 +185,7 @@ def test_large_results_give_a_bounded_table(
             stream.write(encode_row(replace(suspected, file=f"more{number}.png")))
     monkeypatch.setattr("edge_app.report.page.MOST_ROWS", 50)
     with Gallery(folder.thumbnails) as gallery:
-        write_report(folder, load_bundle(tiny_bundle_folder), out, gallery)
+        write_report(folder, load_bundle(tiny_bundle_folder), out, gallery, {})
     page = folder.report.read_text(encoding="utf-8")
     rows = data(page, "data-rows")
     assert isinstance(rows, list)

@@ -164,6 +164,20 @@ def test_the_validator_finds(
     assert re.search(text, problems), problems
 
 
+def test_only_a_watch_has_a_second_row_of_a_file_that_was_overwritten(tmp_path: Path) -> None:
+    again = dataclasses.replace(SCORED, sha256="c" * 64)
+    watch = dataclasses.replace(HEADER, parameters={"watch": True})
+    for header, second, is_good in (
+        (watch, again, True),
+        (watch, SCORED, False),
+        (HEADER, again, False),
+    ):
+        problems = validate_results(write(tmp_path / "r.jsonl", header, SCORED, second)).problems
+        assert problems == (() if is_good else ("line 3: 'a.png' has a row already",))
+    lines = list(csv_table([SCORED, FAILED, again], {"a.png": 1}))
+    assert [line.rstrip().rpartition(",")[2] for line in lines] == ["stale", "stale", "", ""]
+
+
 def test_a_torn_last_line_is_a_problem_with_its_number(tmp_path: Path) -> None:
     path = write(tmp_path / "r.jsonl", HEADER, SCORED, FAILED)
     path.write_bytes(path.read_bytes()[:-1])
@@ -189,14 +203,14 @@ def test_the_time_is_utc() -> None:
 
 
 def table(*rows: ResultRow) -> list[dict[str, str]]:
-    content = "".join(csv_table(rows)).encode("utf-8")
+    content = "".join(csv_table(rows, {})).encode("utf-8")
     assert content.startswith(b"\xef\xbb\xbf")
     return list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
 
 
 def test_the_table() -> None:
     first, second = table(SCORED, FAILED)
-    assert list(first) == KEYS
+    assert list(first) == [*(key for key in KEYS if key != "lungs"), "stale"]
     assert first["raw_score"] == "1.5"
     assert first["quality"] == "age_unknown"
     assert first["reason"] == ""
@@ -224,7 +238,7 @@ def test_no_text_can_act_as_a_formula(name: str) -> None:
 def test_no_text_can_act_as_a_formula_where_another_separator_rules(name: str) -> None:
     """A German Excel splits at semicolons, also within what Python's writer has quoted."""
     row = dataclasses.replace(FAILED, file=name, message=name)
-    line = list(csv_table([row]))[1].removesuffix("\r\n")
+    line = list(csv_table([row], {}))[1].removesuffix("\r\n")
     for separator in ";,\t":
         # As simple as a reader can be: no quotes; then as Excel reads them.
         pieces = re.split(f"[{separator}\r\n]", line)

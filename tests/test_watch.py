@@ -1,6 +1,7 @@
 """Watching a folder: what arrives is scored once it stands still; what goes away comes back."""
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -129,24 +130,134 @@ def test_a_folder_that_goes_away_is_waited_for(plan: WatchPlan, tmp_path: Path) 
     assert [(row.file, row.reason) for row in rows(plan)] == [("a.png", None), ("b.png", None)]
 
 
-def test_a_second_session_goes_on_and_an_overwritten_file_is_said(plan: WatchPlan) -> None:
+def test_an_overwritten_file_gets_a_second_row_and_the_first_is_stale(plan: WatchPlan) -> None:
+    """By this session or an earlier one; the old child's answer and picture are in no report."""
+    plan = replace(plan, options=replace(plan.options, formats=("jsonl", "csv", "html")))
     (plan.folder / "a.png").write_bytes(phantom_png(1))
-    (plan.folder / "bad.png").write_bytes(b"no picture")
+    (plan.folder / "b.png").write_bytes(phantom_png(8))
     Session(plan, lambda session: until(lambda: len(session.outcomes) == 2))
+    shown = (plan.out / "report.html").read_text(encoding="utf-8")
+    assert shown.count('"file":"a.png"') == 1  # its film; the row stands in a list
 
     def script(session: Session) -> Iterator[bool]:
-        (plan.folder / "c.png").write_bytes(phantom_png(3))
-        yield from until(lambda: session.outcomes == ["c.png"])
+        # Copied again: another time, the same content.
+        os.utime(plan.folder / "b.png", ns=(1, 1))
         (plan.folder / "a.png").write_bytes(phantom_png(3, 300))
-        yield from until(lambda: bool(session.notes))
+        yield from until(lambda: session.outcomes == ["a.png"])
+        (plan.folder / "a.png").write_bytes(phantom_png(8, 300))
+        yield from until(lambda: session.outcomes == ["a.png", "a.png"])
 
     session = Session(plan, script)
-    assert session.notes[0].startswith("a.png was changed after it was scored")
+    assert [note.partition(";")[0] for note in session.notes] == [
+        "a.png was changed after it was scored"
+    ] * 2
+    found = rows(plan)
+    assert [row.file for row in found] == ["a.png", "b.png", "a.png", "a.png"]
+    assert len({row.sha256 for row in found if row.file == "a.png"}) == 3
+    table = (plan.out / "results.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert [line.rpartition(",")[2] for line in table] == ["stale", "stale", "", "stale", ""]
+    report = (plan.out / "report.html").read_text(encoding="utf-8")
+    assert "2 earlier answers are left out" in report
+    assert report.count('["a.png",') == 1
+    # The film of the first content, which was suspected, is not the third one's.
+    films = [json.loads(line) for line in (plan.out / "thumbnails.jsonl").open()]
+    assert [film["decision"] for film in films if film["file"] == "a.png"] == ["indeterminate"]
+    # Nothing is left to do, and a third session knows it.
+    Session(plan, lambda session: until_looked(session, 1.0))
+    assert len(rows(plan)) == 4
+
+
+def until_looked(session: Session, seconds: float) -> Iterator[bool]:
+    pause = time.monotonic() + seconds
+    yield from until(lambda: time.monotonic() > pause)
+
+
+def test_a_row_of_half_a_copy_is_replaced_when_the_copy_is_complete(plan: WatchPlan) -> None:
+    """Space is made for all of it, its head and tail come first, the rest after a long pause."""
+    whole = encoded(Image.fromarray(draw_phantom(Phantom(1), 300, 300)), "BMP")
+    late, arriving = plan.folder / "late.bmp", plan.folder / "arriving.bmp"
+    with late.open("wb") as stream:
+        stream.write(whole[:2000])
+        stream.seek(len(whole) - 2000)
+        stream.write(whole[-2000:])
+    arriving.write_bytes(whole[:2000] + bytes(len(whole) - 4000) + whole[-2000:])
+
+    def script(session: Session) -> Iterator[bool]:
+        yield from until(lambda: session.outcomes == ["arriving.bmp"])
+        if hasattr(os, "SEEK_HOLE"):
+            yield from until_looked(session, 2.0)
+            assert session.outcomes == ["arriving.bmp"]  # a file with a hole has not arrived
+        for path in (late, arriving):
+            with path.open("r+b") as stream:
+                stream.write(whole)
+        yield from until(lambda: len(session.outcomes) == 3)
+
+    Session(replace(plan, patience_seconds=10 * MOST_SECONDS), script)
+    first, *last = rows(plan)
+    assert first.raw_score != last[0].raw_score
+    assert sorted(row.file for row in last) == ["arriving.bmp", "late.bmp"]
+    assert last[0].raw_score == last[1].raw_score
+
+
+def test_a_transfer_that_failed_for_good_is_scored_when_it_goes_on(plan: WatchPlan) -> None:
+    whole = phantom_png(1)
+    path = plan.folder / "stalled.png"
+    path.write_bytes(whole[: len(whole) // 2])
+
+    def script(session: Session) -> Iterator[bool]:
+        yield from until(lambda: session.outcomes == ["stalled.png"])
+        path.write_bytes(whole)
+        yield from until(lambda: len(session.outcomes) == 2)
+
+    Session(plan, script)
     assert [(row.file, row.reason) for row in rows(plan)] == [
-        ("a.png", None),
-        ("bad.png", Reason.UNREADABLE),
-        ("c.png", None),
+        ("stalled.png", Reason.UNREADABLE),
+        ("stalled.png", None),
     ]
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Callable[[Path], None]]:
+    """Mounts something at a folder; skips where this user may not."""
+    mounted: list[Path] = []
+
+    def mount_at(folder: Path) -> None:
+        command = ["mount", "-t", "tmpfs", "none", str(folder)]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("may not mount anything here")
+        mounted.append(folder)
+
+    yield mount_at
+    for folder in mounted:
+        subprocess.run(["umount", "-l", str(folder)], check=False, capture_output=True)
+
+
+@pytest.mark.parametrize("where", ["", "ward"])
+def test_what_lies_beneath_a_mount_is_not_scored(
+    plan: WatchPlan, mount: Callable[[Path], None], where: str
+) -> None:
+    point = plan.folder / where
+    point.mkdir(exist_ok=True)
+    (point / "beneath.png").write_bytes(phantom_png(1))
+    mount(point)
+    (point / "a.png").write_bytes(phantom_png(1))
+    prefix = f"{where}/" if where else ""
+
+    def script(session: Session) -> Iterator[bool]:
+        yield from until(lambda: session.outcomes == [f"{prefix}a.png"])
+        subprocess.run(["umount", str(point)], check=True)
+        yield from until(lambda: "nothing is mounted there any more" in " ".join(session.notes))
+        yield from until_looked(session, 2.0)
+        assert len(session.outcomes) == 1
+        mount(point)
+        (point / "b.png").write_bytes(phantom_png(1))
+        yield from until(lambda: len(session.outcomes) == 2)
+
+    session = Session(plan, script)
+    assert [row.file for row in rows(plan)] == [f"{prefix}a.png", f"{prefix}b.png"]
+    assert sum("nothing is mounted" in note for note in session.notes) == 1
 
 
 def test_a_transfer_that_stalls_is_scored_when_it_is_whole(

@@ -7,6 +7,7 @@ truth and may be lost any time.
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 from edge_app.errors import StorageError
 
@@ -72,14 +73,10 @@ class DiskTable:
         assignments = ", ".join(f"{name} = ?" for name in values)
         self._change(f"UPDATE entry SET {assignments} WHERE key = ?", (*values.values(), key))
 
-    def get(self, key: bytes) -> tuple[Value, ...] | None:
+    def get(self, key: bytes) -> tuple[Any, ...] | None:
         """The values of a key in the order of the columns, None where it is not there."""
         row = self._execute("SELECT * FROM entry WHERE key = ?", (key,)).fetchone()
         return None if row is None else tuple(row[1:])
-
-    def discard(self, key: bytes) -> None:
-        """Remove a key if it is there."""
-        self._execute("DELETE FROM entry WHERE key = ?", (key,))
 
     def __contains__(self, key: bytes) -> bool:
         return self.get(key) is not None

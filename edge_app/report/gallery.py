@@ -8,9 +8,10 @@ the report and nothing else.
 
 import heapq
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from edge_app.decision import Decision
 from edge_app.errors import StorageError
@@ -85,6 +86,23 @@ class Gallery(AppendedFile):
         # rows wait than the pictures that can be taken back make room for.
         self.flush()
 
+    def forget(self, file: str) -> None:
+        """Drop the picture of a file's earlier content, for good.
+
+        Raises:
+            StorageError: the file cannot be read or written.
+        """
+        before = self._kept_bytes()
+        with self._opened() as stream:
+            for best in self._best.values():
+                best.heap = [
+                    entry for entry in best.heap if _read_at(stream, *entry[1:]).file != file
+                ]
+                heapq.heapify(best.heap)
+        if self._kept_bytes() < before:
+            self._rewrite()
+            self._settled_end = self.end
+
     def settle(self) -> None:
         """Say that the rows of all pictures are on the disk.
 
@@ -111,16 +129,20 @@ class Gallery(AppendedFile):
             StorageError: they cannot be read.
         """
         places = sorted(self._best[decision].heap, reverse=True)
+        with self._opened() as stream:
+            seen: set[str] = set()
+            for _, minus_offset, length in places:
+                thumbnail = _read_at(stream, minus_offset, length)
+                # A killed run may have stored a picture whose row it had not.
+                if thumbnail.file not in seen:
+                    seen.add(thumbnail.file)
+                    yield thumbnail
+
+    @contextmanager
+    def _opened(self) -> Iterator[BinaryIO]:
         try:
             with self.path.open("rb") as stream:
-                seen: set[str] = set()
-                for _, minus_offset, length in places:
-                    stream.seek(-minus_offset)
-                    thumbnail = decode(Thumbnail, parse_json(stream.read(length)))
-                    # A killed run may have stored a picture whose row it had not.
-                    if thumbnail.file not in seen:
-                        seen.add(thumbnail.file)
-                        yield thumbnail
+                yield stream
         except (OSError, CodecError) as error:
             raise StorageError(f"{self.path}: cannot be read: {error}") from error
 
@@ -164,6 +186,11 @@ class Gallery(AppendedFile):
             for offset, length in places:
                 stream.seek(offset)
                 yield stream.read(length)
+
+
+def _read_at(stream: BinaryIO, minus_offset: int, length: int) -> Thumbnail:
+    stream.seek(-minus_offset)
+    return decode(Thumbnail, parse_json(stream.read(length)))
 
 
 def _rank(raw_score: float | None) -> float:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from html import escape
 from importlib.resources import files
@@ -33,7 +33,7 @@ from edge_app.report.words import (
     remarks,
 )
 from edge_app.results.folder import RunFolder
-from edge_app.results.rows import ResultRow, RunHeader, read_results
+from edge_app.results.rows import ResultRow, RunHeader, read_results, with_staleness
 
 # Rows of the table: about 3 MB of page. Beyond, those that need a reader's eyes come first.
 MOST_ROWS = 20_000
@@ -56,6 +56,8 @@ class _Counts:
     flags: Counter[str] = field(default_factory=Counter)
     scores: Histogram = field(default_factory=Histogram)
     last_scored_at: str = ""
+    # By file, how many of its rows are of content that was overwritten since.
+    stale: Mapping[str, int] = field(default_factory=dict)
     # Why those pictures were refused that are shown.
     refusals: dict[str, str] = field(default_factory=dict)
 
@@ -78,7 +80,9 @@ class _Counts:
             self.flags.update(name for name in OF_THE_WHOLE if row.quality.get(name))
 
 
-def write_report(folder: RunFolder, bundle: Bundle, root: Path, gallery: Gallery) -> None:
+def write_report(
+    folder: RunFolder, bundle: Bundle, root: Path, gallery: Gallery, stale: Mapping[str, int]
+) -> None:
     """Write a run's report.
 
     Args:
@@ -86,14 +90,15 @@ def write_report(folder: RunFolder, bundle: Bundle, root: Path, gallery: Gallery
         bundle: what scored.
         root: the folder that the rows' names are relative to; links lead there.
         gallery: the pictures.
+        stale: by file, how many of its rows are of content that was overwritten since.
 
     Raises:
         StorageError: it cannot be written.
     """
-    header, rows = read_results(folder.results)
-    counts = _Counts()
+    header, _ = read_results(folder.results)
+    counts = _Counts(stale=stale)
     shown = {picture.file for picture in gallery.pictures(Decision.NOT_ASSESSABLE)}
-    for row in rows:
+    for row in _current_rows(folder, counts):
         counts.add(row)
         if row.file in shown:
             counts.refusals[row.file] = remarks(row)
@@ -190,6 +195,11 @@ def _warnings(bundle: Bundle, counts: _Counts) -> str:
             f"Of {counts.scored:,} screened pictures the age is unknown for {age:,} and the view "
             f"for {view:,}: the model is validated for patients{whom} and the view "
             f"{escape(views)} only."
+        )
+    if counts.stale:
+        sentences.append(
+            f"{sum(counts.stale.values()):,} earlier answers are left out, since their files were "
+            "overwritten; they stand in the table of results, marked stale."
         )
     return "".join(f'<p class="notice">{sentence}</p>\n' for sentence in sentences)
 
@@ -348,12 +358,17 @@ def _point_entries(point: OperatingPoint | None) -> list[tuple[str, str]]:
     ]
 
 
+def _current_rows(folder: RunFolder, counts: _Counts) -> Iterator[ResultRow]:
+    rows = with_staleness(read_results(folder.results)[1], counts.stale)
+    return (row for row, is_stale in rows if not is_stale)
+
+
 def _rows(folder: RunFolder, counts: _Counts) -> Iterator[str]:
     """The table as JSON: [file, kind, probability, remarks] a row."""
     all_fit = counts.total <= MOST_ROWS
     written = 0
     yield "["
-    for row in read_results(folder.results)[1]:
+    for row in _current_rows(folder, counts):
         kind = kind_of(row)
         if not all_fit and (kind == "clear" or written >= MOST_ROWS):
             continue

@@ -7,7 +7,7 @@ decides.
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -119,7 +119,7 @@ class LungPlace:
 
 @dataclass(frozen=True, slots=True)
 class ResultRow:
-    """One file's line.
+    """One file's line; of several for one file, which was overwritten meanwhile, the last holds.
 
     Attributes:
         file: relative to the input folder, with forward slashes.
@@ -219,6 +219,23 @@ def failed_row(
 def printable(text: str) -> str:
     r"""A path as results hold it: bytes that are no UTF-8 as `\udcNN`."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def with_staleness(
+    rows: Iterable[ResultRow], stale: Mapping[str, int]
+) -> Iterator[tuple[ResultRow, bool]]:
+    """Each row, and whether its file was overwritten and has a later row.
+
+    Args:
+        rows: of a run, in their order.
+        stale: by file, how many of its rows are so.
+    """
+    left = dict(stale)
+    for row in rows:
+        is_stale = left.get(row.file, 0) > 0
+        if is_stale:
+            left[row.file] -= 1
+        yield row, is_stale
 
 
 def utc_now() -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from operator import attrgetter
 
-from edge_app.results.rows import ResultRow
+from edge_app.results.rows import ResultRow, with_staleness
 
 # A spreadsheet runs a cell that begins so as a formula (OWASP, CSV injection); the wide forms are
 # what Excel takes for them in Asian locales, and some skip spaces in front. A cell may also begin
@@ -25,8 +25,11 @@ class _Echo:
         return text
 
 
-def csv_table(rows: Iterable[ResultRow]) -> Iterator[str]:
+def csv_table(rows: Iterable[ResultRow], stale: Mapping[str, int]) -> Iterator[str]:
     """Lines of the table, the column names first.
+
+    Rows of content that was overwritten since say so in the last column; `stale` is as of
+    `with_staleness`.
 
     Opens as it is in Excel and LibreOffice: the first line begins with a byte order mark, which
     tells them UTF-8, and no text of a row can act as a formula.
@@ -34,9 +37,9 @@ def csv_table(rows: Iterable[ResultRow]) -> Iterator[str]:
     names = [field.name for field in fields(ResultRow) if field.name != "lungs"]
     values_of = attrgetter(*names)
     to_line = csv.writer(_Echo()).writerow
-    yield f"\ufeff{to_line(names)}"
-    for row in rows:
-        yield str(to_line(_csv_cells(values_of(row))))
+    yield f"\ufeff{to_line([*names, 'stale'])}"
+    for row, is_stale in with_staleness(rows, stale):
+        yield str(to_line([*_csv_cells(values_of(row)), "stale" if is_stale else ""]))
 
 
 def _csv_cells(values: Iterable[object]) -> list[object]:

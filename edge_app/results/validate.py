@@ -1,6 +1,6 @@
 """Is a `results.jsonl` of the format, and whole? Every problem with its line; scores nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def validate_results(path: Path) -> Validation:
         NoInputError: the file cannot be read.
     """
     header: RunHeader | None = None
-    seen: set[str] = set()
+    seen: dict[str, str | None] = {}
     problems: list[str] = []
     rows = 0
     for number, line in numbered_lines(path):
@@ -46,14 +46,18 @@ def validate_results(path: Path) -> Validation:
             continue
         rows += 1
         problems += [f"line {number}: {problem}" for problem in _contradictions(row, header, seen)]
-        seen.add(row.file)
+        seen[row.file] = row.sha256
     if not seen and not problems and header is None:
         problems.append("line 1: the line that describes the run is missing")
     return Validation(rows=rows, problems=tuple(problems))
 
 
-def _contradictions(row: ResultRow, header: RunHeader | None, seen: set[str]) -> Iterator[str]:
-    if row.file in seen:
+def _contradictions(
+    row: ResultRow, header: RunHeader | None, seen: Mapping[str, str | None]
+) -> Iterator[str]:
+    # Under a watch, a file that was overwritten has a later row of its new content.
+    is_watch = header is not None and header.parameters.get("watch") is True
+    if row.file in seen and not (is_watch and seen[row.file] != row.sha256):
         yield f"{row.file!r} has a row already"
     if header is None:
         return

@@ -23,7 +23,6 @@ from edge_app.files.disk_table import DiskTable
 from edge_app.results.folder import RunFolder
 from edge_app.results.journal import good_rows
 from edge_app.results.rows import printable
-from edge_app.runs.derived import derive
 from edge_app.runs.discovery import ImageFile, Inputs, gone
 from edge_app.runs.earlier_results import add_contents, content_digest, results_file
 from edge_app.runs.scoring_run import RunInput, RunOptions, ScoringRun
@@ -173,7 +172,7 @@ def run_batch(
             raise
         run.finish()
         try:
-            derive(plan.folder, plan.options.formats, run.bundle, inputs.root, run.store.gallery)
+            run.derive(inputs.root)
         except StorageError as error:
             raise StorageError(
                 f"{error}; all rows are in {plan.folder.results}, and once it can, "

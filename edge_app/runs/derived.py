@@ -1,5 +1,6 @@
 """What is made from the results when a run has ended: the table and the report."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from edge_app.bundle.manifest import Bundle
@@ -21,6 +22,7 @@ def derive(
     bundle: Bundle,
     pictures_root: Path,
     gallery: Gallery | None,
+    stale: Mapping[str, int],
 ) -> None:
     """Write the table and the report anew, each in full or not at all, and one without the other.
 
@@ -30,6 +32,7 @@ def derive(
         bundle: what scored.
         pictures_root: what the rows' names are relative to, for the report's links.
         gallery: the report's pictures.
+        stale: by file, how many of its rows are of content that was overwritten since.
 
     Raises:
         StorageError: one of them cannot be written.
@@ -37,10 +40,10 @@ def derive(
     unwritten: StorageError | None = None
     if "csv" in formats:
         try:
-            write_whole(folder.table, csv_table(read_results(folder.results)[1]))
+            write_whole(folder.table, csv_table(read_results(folder.results)[1], stale))
         except StorageError as error:  # open in Excel on Windows: no reason to have no report
             unwritten = error
     if "html" in formats and gallery is not None:
-        write_report(folder, bundle, pictures_root, gallery)
+        write_report(folder, bundle, pictures_root, gallery, stale)
     if unwritten is not None:
         raise unwritten

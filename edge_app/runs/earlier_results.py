@@ -37,15 +37,15 @@ def add_contents(table: DiskTable, earlier: Sequence[Path]) -> None:
     """
     for named in earlier:
         for row in _rows_of(named):
-            digest = digest_of(row)
+            digest = digest_of(row.sha256)
             if digest is not None and row.status is not Status.FAILED:
                 table.add(digest)
 
 
-def digest_of(row: ResultRow) -> bytes | None:
+def digest_of(sha256: str | None) -> bytes | None:
     """A row's SHA-256 as 32 bytes, None where it has none."""
     try:
-        digest = bytes.fromhex(row.sha256 or "")
+        digest = bytes.fromhex(sha256 or "")
     except ValueError:
         return None
     return digest if len(digest) == hashlib.sha256().digest_size else None

@@ -34,10 +34,12 @@ class Noted(NamedTuple):
     """What is known of a file that has a row, or is about to have one.
 
     Attributes:
-        sha256: of the row's content, None where it could not be read.
+        rows: how many it has; the last one holds.
+        sha256: of the last row's content, None where it could not be read.
         stamp: None where nothing was noted.
     """
 
+    rows: int
     sha256: bytes | None
     stamp: FileStamp | None
 
@@ -47,6 +49,7 @@ class RunStore:
 
     Attributes:
         gallery: pictures for the report, None where none is asked for.
+        stale: by file, how many of its rows are of content that was overwritten since.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class RunStore:
             StorageError: they cannot be written, or another run is writing there.
         """
         self.gallery: Gallery | None = None
+        self.stale: dict[str, int] = {}
         self._folder = folder
         self._header = header
         self._retry_failed = retry_failed
@@ -118,22 +122,14 @@ class RunStore:
         """Whether a file is to be scored: False where it has a row, or was claimed before."""
         return self._names is None or self._names.add(name.encode("utf-8"))
 
-    def forget(self, name: str) -> None:
-        """Let a file be scored that was claimed and had no row after all."""
-        if self._names is not None:
-            self._names.discard(name.encode("utf-8"))
-
     def noted(self, name: str) -> Noted | None:
         """What is known of a file, None where it has no row; only for runs with `names`."""
         values = None if self._names is None else self._names.get(name.encode("utf-8"))
         if values is None:
             return None
-        sha256, size, mtime_ns = values
-        has_stamp = isinstance(size, int) and isinstance(mtime_ns, int)
-        return Noted(
-            sha256 if isinstance(sha256, bytes) else None,
-            FileStamp(size, mtime_ns) if has_stamp else None,  # type: ignore[arg-type]
-        )
+        rows, sha256, size, mtime_ns = values
+        stamp = None if size is None else FileStamp(size, mtime_ns)
+        return Noted(rows or 0, sha256, stamp)
 
     def note(self, name: str, stamp: FileStamp) -> None:
         """Note the stamp of a file that has a row or is about to have one."""
@@ -163,13 +159,17 @@ class RunStore:
         stamp = stamp_of(file.path)
         return kept if stamp is not None and kept.stamp == stamp_line(file.name, stamp) else None
 
-    def write(self, answered: Answered) -> None:
-        """Add a row, its stamp and its picture; on the disk after `sync`.
+    def write(self, name: str, answered: Answered) -> None:
+        """Add a file's row, its stamp and its picture; on the disk after `sync`.
 
         Raises:
             StorageError: there is no room for the picture.
         """
         self._journal.append(answered.row.encode("utf-8"))
+        if self._names is not None and self._count_row(self._names, name, answered.sha256):
+            self.stale[name] = self.stale.get(name, 0) + 1
+            if self.gallery is not None:
+                self.gallery.forget(name)
         if answered.stamp is not None:
             self._stamps.add(answered.stamp)
         if answered.picture is None or self.gallery is None:
@@ -222,9 +222,17 @@ class RunStore:
 
     def _open_names(self) -> DiskTable:
         if self._names is None:
-            table = DiskTable(self._folder.names, sha256=bytes, size=int, mtime_ns=int)
+            table = DiskTable(self._folder.names, rows=int, sha256=bytes, size=int, mtime_ns=int)
             self._names = self._stack.enter_context(table)
         return self._names
+
+    @staticmethod
+    def _count_row(names: DiskTable, name: str, sha256: str | None) -> int:
+        """Note one more row of a file; gives how many it had before."""
+        key = name.encode("utf-8")
+        before = 0 if names.add(key) else (names.get(key) or (0,))[0] or 0
+        names.amend(key, rows=before + 1, sha256=digest_of(sha256))
+        return before
 
     def _read_rows(self) -> int:
         """Pass on the rows that are there and note their names; gives how many are to be dropped.
@@ -238,7 +246,8 @@ class RunStore:
             if self._retry_failed and row.status is Status.FAILED:
                 failed += 1
                 return
-            self._open_names().put(row.file.encode("utf-8"), sha256=digest_of(row))
+            if self._count_row(self._open_names(), row.file, row.sha256):
+                self.stale[row.file] = self.stale.get(row.file, 0) + 1
             self._on_row(row)
 
         self._journal.recover(remember)

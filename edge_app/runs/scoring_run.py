@@ -18,6 +18,7 @@ from edge_app.bundle.manifest import Bundle
 from edge_app.decision import Decision, Reason, Status
 from edge_app.results.folder import RunFolder
 from edge_app.results.rows import ResultRow, RunHeader, failed_row, printable
+from edge_app.runs.derived import derive
 from edge_app.runs.discovery import ImageFile
 from edge_app.runs.earlier_results import require_results
 from edge_app.runs.engine import Engine, GivenUp, News
@@ -268,6 +269,18 @@ class ScoringRun:
         self._counts.note_finished()
         self._engine.close()
 
+    def derive(self, pictures_root: Path) -> None:
+        """Write the table and the report anew from the results.
+
+        Args:
+            pictures_root: what the rows' names are relative to, for the report's links.
+
+        Raises:
+            StorageError: one of them cannot be written.
+        """
+        store, formats = self.store, self.options.formats
+        derive(self.folder, formats, self.bundle, pictures_root, store.gallery, store.stale)
+
     def summary(
         self, *, complete: bool, unlisted_folders: int = 0, empty_folders: int = 0
     ) -> Summary:
@@ -306,7 +319,7 @@ class ScoringRun:
         return Answered.of(id, row)
 
     def _write(self, name: str, answered: Answered, on_outcome: OnOutcome) -> None:
-        self.store.write(answered)
+        self.store.write(name, answered)
         reason = None if answered.reason is None else Reason(answered.reason)
         outcome = Outcome(name, Status(answered.status), Decision(answered.decision), reason)
         self._counts.count_new(outcome, answered.stage_ms)

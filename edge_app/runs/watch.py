@@ -2,9 +2,10 @@
 
 A folder enters; the same files as of `batch` leave, and grow. It polls, since network shares do
 not tell of changes that others make; where the system does tell, it looks earlier. A folder that
-goes away (a share unmounted, a stick unplugged) is waited for. A file has one row: when it is
-overwritten after it was scored, that is said, and it is scored under another name only. A file that
-fails may be half a transfer that stalled, so it is tried again before its row is written.
+goes away (a share unmounted, a stick unplugged) is waited for; what lies beneath it is not looked
+at. A file that is overwritten after it was scored gets a second row, and the first one is stale. A
+file that fails may be half a transfer that stalled, so it is tried again before its row is written,
+and whenever it changes later.
 """
 
 import os
@@ -18,9 +19,10 @@ from pathlib import Path
 from edge_app.decision import Status
 from edge_app.errors import NoInputError, StorageError
 from edge_app.results.folder import RunFolder
-from edge_app.runs.derived import derive
 from edge_app.runs.discovery import ImageFile, Inputs
+from edge_app.runs.earlier_results import content_digest
 from edge_app.runs.file_stamps import FileStamp, stamp_of
+from edge_app.runs.mounts import Mounts, lies_below
 from edge_app.runs.notify import FolderSignal
 from edge_app.runs.run_store import RunStore
 from edge_app.runs.scoring_run import RunInput, RunOptions, ScoringRun
@@ -156,9 +158,7 @@ class _Watch:
         run.store.sync()
         unwritten = ""
         try:
-            derive(
-                run.folder, run.options.formats, run.bundle, self._plan.folder, run.store.gallery
-            )
+            run.derive(self._plan.folder)
             self._unreported = 0
         except StorageError as error:
             unwritten = str(error)
@@ -207,7 +207,7 @@ class _Watch:
 
 @dataclass(frozen=True, slots=True)
 class _Growth:
-    """What is known of a file that has no row.
+    """What is known of a file that has no row of its present content.
 
     Attributes:
         stamp: as last seen.
@@ -238,6 +238,8 @@ class Arrivals:
         self._growing: dict[str, _Growth] = {}
         self._trials: dict[str, _Trial] = {}
         self._unlisted: set[str] = set()
+        self._mounts = Mounts(plan.folder)
+        self._unmounted: tuple[str, ...] = ()
 
     @property
     def unlisted_folders(self) -> int:
@@ -250,11 +252,12 @@ class Arrivals:
         return sum(growth.failed for growth in self._growing.values())
 
     def settled(self) -> Iterator[ImageFile]:
-        """Look once; gives the files that have no row and have stood still, and claims them.
+        """Look once; gives the files that need a row and have stood still.
 
         Raises:
             NoInputError, StorageError, OSError: the folder has gone.
         """
+        self._note_mounts()
         before, self._growing = self._growing, {}
         unlisted: set[str] = set()
         try:
@@ -263,6 +266,8 @@ class Arrivals:
                 if file.trouble is not None:
                     unlisted.add(file.name)
                     self._say_unlisted(file)
+                    continue
+                if not self._is_there(file):
                     continue
                 growth = self._growth(file, before)
                 if growth is not None and self._is_ready(file, growth):
@@ -273,6 +278,26 @@ class Arrivals:
             raise
         self._unlisted = unlisted
 
+    def _note_mounts(self) -> None:
+        """Find out what was unmounted.
+
+        Raises:
+            NoInputError: the folder itself lay there.
+        """
+        gone = self._mounts.gone()
+        for point in gone:
+            if lies_below(os.path.abspath(self._plan.folder), (point,)):
+                raise NoInputError(f"{point}: nothing is mounted there any more")
+            if point not in self._unmounted:
+                self._on_note(f"{point}: nothing is mounted there any more; waiting for it")
+        self._unmounted = gone
+
+    def _is_there(self, file: ImageFile) -> bool:
+        """Whether a file lies where it seems to, and not beneath something that was unmounted."""
+        folder = os.path.dirname(os.path.abspath(file.path))
+        self._mounts.note(folder)
+        return not lies_below(folder, self._unmounted)
+
     def _say_unlisted(self, folder: ImageFile) -> None:
         """Once, until it can be listed again: it gets no row, since it is waited for."""
         if folder.name not in self._unlisted:
@@ -281,25 +306,27 @@ class Arrivals:
     def wants(self, file: ImageFile, answered: Answered) -> bool:
         """Whether an answer is to be the file's row.
 
-        A failure is not, while it may be that of half a file: where the file has changed or gone
-        since it was handed over, or has not stood still for long enough.
+        It is not where the file has changed meanwhile: it was scored half. A failure is not, while
+        it may be that of half a file, which has not stood still for long enough.
         """
         trial = self._trials.pop(file.name)
-        if answered.status != Status.FAILED:
-            return True
         stamp = stamp_of(file.path)
-        if stamp == trial.stamp and trial.is_last:
-            return True
-        self._store.forget(file.name)
-        if stamp is not None:
-            failed = stamp == trial.stamp
-            self._growing[file.name] = _Growth(stamp, time.monotonic(), failed=failed)
-        return False
+        has_failed = answered.status == Status.FAILED
+        if stamp == trial.stamp and has_failed and not trial.is_last:
+            self._growing[file.name] = _Growth(stamp, time.monotonic(), failed=True)
+            return False
+        if stamp != trial.stamp and (has_failed or stamp is not None):
+            return False  # the next look finds what it is now
+        self._store.note(file.name, trial.stamp)
+        return True
 
     def _growth(self, file: ImageFile, before: dict[str, _Growth]) -> _Growth | None:
         """What is known of a file now; None where it needs no score."""
+        if file.name in self._trials:
+            return None
         stamp = stamp_of(file.path)
-        if stamp is None or self._has_row(file, stamp):
+        noted = self._store.noted(file.name)
+        if stamp is None or (noted is not None and noted.stamp == stamp):
             return None
         known = before.get(file.name)
         if known is None or known.stamp != stamp:
@@ -307,25 +334,41 @@ class Arrivals:
         return known
 
     def _is_ready(self, file: ImageFile, growth: _Growth) -> bool:
-        patience = self._plan.patience_seconds if growth.failed else 0
-        if time.monotonic() - growth.since < self._plan.settle_seconds + patience:
+        """Whether a file is to be scored now; else its growth is followed."""
+        stood_still = time.monotonic() - growth.since
+        wanted = self._plan.settle_seconds
+        if growth.failed or (stood_still >= wanted and _has_hole(file.path)):
+            wanted += self._plan.patience_seconds
+        if stood_still < wanted:
             if len(self._growing) < _MOST_GROWING:
                 self._growing[file.name] = growth
             return False
-        self._store.note(file.name, growth.stamp)
+        if self._has_row_of_this(file, growth.stamp):
+            return False
         self._trials[file.name] = _Trial(growth.stamp, growth.failed)
         return True
 
-    def _has_row(self, file: ImageFile, stamp: FileStamp) -> bool:
+    def _has_row_of_this(self, file: ImageFile, stamp: FileStamp) -> bool:
+        """Whether only a file's time changed since it was scored, as when it is copied again."""
         noted = self._store.noted(file.name)
-        if noted is None:
+        if noted is None or not noted.rows:
             return False
-        if noted.stamp != stamp:
+        if noted.sha256 is not None and content_digest(file.path) == noted.sha256:
             self._store.note(file.name, stamp)
-            # Of what an earlier session scored, nothing may have been noted.
-            if noted.stamp is not None:
-                self._on_note(
-                    f"{file.name} was changed after it was scored; its row is of the old content. "
-                    "Save it under another name to have it scored"
-                )
-        return True
+            return True
+        self._on_note(
+            f"{file.name} was changed after it was scored; it is scored again, and its earlier row "
+            "is stale"
+        )
+        return False
+
+
+def _has_hole(path: Path) -> bool:
+    """Whether space was made for a file that nothing was written to: its copy is not complete."""
+    if not hasattr(os, "SEEK_HOLE"):  # Windows
+        return False
+    try:
+        with path.open("rb") as stream:
+            return os.lseek(stream.fileno(), 0, os.SEEK_HOLE) < os.fstat(stream.fileno()).st_size
+    except OSError:
+        return False

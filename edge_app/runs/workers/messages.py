@@ -98,7 +98,7 @@ class Answered(Message):
     Attributes:
         id: of the task.
         row: the line for `results.jsonl`.
-        status, decision, reason, raw_score: of the row.
+        sha256, status, decision, reason, raw_score: of the row.
         unread: whether the file could not even be read.
         stage_ms: milliseconds by stage, see `STAGES`.
         picture: the line for `thumbnails.jsonl`, None where the report wants none.
@@ -107,6 +107,7 @@ class Answered(Message):
 
     id: int
     row: str
+    sha256: str | None
     status: str
     decision: str
     reason: str | None
@@ -129,7 +130,7 @@ class Answered(Message):
     ) -> "Answered":
         """The message for a row."""
         line = encode_row(row).decode("utf-8")
-        facts = (row.status, row.decision, row.reason, row.raw_score)
+        facts = (row.sha256, row.status, row.decision, row.reason, row.raw_score)
         return cls(id, line, *facts, unread, stage_ms, picture, stamp)
 
 
