@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -795,3 +796,26 @@ def test_a_name_that_is_no_utf8_is_scored(options: RunOptions, tmp_path: Path) -
     (row,) = rows_of(todo.out)
     assert (row.file, row.status) == ("r\\xf6ntgen\n1.png", Status.SCORED)
     assert run_batch(todo).scored_now == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
+@pytest.mark.parametrize("shared", [False, True])
+def test_results_are_their_owners_only_unless_they_are_shared(
+    tmp_path: Path, signed_bundle_folder: Path, shared: bool
+) -> None:
+    """In full: the rows, the table, the report, its films, the stamps and the summary."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "1.png").write_bytes(phantom_png(1))
+    out, summary = tmp_path / "out", tmp_path / "summary.json"
+    arguments = ["batch", str(tmp_path / "in"), "-o", str(out), "--summary", str(summary)]
+    arguments += ["--bundle", str(signed_bundle_folder), "--quiet", "--workers", "1"]
+    before = os.umask(0o022)
+    try:
+        assert main([*arguments, *(["--shared"] if shared else [])]) == 0
+        assert os.umask(0o022) == 0o022
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in [*out.iterdir(), summary]}
+    assert len(modes) == 6
+    assert set(modes.values()) == {0o644 if shared else 0o600}, modes
+    assert stat.S_IMODE(out.stat().st_mode) == (0o755 if shared else 0o700)

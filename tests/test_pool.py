@@ -60,7 +60,7 @@ def tasks(folder: Path, contents: dict[str, bytes]) -> list[Task]:
     return [Task(i, str(folder / name), name, {}) for i, name in enumerate(contents)]
 
 
-def answers(pool: Pool, todo: list[Task], seconds: float = 60) -> dict[int, News]:
+def answers(pool: Pool, todo: list[Task], seconds: float = 240) -> dict[int, News]:
     waiting, found = list(todo), {}
     deadline = time.monotonic() + seconds
     while len(found) < len(todo):

@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     if summary is None:
         return EXIT_INTERRUPTED
     if args.summary is not None:
-        _write_summary(args.summary, summary)
+        _write_summary(args.summary, summary, shared=args.shared)
     if not args.quiet:
         say(describe(summary), sys.stdout)
         _print_paths(plan)
@@ -128,11 +128,12 @@ def _require_writable(path: Path, out: Path) -> None:
         require_writable(path)
 
 
-def _write_summary(path: Path, summary: "Summary") -> None:
+def _write_summary(path: Path, summary: "Summary", *, shared: bool) -> None:
     from edge_app.files.codec import canonical_json
-    from edge_app.files.whole import write_whole
+    from edge_app.files.whole import owner_only, write_whole
 
-    write_whole(path, canonical_json(summary))
+    with owner_only(not shared):
+        write_whole(path, canonical_json(summary))
 
 
 def _print_paths(plan: "BatchPlan") -> None:

@@ -80,6 +80,13 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Receive and score until stopped, then say what came of it."""
+    from edge_app.files.whole import owner_only
+
+    with owner_only(not args.shared):  # the log and the inbox too
+        return _receive(args)
+
+
+def _receive(args: argparse.Namespace) -> int:
     from edge_app.dicom_net.receiver import Receiver, require_pynetdicom
     from edge_app.dicom_net.spool import Spool
     from edge_app.files.whole import make_folder

@@ -47,6 +47,11 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="for a file that hangs its decoder (default: %(default)g)",
     )
+    parser.add_argument(
+        "--shared",
+        action="store_true",
+        help="let others on this machine read OUT, as the umask says (default: its owner only)",
+    )
     volume = parser.add_mutually_exclusive_group()
     volume.add_argument("--quiet", action="store_true", help="print errors only")
     volume.add_argument(
@@ -71,6 +76,7 @@ def run_options(
         retry_failed=retry_failed,
         seconds_per_file=args.give_up_after,
         verbose=args.verbose,
+        shared=args.shared,
     )
 
 

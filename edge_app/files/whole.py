@@ -103,6 +103,22 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+@contextmanager
+def owner_only(is_wanted: bool) -> Iterator[None]:
+    """Within, only their owner may read the files and folders that this process makes.
+
+    By the process's umask, so that no library and no temporary file is forgotten. Windows has no
+    such thing: there the rights of the folder around them hold.
+    """
+    before = os.umask(0o077)
+    if not is_wanted:
+        os.umask(before)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder where it is missing, and see that a file can be written in it.
 

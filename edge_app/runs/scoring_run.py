@@ -16,6 +16,7 @@ from edge_app.bundle.load import load_bundle
 from edge_app.bundle.location import current_bundle_folder
 from edge_app.bundle.manifest import Bundle
 from edge_app.decision import Decision, Reason, Status
+from edge_app.files.whole import owner_only
 from edge_app.results.folder import RunFolder
 from edge_app.results.rows import ResultRow, RunHeader, failed_row, printable
 from edge_app.runs.derived import derive
@@ -56,6 +57,8 @@ class RunOptions:
         retry_failed: whether rows of files that failed are dropped, so that these are scored again.
         seconds_per_file: after which a file is given up.
         verbose: whether what workers print on standard error is shown.
+        shared: whether others may read the results, as far as the process's umask lets them; else
+            their owner only.
     """
 
     bundle: Path | None = None
@@ -68,6 +71,7 @@ class RunOptions:
     retry_failed: bool = False
     seconds_per_file: float = 60.0
     verbose: bool = False
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +162,7 @@ class ScoringRun:
         settings = Settings(
             str(named), options.runtime, options.operating_point, options.threads, known
         )
-        with start_engine(settings, options) as engine:
+        with owner_only(not options.shared), start_engine(settings, options) as engine:
             # While the engine loads its models, the whole bundle is checked here.
             bundle = load_bundle(options.bundle)
             bundle.operating_point(bundle.manifest.models[0], options.operating_point)
