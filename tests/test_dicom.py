@@ -19,7 +19,8 @@ from tests.pictures import dicom_bytes
 
 pydicom = pytest.importorskip("pydicom", reason="needs the extra dicom")
 
-from edge_app.images.dicom import apply_window, parse_age
+from edge_app.images.dicom_facts import parse_age
+from edge_app.images.dicom_grey import apply_window
 
 IMPLICIT, EXPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 RAMP = np.array([[0, 100, 200, 400]], np.uint16)
@@ -255,9 +256,7 @@ def test_a_deflated_file_is_unsupported() -> None:
 def test_a_missing_decoder_is_named_with_its_extra(
     uid: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pydicom.pixels.decoders.base import get_decoder
-
-    monkeypatch.setattr(get_decoder(pydicom.uid.UID(uid)), "_available", {})
+    monkeypatch.setattr("edge_app.images.dicom_frame.find_spec", lambda name: None)
     data = dicom_bytes(RAMP)
     dataset = pydicom.dcmread(io.BytesIO(data))
     dataset.file_meta.TransferSyntaxUID = uid
@@ -297,7 +296,14 @@ def test_rle_is_read() -> None:
         ("000D", 0),
         ("62", 62),
         ("", None),
-        ("3 Y", None),
+        ("45 Y", 45),
+        ("045y", 45),
+        ("4,5 Y", 4.5),
+        ("18 months", 1.5),
+        ("3 years old", 3),
+        ("45.", 45),
+        ("DOE^JOHN", None),
+        ("3 4Y", None),
         ("999Y", None),
         ("-03Y", None),
         ("003X", None),

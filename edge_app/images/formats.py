@@ -1,5 +1,7 @@
 """Which files may be pictures, by their names and by their first bytes. Nothing is decoded here."""
 
+from typing import Literal
+
 # Names that a folder scan takes for images; `image.read_image` itself looks at the content only.
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom"}
@@ -32,8 +34,12 @@ _MAGICS: dict[str, tuple[bytes, ...]] = {
 
 def _looks_like_bare_dicom(data: bytes) -> bool:
     """Whether this is a data set without preamble (old archives): group 0008 or 0002 first."""
-    group, element = (int.from_bytes(data[i : i + 2], "little") for i in (0, 2))
-    if group not in (0x0002, 0x0008) or element > 0x0100 or len(data) < 132:
+    return len(data) >= 132 and any(_begins_data_set(data, order) for order in ("little", "big"))
+
+
+def _begins_data_set(data: bytes, order: Literal["little", "big"]) -> bool:
+    group, element = (int.from_bytes(data[i : i + 2], order) for i in (0, 2))
+    if group not in (0x0002, 0x0008) or element > 0x0100:
         return False
     explicit = data[4:6].isalpha() and data[4:6].isupper()
-    return explicit or int.from_bytes(data[4:8], "little") <= 256
+    return explicit or int.from_bytes(data[4:8], order) <= 256

@@ -24,8 +24,10 @@ Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 class DicomFacts:
     """What a DICOM file says about itself, as far as screening asks.
 
-    Texts are upper case and empty where the file is silent. `presentation_intent` is
-    (0008,0068), `for_processing` pictures are raw detector values.
+    Texts are upper case, and empty where the file is silent or what stands there has not the form
+    of its value representation. `presentation_intent` is (0008,0068), pictures FOR PROCESSING are
+    raw detector values. `view_position` is LATERAL or OBLIQUE where any element says that, else
+    (0018,5101). The two ages are what (0010,1010) says and what follows from the date of birth.
     """
 
     modality: str
@@ -35,6 +37,7 @@ class DicomFacts:
     photometric_interpretation: str
     transfer_syntax_uid: str
     presentation_intent: str
+    age_by_birth_years: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -75,8 +75,8 @@ def decode_image(data: bytes, name: str, *, spec: PreprocessSpec | None = None) 
     except MemoryError as error:
         raise UnreadableImageError(f"{name}: not enough memory to decode it") from error
     except Exception as error:  # decoders of hostile bytes raise what they like
-        text = str(error) or type(error).__name__
-        raise UnreadableImageError(f"{name}: damaged {kind} file: {text}") from error
+        # What they say is not passed on: it may quote a patient's data, or an address in memory.
+        raise UnreadableImageError(f"{name}: damaged {kind} file: it cannot be decoded") from error
 
 
 def read_bytes(path: Path) -> bytes:

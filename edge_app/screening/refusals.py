@@ -8,6 +8,7 @@ not this module's.
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 from edge_app.bundle.manifest import Population
 from edge_app.decision import Reason
@@ -23,18 +24,24 @@ MIN_GREY_LEVELS = 8
 # PS3.3 C.7.3.1.1.1: computed and digital radiography, radiographic imaging of older equipment,
 # other and secondary captures (film digitizers).
 _RADIOGRAPHIC_MODALITIES = frozenset({"", "CR", "DX", "RG", "OT", "SC"})
-# PS3.3 C.8.7.1 and PS3.16 CID 4010: left and right lateral, also as vendors write it out.
-_LATERAL_VIEWS = frozenset({"LL", "RL", "LAT", "LATERAL", "LLAT", "RLAT", "LEFTLATERAL"}) | {
-    "RIGHTLATERAL"
-}
+# What is not a radiograph is named only where it is one of these, since anything may stand there.
+_OTHER_MODALITIES = frozenset("CT MR US NM PT XA RF MG IO PX DR ES XC OP OPT SM SR PR KO".split())
+# As the decoder has it from any element that tells a view, and as vendors write a ViewPosition.
+_OTHER_VIEWS = frozenset({"LL", "RL", "LAT", "LATERAL", "LLAT", "RLAT", "OBLIQUE"}) | frozenset(
+    {"LEFTLATERAL", "RIGHTLATERAL", "LAO", "RAO", "LPO", "RPO", "LLO", "RLO"}
+)
 # PS3.16 Annex L, without what contains a chest. Vendors write hundreds of other texts: only
 # those known to be elsewhere are refused.
 _OTHER_BODY_PARTS = frozenset(
-    """ABDOMEN ABDOMENPELVIS ANKLE ARM BREAST CALCANEUS CLAVICLE COCCYX CSPINE ELBOW EXTREMITY EYE
-    FEMUR FINGER FOOT FOREARM HAND HEAD HIP HUMERUS JAW KNEE LEG LOWERLEG LSPINE MANDIBLE MAXILLA
-    NECK ORBIT PATELLA PELVIS SCAPULA SHOULDER SINUS SKULL SPINE SSPINE TEETH THIGH THUMB TIBIA
-    TIBIAFIBULA TOE TSPINE UPPERARM WRIST ZYGOMA""".split()
+    """ABDOMEN ABDOMENPELVIS ANKLE ARM BREAST CALCANEUS CERVICALSPINE CLAVICLE COCCYX CSPINE ELBOW
+    EXTREMITY EYE FACE FACIALBONES FEMUR FINGER FOOT FOREARM HAND HEAD HIP HUMERUS JAW KNEE LEG
+    LOWERLEG LSPINE LUMBARSPINE MANDIBLE MAXILLA NECK ORBIT PATELLA PELVIS SACRUM SCAPULA SHOULDER
+    SINUS SKULL SPINE SSPINE TEETH THIGH THORACICSPINE THUMB TIBIA TIBIAFIBULA TOE TSPINE UPPERARM
+    WRIST ZYGOMA""".split()
 )
+_CHEST_WORDS = frozenset({"CHEST", "THORAX", "LUNG", "LUNGS", "CXR"})
+# Two ages of one patient differ by so much through rounding and dates.
+_AGE_TOLERANCE_YEARS = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,30 +100,63 @@ def quality_flags(
 
 def _wrong_object(facts: DicomFacts) -> Refusal | None:
     if facts.modality not in _RADIOGRAPHIC_MODALITIES:
+        modality = f" {facts.modality}" if facts.modality in _OTHER_MODALITIES else ""
         return Refusal(
-            Reason.NOT_CHEST_RADIOGRAPH, f"Modality {facts.modality} is no projection radiograph"
+            Reason.NOT_CHEST_RADIOGRAPH, f"Modality{modality} is no projection radiograph"
         )
-    if _letters(facts.body_part) in _OTHER_BODY_PARTS:
-        return Refusal(
-            Reason.NOT_CHEST_RADIOGRAPH, f"BodyPartExamined is {facts.body_part}, not the chest"
-        )
+    part = _other_body_part(facts.body_part)
+    if part:
+        return Refusal(Reason.NOT_CHEST_RADIOGRAPH, f"the header says {part}, not the chest")
     if facts.presentation_intent == "FOR PROCESSING":
         return Refusal(
             Reason.NOT_FOR_PRESENTATION,
             "raw detector values (FOR PROCESSING); send the picture that is FOR PRESENTATION",
         )
-    if _letters(facts.view_position) in _LATERAL_VIEWS:
+    view = _letters(facts.view_position)
+    if view in _OTHER_VIEWS:
         return Refusal(
-            Reason.VIEW_NOT_VALIDATED,
-            f"ViewPosition {facts.view_position}: the model knows frontal views only",
+            Reason.VIEW_NOT_VALIDATED, f"the header says {view}: the model knows frontal views only"
         )
     return None
 
 
+def _other_body_part(text: str) -> str:
+    """The part of the body that a text names, other than the chest; empty where it names none."""
+    words = [_singular(word) for word in re.findall(r"[A-Z]+", text.upper())]
+    if _CHEST_WORDS & set(words):
+        return ""
+    # "L SPINE", "LOWER LEG", "PELVIS AP": one word or all of them, or two that belong together.
+    pairs = [first + second for first, second in pairwise(words)]
+    named = [_letters(text), *pairs, *words]
+    return next((name for name in named if name in _OTHER_BODY_PARTS), "")
+
+
+def _singular(word: str) -> str:
+    """HANDS and FEET are as little a chest as one of them."""
+    if word in _OTHER_BODY_PARTS:
+        return word
+    return "FOOT" if word == "FEET" else word.removesuffix("S")
+
+
 def _wrong_patient(facts: DicomFacts, population: Population) -> Refusal | None:
-    age, limits = facts.patient_age_years, population.age_years
+    stated, by_birth = facts.patient_age_years, facts.age_by_birth_years
+    limits = population.age_years
+    if stated is None or limits is None:
+        return None
+    refusal = _outside(stated, limits)
+    contradiction = by_birth is not None and abs(stated - by_birth) > _AGE_TOLERANCE_YEARS
+    if refusal is not None or not contradiction or by_birth is None:
+        return refusal
+    other = _outside(by_birth, limits)
+    return other and Refusal(
+        other.reason,
+        f"by the date of birth a {other.message}; PatientAge says {stated:.1f} years",
+    )
+
+
+def _outside(age: float, limits: tuple[float, float]) -> Refusal | None:
     # A child is five until the sixth birthday.
-    if age is None or limits is None or limits[0] <= age < limits[1] + 1:
+    if limits[0] <= age < limits[1] + 1:
         return None
     return Refusal(
         Reason.OUTSIDE_VALIDATED_AGE,
