@@ -35,7 +35,7 @@ lint: $(TEST)/.installed
 	$(TEST)/bin/ruff format --check .
 
 typecheck: $(TEST)/.installed
-	$(TEST)/bin/mypy --strict edge_app export train
+	$(TEST)/bin/mypy --strict edge_app export train benchmarks
 
 unittest: $(TEST)/.installed $(TFLITE)/.tried
 	$(TEST)/bin/python -m pytest
@@ -59,21 +59,21 @@ DATA ?= ../shared/data
 BENCH := $(TEST)/bin/python -m benchmarks
 SHIPPED = train/checkpoints/$(shell $(TEST)/bin/python -c "from edge_app import load_bundle; \
 	print(load_bundle().manifest.provenance.config)")
-PEER_PYTHON := --python tflite-runtime=$(TFLITE)/bin/python
+OTHER_PYTHON := --python tflite-runtime=$(TFLITE)/bin/python
 benchmarks: $(TEST)/.installed $(EDGE)/.installed $(TFLITE)/.tried
 	$(TEST)/bin/pip install $(PIP_FLAGS) --editable '.[benchmarks]'
 	[ -e out/benchmarks/unfinished ] || rm -rf out/benchmarks
 	mkdir -p out/benchmarks && touch out/benchmarks/unfinished
 	$(BENCH) compare --data $(SHIPPED)/split.csv --split validation --root $(DATA) \
-		--name 'chest_xray patient-wise validation' $(PEER_PYTHON)
-	$(BENCH) throughput $(DATA)/originals --checkpoint $(SHIPPED)/model.keras $(PEER_PYTHON) --resume
+		--name 'chest_xray patient-wise validation' $(OTHER_PYTHON)
+	$(BENCH) throughput $(DATA)/originals --checkpoint $(SHIPPED)/model.keras $(OTHER_PYTHON) --resume
 	$(EDGE)/bin/python -m benchmarks startup --resume
 	$(BENCH) scale $(DATA)/originals --most-files 100000 --resume
 	$(BENCH) article
 	cp out/benchmarks/results.json benchmarks/results.json
 	$(BENCH) readme
 	$(BENCH) check --write
-	$(BENCH) check --write $(DATA)/originals $(PEER_PYTHON)
+	$(BENCH) check --write $(DATA)/originals $(OTHER_PYTHON)
 	rm out/benchmarks/unfinished
 
 # The shipped bundle again from its checkpoint, every byte but the signature's; files that differ are

@@ -1,6 +1,6 @@
-"""How good is each format? Labelled pictures and candidates enter, an `Accuracy` leaves.
+"""How good is each contender? Labelled pictures and contenders enter, an `Accuracy` leaves.
 
-Every candidate scores every picture in a process of its own; the statistics are those of
+Every contender scores every picture in a process of its own; the statistics are those of
 `edge_app.statistics`. What is undefined, such as the AUROC where one class is missing, is said in
 words, never NaN.
 """
@@ -9,36 +9,40 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from benchmarks.candidates import Candidate
+from benchmarks.contenders import Contender
 from benchmarks.processes import WorkerError, run_worker
 from benchmarks.progress import progress
 from benchmarks.record import (
     Accuracy,
     AccuracyRow,
+    ContenderFacts,
     DataFacts,
-    Entrant,
     GroupRow,
     PointRow,
-    ReliabilityPoint,
-    Stopwatch,
 )
+from benchmarks.store import Recording
 from benchmarks.subgroups import age_band, groups_of
+from benchmarks.training_split import trained_on
 from edge_app.bundle.manifest import Bundle
 from edge_app.files.codec import encode
 from edge_app.images.labelled_pictures import LabelledPicture, sizes_hash, split_hash
 from edge_app.statistics import discrimination as metrics
-from edge_app.statistics.calibration import expected_calibration_error, reliability
+from edge_app.statistics.calibration import (
+    ReliabilityBin,
+    expected_calibration_error,
+    reliability,
+)
 from edge_app.statistics.intervals import Figure, wilson
+from edge_app.statistics.observations import BoolArray, FloatArray
 
 _RESAMPLES = 1000
+_RELIABILITY_BINS = 10
 _FEWEST_IN_GROUP = 10
-
-Save = Callable[[Accuracy], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,116 +57,112 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A candidate's answers, one a case, in the cases' order."""
+    """A contender's answers, one a picture, in the pictures' order; none where it is missing.
 
-    entrant: Entrant
-    candidate: Candidate
+    Attributes:
+        cuts: its own operating points, the default first; a foreign model has at most one.
+    """
+
+    facts: ContenderFacts
+    cuts: tuple[Cut, ...]
     rows: tuple[Mapping[str, Any], ...]
 
-    def values(self, key: str) -> list[float | None]:
-        """A field of each row, None where the picture has none."""
-        return [row.get(key) for row in self.rows]
+    @property
+    def is_reference(self) -> bool:
+        """Whether quantization may be measured against it: a float32 network of the bundle."""
+        return bool(self.rows) and not self.facts.foreign and self.facts.recipe == "float32"
+
+    def values(self, key: str) -> FloatArray:
+        """A number of each row, NaN where the picture has none."""
+        return np.array([row.get(key) for row in self.rows], np.float64)
 
 
 def measure_accuracy(
     bundle: Bundle,
-    candidates: Sequence[Candidate],
+    contenders: Sequence[Contender],
     cases: Sequence[LabelledPicture],
     data_name: str,
-    watch: Stopwatch,
-    save: Save,
+    recording: Recording[Accuracy],
 ) -> Accuracy:
-    """Score all cases with all candidates; `save` is called after each candidate.
+    """Score all pictures with all contenders; each contender is recorded when it is done."""
+    data = _Data(cases)
+    facts = _data_facts(bundle, cases, data_name)
+    done: list[Scored] = []
 
-    Raises:
-        KeyboardInterrupt: handed on; what was done has been saved.
-    """
-    done: list[Scored | Entrant] = []
-    section = _section(bundle, done, cases, data_name, watch, complete=False)
-    for candidate in candidates:
-        done.append(score_cases(candidate, cases))
-        section = _section(
-            bundle, done, cases, data_name, watch, complete=len(done) == len(candidates)
+    def section(*, complete: bool) -> Accuracy:
+        reference = next((answer for answer in done if answer.is_reference), None)
+        return Accuracy(
+            taken=recording.taken(complete=complete),
+            data=facts,
+            reference="" if reference is None else reference.facts.name,
+            labels=tuple(map(int, data.labels)),
+            patients=tuple(map(int, data.patients)),
+            rows=tuple(_row(answer, reference, data) for answer in done),
         )
-        save(section)
-    return section
+
+    for contender in contenders:
+        done.append(score_cases(bundle, contender, cases))
+        recording.put(section(complete=len(done) == len(contenders)))
+    return recording.section or section(complete=True)
 
 
-def score_cases(candidate: Candidate, cases: Sequence[LabelledPicture]) -> Scored | Entrant:
-    """Score the cases in a worker; an `Entrant` that says why where the candidate can't run."""
+def score_cases(bundle: Bundle, contender: Contender, cases: Sequence[LabelledPicture]) -> Scored:
+    """Score the pictures in a worker; the facts say why where the contender can't run."""
     request = {
         "task": "score",
-        "candidate": encode(candidate),
+        "contender": encode(contender),
         "files": [str(case.path.resolve()) for case in cases],
     }
-    rows: list[Mapping[str, Any]] = []
-    entrant = describe(candidate)
+    facts, rows = contender.facts(), []
     try:
-        with progress(candidate.name, len(cases), "images") as bar:
-            for message in run_worker(candidate.interpreter, request):
+        with progress(contender.name, len(cases), "images") as at:
+            for message in run_worker(contender.interpreter, request):
                 if "ready" in message:
-                    entrant = with_runtime(entrant, message["ready"])
+                    facts = facts.opened(message["ready"])
                 if "row" in message:
                     rows.append(message["row"])
-                    bar.at(len(rows))
+                    at(len(rows))
     except WorkerError as error:
-        return replace(entrant, missing=str(error))
-    return Scored(entrant, candidate, tuple(rows))
+        return Scored(replace(facts, missing=str(error)), (), ())
+    return Scored(facts, _cuts_of(bundle, contender), tuple(rows))
 
 
-def describe(candidate: Candidate, missing: str = "") -> Entrant:
-    """A candidate before its runtime was opened."""
-    return Entrant(
-        name=candidate.name,
-        foreign=candidate.foreign is not None,
-        file=candidate.model.file,
-        model_sha256=candidate.model.sha256,
-        recipe=candidate.model.recipe,
-        runtime=candidate.runtime,
-        version="",
-        notes=(),
-        missing=missing,
-    )
+class _Data:
+    """The pictures as arrays, and subsets of them.
+
+    Attributes:
+        labels: (n,) bool, True for pneumonia.
+        patients: (n,) number of each picture's patient.
+    """
+
+    def __init__(self, cases: Sequence[LabelledPicture]) -> None:
+        self.cases = cases
+        self.labels: BoolArray = np.array([case.label == 1 for case in cases], np.bool_)
+        numbers: dict[str, int] = {}
+        found = [numbers.setdefault(case.patient_id, len(numbers)) for case in cases]
+        self.patients = np.array(found, np.intp)
+
+    def why_no_interval(self, kept: BoolArray, *, both_classes: bool = True) -> str:
+        """Why figures of these pictures have no interval over patients, "" where they have."""
+        if not kept.any():
+            return "no picture was scored"
+        sides = [kept & self.labels, kept & ~self.labels] if both_classes else [kept]
+        patients = [len(np.unique(self.patients[side])) for side in sides]
+        if 0 in patients:
+            return "only one class"
+        return "" if min(patients) > 1 else "fewer than two patients" + " of a class" * both_classes
 
 
-def with_runtime(entrant: Entrant, ready: Mapping[str, Any]) -> Entrant:
-    """The same with what the worker said of its runtime."""
-    return replace(entrant, version=ready["version"], notes=tuple(ready["notes"]))
-
-
-def _section(
-    bundle: Bundle,
-    done: Sequence[Scored | Entrant],
-    cases: Sequence[LabelledPicture],
-    data_name: str,
-    watch: Stopwatch,
-    *,
-    complete: bool,
-) -> Accuracy:
-    labels = [case.label for case in cases]
-    patients = _numbered([case.patient_id for case in cases])
-    reference = _reference([answer for answer in done if isinstance(answer, Scored)])
-    rows = [
-        _missing_row(answer)
-        if isinstance(answer, Entrant)
-        else _row(bundle, answer, reference, cases, patients)
-        for answer in done
-    ]
-    return Accuracy(
-        taken=watch.taken(complete=complete),
-        data=DataFacts(
-            name=data_name,
-            n=len(cases),
-            n_positive=sum(labels),
-            n_patients=max(patients) + 1,
-            sha256=split_hash(case.identity for case in cases),
-            sizes_sha256=sizes_hash({case.name: case.path for case in cases}),
-            fitted_here=_fitted_here(bundle, cases),
-        ),
-        reference="" if reference is None else reference.entrant.name,
-        labels=tuple(labels),
-        patients=tuple(patients),
-        rows=tuple(rows),
+def _data_facts(bundle: Bundle, cases: Sequence[LabelledPicture], name: str) -> DataFacts:
+    return DataFacts(
+        name=name,
+        n=len(cases),
+        n_positive=sum(case.label for case in cases),
+        n_patients=len({case.patient_id for case in cases}),
+        sha256=split_hash(case.identity for case in cases),
+        sizes_sha256=sizes_hash({case.name: case.path for case in cases}),
+        fitted_here=_fitted_here(bundle, cases),
+        trained_on=trained_on(bundle.manifest.provenance, cases),
     )
 
 
@@ -187,265 +187,157 @@ def _stored_form_hash(cases: Sequence[LabelledPicture]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _reference(scored: Sequence[Scored]) -> Scored | None:
-    """The float32 network of the bundle: what quantization is measured against."""
-    of_bundle = [answer for answer in scored if answer.candidate.foreign is None]
-    return next((a for a in of_bundle if a.entrant.recipe == "float32"), None)
+def _cuts_of(bundle: Bundle, contender: Contender) -> tuple[Cut, ...]:
+    if contender.foreign is not None:
+        threshold = contender.foreign.threshold
+        return () if threshold is None else (Cut("given", threshold, threshold, threshold),)
+    default = bundle.manifest.default_operating_point
+    own = (p for p in bundle.manifest.operating_points if p.model_sha256 == contender.model.sha256)
+    cuts = [Cut(p.name, p.threshold, p.refer_low, p.refer_high) for p in own]
+    return tuple(sorted(cuts, key=lambda cut: cut.name != default))
 
 
-def _row(
-    bundle: Bundle,
-    answer: Scored,
-    reference: Scored | None,
-    cases: Sequence[LabelledPicture],
-    patients: Sequence[int],
-) -> AccuracyRow:
+def _row(answer: Scored, reference: Scored | None, data: _Data) -> AccuracyRow:
+    if answer.facts.missing:
+        return AccuracyRow(contender=answer.facts)
     counts = Counter(row["status"] for row in answer.rows)
-    scores = answer.values("raw_score")
-    kept = [index for index, score in enumerate(scores) if score is not None]
-    subset = _Subset(cases, patients, scores, kept)
-    undefined: dict[str, str] = {}
-    auroc = _or_reason("auroc", undefined, _of_both_classes(subset, subset.auroc))
-    auprc = _or_reason("auprc", undefined, _of_both_classes(subset, subset.auprc))
-    ece = _or_reason("ece", undefined, lambda: subset.ece(answer.values("probability")))
-    versus, versus_p = _versus(answer, reference, cases, patients)
-    cuts = _cuts_of(bundle, answer.candidate)
+    scores, probabilities = answer.values("raw_score"), answer.values("probability")
+    kept = ~np.isnan(scores)
+    why = data.why_no_interval(kept)
+    undefined = {"auroc": why, "auprc": why, "ece": data.why_no_interval(kept, both_classes=False)}
+    calibrated = bool(kept.any()) and not np.isnan(probabilities[kept]).any()
+    if not calibrated and not undefined["ece"]:
+        undefined["ece"] = "the model has no calibration, so its score is no probability"
+    versus = _versus(answer, reference, data)
     return AccuracyRow(
-        entrant=answer.entrant,
+        contender=answer.facts,
         n_scored=counts["scored"],
         n_refused=counts["refused"],
         n_failed=counts["failed"],
-        refused=wilson(counts["refused"], len(cases)),
+        refused=wilson(counts["refused"], len(data.cases)),
         refusals=Counter(row["reason"] for row in answer.rows if "reason" in row),
-        auroc=auroc,
-        auprc=auprc,
-        ece=ece,
-        undefined=undefined,
-        versus=versus,
-        versus_p=versus_p,
-        points=tuple(_point_row(bundle, cut, answer, reference, cases) for cut in cuts),
-        groups=tuple(_group_rows(cuts, answer, cases, patients)),
-        reliability=tuple(_reliability(subset, answer.values("probability"))),
-        scores=tuple(None if score is None else round(score, 4) for score in scores),
+        auroc=None if why else _auroc(data, kept, scores),
+        auprc=None if why else _auprc(data, kept, scores),
+        ece=None
+        if undefined["ece"]
+        else _bootstrap(expected_calibration_error, data, kept, probabilities),
+        undefined={name: reason for name, reason in undefined.items() if reason},
+        versus=versus[0],
+        versus_p=versus[1],
+        points=tuple(_point_row(cut, answer, reference, data) for cut in answer.cuts),
+        groups=tuple(_group_rows(answer, data)),
+        reliability=_reliability(data, kept, probabilities) if calibrated else (),
+        scores=tuple(None if np.isnan(score) else round(float(score), 4) for score in scores),
     )
 
 
-def _missing_row(entrant: Entrant) -> AccuracyRow:
-    return AccuracyRow(
-        entrant=entrant,
-        n_scored=0,
-        n_refused=0,
-        n_failed=0,
-        refused=None,
-        refusals={},
-        auroc=None,
-        auprc=None,
-        ece=None,
-        undefined={},
-        versus=None,
-        versus_p=None,
-        points=(),
-        groups=(),
-        reliability=(),
-        scores=(),
+def _auroc(data: _Data, kept: BoolArray, scores: FloatArray) -> Figure:
+    return metrics.auroc_delong(data.labels[kept], scores[kept], groups=data.patients[kept])
+
+
+def _auprc(data: _Data, kept: BoolArray, scores: FloatArray) -> Figure:
+    patients = data.patients[kept]
+    return metrics.auprc_bootstrap(data.labels[kept], scores[kept], patients, _RESAMPLES)
+
+
+def _bootstrap(
+    statistic: Callable[..., float], data: _Data, kept: BoolArray, values: FloatArray
+) -> Figure:
+    return metrics.bootstrap(
+        statistic, data.labels[kept], values[kept], data.patients[kept], n_resamples=_RESAMPLES
     )
 
 
-class _Subset:
-    """The scored ones among the cases, as arrays."""
-
-    def __init__(
-        self,
-        cases: Sequence[LabelledPicture],
-        patients: Sequence[int],
-        scores: Sequence[float | None],
-        kept: Sequence[int],
-    ) -> None:
-        self.kept = list(kept)
-        self.labels = np.array([cases[i].label for i in kept])
-        self.patients = np.array([patients[i] for i in kept])
-        self.scores: npt.NDArray[np.float64] = np.array([scores[i] for i in kept], np.float64)
-
-    def auroc(self) -> Figure:
-        return metrics.auroc_delong(self.labels, self.scores, groups=self.patients)
-
-    def auprc(self) -> Figure:
-        return metrics.auprc_bootstrap(self.labels, self.scores, self.patients, _RESAMPLES)
-
-    def ece(self, probabilities: Sequence[float | None]) -> Figure:
-        values = self.probabilities(probabilities)
-        return metrics.bootstrap(
-            expected_calibration_error, self.labels, values, self.patients, n_resamples=_RESAMPLES
-        )
-
-    def probabilities(self, values: Sequence[float | None]) -> npt.NDArray[np.float64]:
-        """Raises ValueError for a model without a calibration."""
-        kept = [values[index] for index in self.kept]
-        if any(value is None for value in kept):
-            raise ValueError("the model has no calibration, so its score is no probability")
-        return np.array(kept, np.float64)
+def _reliability(
+    data: _Data, kept: BoolArray, probabilities: FloatArray
+) -> tuple[ReliabilityBin, ...]:
+    return reliability(data.labels[kept], probabilities[kept], _RELIABILITY_BINS)
 
 
-def _or_reason(
-    name: str, undefined: dict[str, str], statistic: Callable[[], Figure]
-) -> Figure | None:
-    try:
-        return statistic()
-    except ValueError as error:
-        undefined[name] = str(error)
-        return None
-
-
-def _of_both_classes(subset: _Subset, statistic: Callable[[], Figure]) -> Callable[[], Figure]:
-    """The statistic, behind the plain words for what alone makes it meaningless."""
-
-    def checked() -> Figure:
-        classes = len(set(subset.labels.tolist()))
-        if classes < 2:
-            raise ValueError("only one class" if classes else "no picture was scored")
-        return statistic()
-
-    return checked
-
-
-def _cuts_of(bundle: Bundle, candidate: Candidate) -> list[Cut]:
-    """The candidate's own operating points, the default first; a foreign model has at most one."""
-    if candidate.foreign is not None:
-        threshold = candidate.foreign.threshold
-        return [] if threshold is None else [Cut("given", threshold, threshold, threshold)]
-    default = bundle.manifest.default_operating_point
-    own = (p for p in bundle.manifest.operating_points if p.model_sha256 == candidate.model.sha256)
-    cuts = [Cut(p.name, p.threshold, p.refer_low, p.refer_high) for p in own]
-    return sorted(cuts, key=lambda cut: cut.name != default)
-
-
-def _point_row(
-    bundle: Bundle,
-    cut: Cut,
-    answer: Scored,
-    reference: Scored | None,
-    cases: Sequence[LabelledPicture],
-) -> PointRow:
+def _point_row(cut: Cut, answer: Scored, reference: Scored | None, data: _Data) -> PointRow:
     scores = answer.values("raw_score")
-    kept = [i for i, score in enumerate(scores) if score is not None]
-    labels = [cases[i].label for i in kept]
-    values = np.array([scores[i] for i in kept], np.float64)
-    if not kept:
-        confusion = metrics.Confusion(0, 0, 0, 0)
-    else:
-        confusion = metrics.confusion_at(labels, values, cut.threshold)
-    between = int(np.sum((values >= cut.refer_low) & (values < cut.refer_high)))
-    flipped, mcnemar_p = _flips(bundle, cut, answer, reference, cases)
+    kept = ~np.isnan(scores)
+    n = int(kept.sum())
+    between = int(np.sum((scores >= cut.refer_low) & (scores < cut.refer_high)))
+    flipped, mcnemar_p = _flips(cut, answer, reference, data)
     return PointRow(
         name=cut.name,
         threshold=cut.threshold,
-        tp=confusion.tp,
-        fp=confusion.fp,
-        tn=confusion.tn,
-        fn=confusion.fn,
-        sensitivity=confusion.sensitivity,
-        specificity=confusion.specificity,
-        ppv=confusion.ppv,
-        npv=confusion.npv,
-        indeterminate=wilson(between, len(kept)) if kept else None,
+        counts=_counts(data, kept, scores, cut),
+        indeterminate=wilson(between, n) if n else None,
         flipped=flipped,
         mcnemar_p=mcnemar_p,
     )
 
 
+def _counts(data: _Data, kept: BoolArray, scores: FloatArray, cut: Cut) -> metrics.Confusion:
+    if not kept.any():
+        return metrics.Confusion(0, 0, 0, 0)
+    return metrics.confusion_at(data.labels[kept], scores[kept], cut.threshold)
+
+
 def _flips(
-    bundle: Bundle,
-    cut: Cut,
-    answer: Scored,
-    reference: Scored | None,
-    cases: Sequence[LabelledPicture],
+    cut: Cut, answer: Scored, reference: Scored | None, data: _Data
 ) -> tuple[Figure | None, float | None]:
     """Decisions that differ from the float32 network's, each at its own file's threshold."""
     if reference is None or reference is answer:
         return None, None
     # A foreign model's one threshold has no name: it stands against the default point.
-    known = _cuts_of(bundle, reference.candidate)
-    foreign = answer.candidate.foreign is not None
-    others = known[:1] if foreign else [c for c in known if c.name == cut.name]
-    if not others:
-        return None, None
-    both = _scored_by_both(answer, reference)
-    if not both:
-        return None, None
+    known = reference.cuts
+    others = known[:1] if answer.facts.foreign else [c for c in known if c.name == cut.name]
     ours, theirs = answer.values("raw_score"), reference.values("raw_score")
-    called = np.array([_at_least(ours[i], cut.threshold) for i in both])
-    called_there = np.array([_at_least(theirs[i], others[0].threshold) for i in both])
-    labels = np.array([bool(cases[i].label) for i in both])
-    flipped = wilson(int(np.sum(called != called_there)), len(both))
+    both = ~np.isnan(ours + theirs)
+    if not others or not both.any():
+        return None, None
+    called = ours[both] >= cut.threshold
+    called_there = theirs[both] >= others[0].threshold
+    labels = data.labels[both]
+    flipped = wilson(int(np.sum(called != called_there)), int(both.sum()))
     return flipped, metrics.mcnemar(called == labels, called_there == labels).p_value
 
 
 def _versus(
-    answer: Scored,
-    reference: Scored | None,
-    cases: Sequence[LabelledPicture],
-    patients: Sequence[int],
+    answer: Scored, reference: Scored | None, data: _Data
 ) -> tuple[Figure | None, float | None]:
     if reference is None or reference is answer:
         return None, None
-    both = _scored_by_both(answer, reference)
     ours, theirs = answer.values("raw_score"), reference.values("raw_score")
+    both = ~np.isnan(ours + theirs)
+    if data.why_no_interval(both):
+        return None, None
+    compared = partial(metrics.delong_test, groups=data.patients[both])
     try:
-        return metrics.delong_test(
-            [cases[i].label for i in both],
-            np.array([ours[i] for i in both], np.float64),
-            np.array([theirs[i] for i in both], np.float64),
-            groups=[patients[i] for i in both],
-        )
-    except ValueError:  # too few images, or one class: the AUROCs' own reasons say so
+        return compared(data.labels[both], ours[both], theirs[both])
+    except ValueError:  # AUROCs that differ without any variance: the test itself is undefined
         return None, None
 
 
-def _scored_by_both(answer: Scored, reference: Scored) -> list[int]:
-    pairs = zip(answer.values("raw_score"), reference.values("raw_score"), strict=True)
-    return [i for i, (a, b) in enumerate(pairs) if a is not None and b is not None]
-
-
-def _at_least(score: float | None, threshold: float) -> bool:
-    return score is not None and score >= threshold
-
-
-def _group_rows(
-    cuts: Sequence[Cut],
-    answer: Scored,
-    cases: Sequence[LabelledPicture],
-    patients: Sequence[int],
-) -> list[GroupRow]:
+def _group_rows(answer: Scored, data: _Data) -> list[GroupRow]:
     """By sub-type, view, age and sex; sub-types of the sick are set against all the healthy."""
     members: dict[tuple[str, str], list[int]] = {}
-    scores = answer.values("raw_score")
-    for index, (case, row) in enumerate(zip(cases, answer.rows, strict=True)):
+    for index, (case, row) in enumerate(zip(data.cases, answer.rows, strict=True)):
         for kind, value in _all_groups(case, row).items():
             members.setdefault((kind, value), []).append(index)
-    healthy = [index for index, case in enumerate(cases) if case.label == 0]
+    scores = answer.values("raw_score")
     found = []
     for (kind, value), indices in sorted(members.items()):
-        against = indices + healthy if kind == "subtype" else indices
-        kept = sorted(index for index in set(against) if scores[index] is not None)
-        if len(kept) >= _FEWEST_IN_GROUP:
-            found.append(_group_row(kind, value, cuts, _Subset(cases, patients, scores, kept)))
+        kept = np.isin(np.arange(len(scores)), indices)
+        if kind == "subtype":
+            kept |= ~data.labels
+        kept &= ~np.isnan(scores)
+        if kept.sum() < _FEWEST_IN_GROUP:
+            continue
+        found.append(
+            GroupRow(
+                kind=kind,
+                value=value,
+                n=int(kept.sum()),
+                n_positive=int(data.labels[kept].sum()),
+                auroc=None if data.why_no_interval(kept) else _auroc(data, kept, scores),
+                counts=_counts(data, kept, scores, answer.cuts[0]) if answer.cuts else None,
+            )
+        )
     return found
-
-
-def _group_row(kind: str, value: str, cuts: Sequence[Cut], subset: _Subset) -> GroupRow:
-    auroc = _or_reason("auroc", {}, subset.auroc)
-    confusion = None
-    if cuts:
-        confusion = metrics.confusion_at(subset.labels, subset.scores, cuts[0].threshold)
-    return GroupRow(
-        kind=kind,
-        value=value,
-        n=len(subset.kept),
-        n_positive=int(subset.labels.sum()),
-        auroc=auroc,
-        sensitivity=None if confusion is None else confusion.sensitivity,
-        specificity=None if confusion is None else confusion.specificity,
-    )
 
 
 def _all_groups(case: LabelledPicture, row: Mapping[str, Any]) -> dict[str, str]:
@@ -458,16 +350,3 @@ def _all_groups(case: LabelledPicture, row: Mapping[str, Any]) -> dict[str, str]
     if header.get("age") is not None:
         groups.setdefault("age", age_band(header["age"]))
     return groups
-
-
-def _reliability(subset: _Subset, probabilities: Sequence[float | None]) -> list[ReliabilityPoint]:
-    try:
-        bins = reliability(subset.labels, subset.probabilities(probabilities), 10)
-    except ValueError:
-        return []
-    return [ReliabilityPoint(b.n, b.mean_probability, b.observed) for b in bins]
-
-
-def _numbered(names: Sequence[str]) -> list[int]:
-    numbers: dict[str, int] = {}
-    return [numbers.setdefault(name, len(numbers)) for name in names]

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.processes import REPOSITORY, WorkerError
-from benchmarks.record import Article, ArticleRow, Stopwatch
+from benchmarks.record import Article, ArticleRow
+from benchmarks.store import Recording
+from benchmarks.training_split import CHECKPOINTS
 from edge_app.bundle.manifest import Bundle
 from edge_app.errors import NoInputError, UsageError
 from edge_app.files.codec import CodecError, decode
@@ -25,7 +27,6 @@ from edge_app.statistics import discrimination as metrics
 from edge_app.statistics.intervals import Figure, wilson
 
 RECORDS = REPOSITORY / "train" / "records"
-CHECKPOINTS = REPOSITORY / "train" / "checkpoints"
 EVALUATION = "evaluation.json"
 _DEGRADED = "validation, degraded"
 SEED = ("seed_cnn", "seed_cnn_patient")
@@ -39,14 +40,17 @@ _KERMANY_SICK, _KERMANY_HEALTHY = 390, 234
 
 
 def read_article(
-    records: Sequence[Path], bundle: Bundle, watch: Stopwatch, checkpoints: Path = CHECKPOINTS
+    records: Sequence[Path],
+    bundle: Bundle,
+    recording: Recording[Article],
+    checkpoints: Path = CHECKPOINTS,
 ) -> Article:
     """Work out the table from records, and what the bundle says of itself.
 
     Args:
         records: folders of training runs.
         bundle: the shipped one.
-        watch: as for every section.
+        recording: of the section.
         checkpoints: where the record of the bundle's own checkpoint lies, by its configuration.
 
     Raises:
@@ -60,7 +64,8 @@ def read_article(
             f"with --train DATA, or name records: {', '.join(map(str, records))}"
         )
     shipped = _shipped_rows(bundle, checkpoints)
-    return Article(watch.taken(complete=True), (*rows, *shipped, _published_row()))
+    taken = recording.taken(complete=True)
+    return recording.put(Article(taken, (*rows, *shipped, _published_row())))
 
 
 def known_records(names: Sequence[str]) -> list[Path]:

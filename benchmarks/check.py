@@ -2,7 +2,7 @@
 
 Ratios only, never times: they hold on the next machine of the same kind, and on a busy one. Each
 is something of ours against fixed work beside it (`benchmarks.reference`; a bare Python for the
-start), so that it moves only where ours does: a peer, another format or the floor that becomes
+start), so that it moves only where ours does: another contender or the floor that becomes
 faster makes nothing worse. `judge` compares two sets. A ratio is called worse where it grew by more
 than the noise of both measurements, |ln now - ln then| > t * sqrt(se1^2 + se2^2), and by `DRIFT`
 on top, which is what the same code differs by from one hour to the next here.
@@ -14,18 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.machine import Machine
+from benchmarks.machine import Machine, Processor
 from benchmarks.processes import REPOSITORY
-from benchmarks.record import Results, Startup, Throughput
+from benchmarks.record import Startup, Throughput
 from benchmarks.reference import REFERENCE, Paired, versions
 from benchmarks.startup import BARE
-from benchmarks.tables import Table
 from benchmarks.timing import Ratio, log_mean_of, noise_between, ratio
 from edge_app.errors import UsageError
-from edge_app.files.codec import CodecError, canonical_json, decode, parse_json
+from edge_app.files.codec import CodecError, decode, parse_json
 
 BASELINE = REPOSITORY / "benchmarks" / "baseline.json"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 DRIFT = 0.05
 FILL_SHORT = "python -m benchmarks check --write"
 FILL_FULL = "python -m benchmarks check --write FOLDER"
@@ -44,14 +43,14 @@ class Baseline:
     """`baseline.json`: the landed state's ratios.
 
     Attributes:
-        cpu, cores: they were taken on; elsewhere a verdict is only a hint.
+        processor, cores: they were taken on; elsewhere a verdict is only a hint.
         versions: of what the fixed work runs on; with others a verdict is only a hint, too.
         full: of the measurements on real files.
         short: of the short form, on phantoms, which CI runs.
     """
 
     format_version: int
-    cpu: str
+    processor: Processor
     cores: int
     versions: Mapping[str, str]
     full: tuple[Guarded, ...]
@@ -68,20 +67,18 @@ class Verdict:
     verdict: Literal["same", "worse", "better", "not measured here", "new"]
 
 
-def guarded_ratios(results: Results, inference: Sequence[Paired]) -> list[Guarded]:
+def guarded_ratios(
+    throughput: Throughput, inference: Sequence[Paired], startup: Startup | None
+) -> tuple[Guarded, ...]:
     """Every ratio that the guard watches, of what was measured."""
-    found: list[Guarded] = []
-    if results.throughput is not None:
-        found += _throughput_ratios(results.throughput)
-    found += [
+    of_inference = [
         Guarded(
-            f"inference: {pair.name} / {REFERENCE}", ratio(pair.candidate_us, pair.reference_us)
+            f"inference: {pair.name} / {REFERENCE}", ratio(pair.contender_us, pair.reference_us)
         )
         for pair in inference
     ]
-    if results.startup is not None:
-        found += _startup_ratios(results.startup)
-    return found
+    of_startup = [] if startup is None else _startup_ratios(startup)
+    return (*_throughput_ratios(throughput), *of_inference, *of_startup)
 
 
 def judge(then: Sequence[Guarded], now: Sequence[Guarded]) -> list[Verdict]:
@@ -112,8 +109,11 @@ def landed(baseline: Baseline, *, short: bool) -> tuple[Guarded, ...]:
 
 def only_a_hint(baseline: Baseline, machine: Machine) -> str:
     """Why a verdict against this baseline is no more than a hint here, "" where it is more."""
-    if (baseline.cpu, baseline.cores) != (machine.cpu, machine.cores):
-        return "The baseline is of another processor or number of cores"
+    if not machine.processor.is_same(baseline.processor) or baseline.cores != machine.cores:
+        return (
+            f"The baseline is of another processor or number of cores ({baseline.processor}, "
+            f"{baseline.cores}), or does not tell"
+        )
     now = versions(machine)
     if baseline.versions == now:
         return ""
@@ -124,35 +124,6 @@ def only_a_hint(baseline: Baseline, machine: Machine) -> str:
         if baseline.versions.get(name) != now.get(name)
     ]
     return f"The fixed work runs on other versions than the baseline's ({'; '.join(moved)})"
-
-
-def verdict_table(verdicts: Sequence[Verdict], baseline: Baseline, hint: str) -> Table:
-    """The verdicts for people; `hint` is what `only_a_hint` says."""
-    rows = tuple(
-        (
-            v.name,
-            "–" if v.then is None else str(v.then),
-            "–" if v.now is None else str(v.now),
-            v.verdict,
-        )
-        for v in verdicts
-    )
-    notes = [
-        f"Worse: grown by {100 * DRIFT:g}% more than the noise of both measurements explains "
-        "(95%, standard errors added in squares). Each ratio is ours / fixed work beside it "
-        "(docs/benchmarks.md)."
-    ]
-    if hint:
-        notes.append(f"{hint}: these ratios are only a hint, and nothing fails on them.")
-    if any(v.then is None for v in verdicts):
-        notes.append("New: no landed ratio to compare with; --write makes it one.")
-    if not baseline.full:
-        notes.append(
-            f"The full form, on real files, has no landed ratios yet: `{FILL_FULL}` makes them."
-        )
-    return Table(
-        "check", "Against the landed state", ("ratio", "landed", "now", ""), rows, tuple(notes)
-    )
 
 
 def read_baseline(path: Path = BASELINE) -> Baseline:
@@ -173,11 +144,6 @@ def read_baseline(path: Path = BASELINE) -> Baseline:
         raise UsageError(f"{path}: not a baseline: {error}") from error
 
 
-def baseline_json(baseline: Baseline) -> bytes:
-    """The bytes of the file."""
-    return canonical_json(baseline)
-
-
 def _check_version(document: object, path: Path) -> None:
     """Raises UsageError for a baseline of another version, whose ratios mean something else."""
     version = document.get("format_version") if isinstance(document, dict) else None
@@ -191,13 +157,13 @@ def _check_version(document: object, path: Path) -> None:
 
 def _throughput_ratios(section: Throughput) -> list[Guarded]:
     """Ours, with the most workers, against decoding of the same files, by round."""
-    rows = {row.name: row for row in section.rows}
-    ours, fixed = rows.get(section.ours), rows.get(REFERENCE)
+    ours = section.our_row
+    fixed = next((row for row in section.rows if row.name == REFERENCE), None)
     if ours is None or fixed is None or not ours.seconds:
         return []
     if len(ours.seconds) != len(fixed.seconds):
         return []
-    found = ratio(ours.ms_per_image(), fixed.ms_per_image())
+    found = ratio(section.ms_per_image(ours), section.ms_per_image(fixed))
     return [Guarded(f"throughput: pneumoscope batch / {REFERENCE}", found)]
 
 

@@ -1,4 +1,4 @@
-"""Which format to run on this machine: accuracy and latency of each, and one of them marked.
+"""What to run on this machine: accuracy and latency of each contender, and one of them marked.
 
 Measured `Accuracy` (None where there are no labelled pictures) and `Latency` enter, a `Compare`
 and a `Recommendation` leave. The rule: patients come before milliseconds. Out of the bundle's own
@@ -20,12 +20,12 @@ from benchmarks.record import (
     AccuracyRow,
     Compare,
     CompareRow,
-    Entrant,
+    ContenderFacts,
     Latency,
     LatencyFigures,
     LatencyRow,
-    Stopwatch,
 )
+from benchmarks.store import Recording
 from benchmarks.timing import log_mean, noise_between
 from edge_app.bundle.manifest import Bundle
 from edge_app.cores import usable_cores
@@ -34,7 +34,7 @@ from edge_app.models.recommendation import FORMAT_VERSION, Recommendation
 
 @dataclass(frozen=True, slots=True)
 class Margins:
-    """What a format may lose: AUROC against the best, share of float32's decisions flipped."""
+    """What a contender may lose: AUROC against the best, share of float32's decisions flipped."""
 
     auroc: float
     flipped: float
@@ -52,19 +52,19 @@ _BLOCKS = 8
 def compare(
     accuracy: Accuracy | None,
     latency: Latency,
-    watch: Stopwatch,
+    recording: Recording[Compare],
     elsewhere: Collection[str] = (),
 ) -> Compare:
     """Put both together and choose.
 
     Args:
         accuracy: None where there are no labelled pictures.
-        latency: of every candidate.
-        watch: as for every section.
+        latency: of every contender.
+        recording: of the section.
         elsewhere: runtimes that this environment lacks, measured in another one.
     """
     rows = [_row(row, accuracy) for row in latency.rows]
-    own = [row.auroc.value for row in rows if row.auroc is not None and not row.entrant.foreign]
+    own = [row.auroc.value for row in rows if row.auroc is not None and not row.contender.foreign]
     best = max(own, default=None)
     rows = [replace(row, choice=_objection(row, best, elsewhere)) for row in rows]
     chosen = _choose([row for row in rows if not row.choice])
@@ -73,7 +73,9 @@ def compare(
         rows = [_against(row, chosen) for row in rows]
         why = _why(chosen, accuracy)
     data = "" if accuracy is None else accuracy.data.name
-    return Compare(watch.taken(complete=True), data, why, tuple(rows))
+    trained_on = None if accuracy is None else accuracy.data.trained_on
+    taken = recording.taken(complete=True)
+    return recording.put(Compare(taken, data, trained_on, why, tuple(rows)))
 
 
 def recommend(section: Compare, bundle: Bundle, machine: Machine) -> Recommendation | None:
@@ -88,29 +90,20 @@ def recommend(section: Compare, bundle: Bundle, machine: Machine) -> Recommendat
         cores=usable_cores(),
         machine=str(machine),
         model_id=bundle.manifest.model_id,
-        model_file=chosen.entrant.file,
-        model_sha256=chosen.entrant.model_sha256,
-        runtime=chosen.entrant.runtime,
-        runtime_version=chosen.entrant.version,
+        model_file=chosen.contender.file,
+        model_sha256=chosen.contender.model_sha256,
+        runtime=chosen.contender.runtime,
+        runtime_version=chosen.contender.version,
         threads=chosen.threads,
         p50_ms=chosen.p50_ms,
         p90_ms=chosen.p90_ms,
-        images_per_s=images_per_s(chosen),
+        images_per_s=chosen.images_per_s,
         peak_memory_mb=chosen.peak_memory_mb,
         auroc=chosen.auroc,
         flipped=chosen.flipped,
         data=section.data,
         why=section.why,
     )
-
-
-def images_per_s(row: CompareRow) -> float | None:
-    """Offline throughput; with several threads one stream has the machine to itself."""
-    if row.offline_per_s is not None:
-        return row.offline_per_s
-    if row.p50_ms is None:
-        return None
-    return 1000 / row.p50_ms
 
 
 def blocks(samples: Sequence[float]) -> list[float]:
@@ -123,9 +116,9 @@ def blocks(samples: Sequence[float]) -> list[float]:
 
 def _row(row: LatencyRow, accuracy: Accuracy | None) -> CompareRow:
     figures = row.figures
-    of = None if accuracy is None else _accuracy_of(row.entrant, accuracy)
+    of = None if accuracy is None else _accuracy_of(row.contender, accuracy)
     return CompareRow(
-        entrant=row.entrant,
+        contender=row.contender,
         threads=row.threads,
         file_bytes=row.file_bytes,
         auroc=None if of is None else of.auroc,
@@ -145,17 +138,17 @@ def _rates(figures: LatencyFigures) -> tuple[float, ...]:
     return tuple(1e6 / max(1.0, block) for block in blocks(figures.samples_us))
 
 
-def _accuracy_of(entrant: Entrant, accuracy: Accuracy) -> AccuracyRow | None:
-    return next((row for row in accuracy.rows if row.entrant.key == entrant.key), None)
+def _accuracy_of(contender: ContenderFacts, accuracy: Accuracy) -> AccuracyRow | None:
+    return next((row for row in accuracy.rows if row.contender.key == contender.key), None)
 
 
 def _objection(row: CompareRow, best: float | None, elsewhere: Collection[str]) -> str:
-    """Why a candidate is out of the question, "" where it is not."""
+    """Why a contender is out of the question, "" where it is not."""
     if row.p50_ms is None:
-        return row.entrant.missing or "not measured"
-    if row.entrant.foreign:
+        return row.contender.missing or "not measured"
+    if row.contender.foreign:
         return FOREIGN
-    if row.entrant.runtime in elsewhere:
+    if row.contender.runtime in elsewhere:
         return ELSEWHERE
     if best is not None and row.auroc is None:
         return "accuracy not measured"
@@ -169,7 +162,7 @@ def _objection(row: CompareRow, best: float | None, elsewhere: Collection[str]) 
 def _choose(rows: Sequence[CompareRow]) -> CompareRow | None:
     if not rows:
         return None
-    fastest = max(rows, key=lambda row: images_per_s(row) or 0.0)
+    fastest = max(rows, key=lambda row: row.images_per_s or 0.0)
     close = [row for row in rows if _as_fast(row, fastest)]
     return min(close, key=lambda row: (row.peak_memory_mb or float("inf"), row.file_bytes))
 
@@ -189,7 +182,7 @@ def _against(row: CompareRow, chosen: CompareRow) -> CompareRow:
         return replace(row, choice=RECOMMENDED)
     if row.choice:
         return row
-    rate, best = images_per_s(row), images_per_s(chosen)
+    rate, best = row.images_per_s, chosen.images_per_s
     if rate is None or best is None or rate >= best or _as_fast(row, chosen):
         return replace(row, choice="as fast within the noise, more memory")
     digits = 1 if best / rate >= 1.1 else 2
@@ -198,11 +191,11 @@ def _against(row: CompareRow, chosen: CompareRow) -> CompareRow:
 
 def _why(chosen: CompareRow, accuracy: Accuracy | None) -> str:
     """What speaks for the chosen row: only what was measured for it."""
-    name = f"{chosen.entrant.name}, {chosen.threads} thread{'s' if chosen.threads > 1 else ''}"
+    name = f"{chosen.contender.name}, {chosen.threads} thread{'s' if chosen.threads > 1 else ''}"
     if accuracy is None:
         held = "no labelled pictures were given: accuracy rests on the export's parity gate"
     else:
-        of = _accuracy_of(chosen.entrant, accuracy)
+        of = _accuracy_of(chosen.contender, accuracy)
         held = f"{_auroc_held(chosen, of)}; {_flips_held(chosen, of, accuracy)}"
         held += f"; on {accuracy.data.name}"
     return f"{name}: the most images a second of those that passed what could be checked ({held})"
@@ -222,6 +215,6 @@ def _flips_held(chosen: CompareRow, of: AccuracyRow | None, accuracy: Accuracy) 
         return f"{share:.2f}% of float32's decisions flipped, at most {most:g}% allowed"
     if not accuracy.reference:
         return "flips not measured: no float32 ran here"
-    if of is not None and of.entrant.name == accuracy.reference:
+    if of is not None and of.contender.name == accuracy.reference:
         return "flips are counted against this very file"
     return "flips not measured"

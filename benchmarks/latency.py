@@ -1,7 +1,7 @@
-"""How long one inference takes: candidates and numbers of threads enter, a `Latency` leaves.
+"""How long one inference takes: contenders and numbers of threads enter, a `Latency` leaves.
 
 The method is MLPerf Inference's (Reddi VJ et al. ISCA 2020; mlcommons inference_rules.adoc) in
-two of its scenarios, each candidate in a process of its own:
+two of its scenarios, each contender in a process of its own:
 
 - single stream: the next picture is sent when the one before is done; the figure is the 90th
   percentile of latency.
@@ -14,23 +14,20 @@ these networks take the same time for any picture; no accuracy run in the same p
 is a command of its own); and nobody audits it.
 """
 
-import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks.accuracy import describe, with_runtime
-from benchmarks.candidates import Candidate
-from benchmarks.machine import read_sensors, usable_cores
+from benchmarks.contenders import Contender
+from benchmarks.machine import read_sensors
 from benchmarks.processes import Worker, WorkerError, run_worker
 from benchmarks.progress import progress
-from benchmarks.record import Latency, LatencyFigures, LatencyRow, Stopwatch
-from benchmarks.timing import percentiles
+from benchmarks.record import Latency, LatencyFigures, LatencyRow
+from benchmarks.store import Recording
+from edge_app.cores import usable_cores
 from edge_app.files.codec import encode
-
-Save = Callable[[Latency], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +39,7 @@ class Effort:
         runs: of the single stream; fewer where `max_s` comes first.
         max_s: bound of the single stream.
         offline_samples: inferences in all; 0 leaves the scenario out.
-        offline_rounds: they are spread over; in each all candidates run one after another, so
+        offline_rounds: they are spread over; in each all contenders run one after another, so
             that what else the machine does meets all of them.
     """
 
@@ -60,42 +57,36 @@ FULL = Effort(
 
 
 def measure_latency(
-    candidates: Sequence[Candidate],
+    contenders: Sequence[Contender],
     threads: Sequence[int],
     effort: Effort,
-    watch: Stopwatch,
-    save: Save,
+    recording: Recording[Latency],
 ) -> Latency:
-    """Measure every candidate with every number of threads; `save` is called after each.
+    """Measure every contender with every number of threads; each step is recorded.
 
     The single streams come first, then the rounds of the offline scenario for what has one thread.
     """
-    jobs = [candidate.with_threads(n) for candidate in candidates for n in threads]
-    rows: list[LatencyRow] = []
+    jobs = [replace(contender, threads=n) for contender in contenders for n in threads]
     rounds = effort.offline_rounds if effort.offline_samples else 0
-
-    def saved(*, complete: bool) -> Latency:
-        section = Latency(watch.taken(complete=complete), spread_counts(rows))
-        save(section)
-        return section
-
-    section = Latency(watch.taken(complete=False), ())
-    for job in jobs:
-        rows.append(measure_one(job, effort))
-        section = saved(complete=not rounds and len(rows) == len(jobs))
-    for number in range(1, rounds + 1):
-        rows = _offline_round(jobs, rows, effort, number)
-        section = saved(complete=number == rounds)
+    rows: list[LatencyRow] = []
+    section = Latency(recording.taken(complete=False), ())
+    for step in range(1, len(jobs) + rounds + 1):
+        if step <= len(jobs):
+            rows.append(measure_one(jobs[step - 1], effort))
+        else:
+            rows = _offline_round(jobs, rows, effort, step - len(jobs))
+        taken = recording.taken(complete=step == len(jobs) + rounds)
+        section = recording.put(Latency(taken, spread_counts(rows)))
     return section
 
 
-def measure_one(candidate: Candidate, effort: Effort) -> LatencyRow:
-    """One candidate's single stream; a row that says why where it does not run here."""
-    entrant = describe(candidate)
-    row = LatencyRow(entrant, candidate.threads, candidate.path.stat().st_size, None, None)
+def measure_one(contender: Contender, effort: Effort) -> LatencyRow:
+    """One contender's single stream; a row that says why where it does not run here."""
+    facts = contender.facts()
+    row = LatencyRow(facts, contender.threads, contender.path.stat().st_size, None, None)
     before = read_sensors()
     try:
-        ready, done = _single_stream(candidate, effort)
+        ready, done = _single_stream(contender, effort)
     except WorkerError as error:
         return _missing(row, error)
     joules = done["joules"]
@@ -103,8 +94,6 @@ def measure_one(candidate: Candidate, effort: Effort) -> LatencyRow:
         load_ms=ready["load_ms"],
         first_ms=ready["first_ms"],
         warmup_runs=done["warmup_runs"],
-        single_stream=percentiles(done["samples_us"]),
-        offline_per_s=None,
         offline_rates=(),
         offline_samples=0,
         peak_memory_mb=done["peak_memory_mb"],
@@ -114,48 +103,37 @@ def measure_one(candidate: Candidate, effort: Effort) -> LatencyRow:
         after=read_sensors(),
         samples_us=tuple(done["samples_us"]),
     )
-    return replace(
-        row,
-        entrant=with_runtime(entrant, ready),
-        multiply_adds=done["multiply_adds"],
-        figures=figures,
-    )
+    multiply_adds = done["multiply_adds"]
+    return replace(row, contender=facts.opened(ready), multiply_adds=multiply_adds, figures=figures)
 
 
 def _offline_round(
-    jobs: Sequence[Candidate], rows: Sequence[LatencyRow], effort: Effort, number: int
+    jobs: Sequence[Contender], rows: Sequence[LatencyRow], effort: Effort, number: int
 ) -> list[LatencyRow]:
     """One pass over all that have one thread, the n-th beginning with the n-th of them."""
     found = list(rows)
     runnable = [i for i, row in enumerate(rows) if row.figures is not None and row.threads == 1]
     start = number % max(1, len(runnable))
     what = f"offline, round {number} of {effort.offline_rounds}"
-    with progress(what, len(runnable), "candidates") as bar:
+    with progress(what, len(runnable), "contenders") as at:
         for done, index in enumerate([*runnable[start:], *runnable[:start]], start=1):
             try:
-                found[index] = _with_rate(found[index], _offline_pass(jobs[index], effort))
+                found[index] = _with_rate(found[index], *_offline_pass(jobs[index], effort))
             except WorkerError as error:
                 found[index] = _missing(found[index], error)
-            bar.at(done)
+            at(done)
     return found
 
 
-def _with_rate(row: LatencyRow, measured: tuple[float, int]) -> LatencyRow:
-    """One more round; the figure is the geometric mean of the rounds."""
+def _with_rate(row: LatencyRow, rate: float, samples: int) -> LatencyRow:
     assert row.figures is not None
-    rate, samples = measured
     rates = (*row.figures.offline_rates, rate)
-    figures = replace(
-        row.figures,
-        offline_per_s=statistics.geometric_mean(rates),
-        offline_rates=rates,
-        offline_samples=row.figures.offline_samples + samples,
-    )
-    return replace(row, figures=figures)
+    samples += row.figures.offline_samples
+    return replace(row, figures=replace(row.figures, offline_rates=rates, offline_samples=samples))
 
 
 def _missing(row: LatencyRow, error: WorkerError) -> LatencyRow:
-    return replace(row, entrant=replace(row.entrant, missing=str(error)), figures=None)
+    return replace(row, contender=replace(row.contender, missing=str(error)), figures=None)
 
 
 def spread_counts(rows: Sequence[LatencyRow]) -> tuple[LatencyRow, ...]:
@@ -163,40 +141,34 @@ def spread_counts(rows: Sequence[LatencyRow]) -> tuple[LatencyRow, ...]:
 
     Only the bundle's own files: they are one network in several formats.
     """
-    own = [row for row in rows if not row.entrant.foreign]
-    known = [row.multiply_adds for row in own if row.multiply_adds]
-    if not known:
-        return tuple(rows)
+    counts = (row.multiply_adds for row in rows if not row.contender.foreign)
+    known = next(filter(None, counts), None)
     return tuple(
-        row if row.multiply_adds or row.entrant.foreign else replace(row, multiply_adds=known[0])
+        row if row.multiply_adds or row.contender.foreign else replace(row, multiply_adds=known)
         for row in rows
     )
 
 
-def _single_stream(candidate: Candidate, effort: Effort) -> tuple[dict[str, Any], dict[str, Any]]:
-    request = _request("latency", candidate, effort) | {
-        "runs": effort.runs,
-        "max_s": effort.max_s,
-    }
-    what = f"{candidate.name}, {candidate.threads} threads"
-    with progress(what, effort.runs, "runs") as bar:
-        messages: dict[str, Any] = {}
-        for message in run_worker(candidate.interpreter, request):
+def _single_stream(contender: Contender, effort: Effort) -> tuple[dict[str, Any], dict[str, Any]]:
+    request = _request("latency", contender, effort) | {"runs": effort.runs, "max_s": effort.max_s}
+    what = f"{contender.name}, {contender.threads} threads"
+    messages: dict[str, Any] = {}
+    with progress(what, effort.runs, "runs") as at:
+        for message in run_worker(contender.interpreter, request):
             if "progress" in message:
-                bar.at(message["progress"])
+                at(message["progress"])
             messages |= message
     return messages["ready"], messages["done"]
 
 
-def _offline_pass(candidate: Candidate, effort: Effort) -> tuple[float, int]:
+def _offline_pass(contender: Contender, effort: Effort) -> tuple[float, int]:
     """Pictures a second of one single-threaded process a core, all told to go at once; how many."""
     workers = usable_cores()
     share = max(1, effort.offline_samples // (workers * effort.offline_rounds))
-    request = _request("offline", candidate, effort) | {"samples": share}
+    request = _request("offline", contender, effort) | {"samples": share}
     with ExitStack() as stack:
         running = [
-            stack.enter_context(Worker(candidate.interpreter, "benchmarks.worker", request))
-            for _ in range(workers)
+            stack.enter_context(Worker(contender.interpreter, request)) for _ in range(workers)
         ]
         for worker in running:
             worker.receive()
@@ -207,10 +179,10 @@ def _offline_pass(candidate: Candidate, effort: Effort) -> tuple[float, int]:
     return share * workers / (max(ends) - started), share * workers
 
 
-def _request(task: str, candidate: Candidate, effort: Effort) -> dict[str, Any]:
+def _request(task: str, contender: Contender, effort: Effort) -> dict[str, Any]:
     return {
         "task": task,
-        "candidate": encode(candidate),
+        "contender": encode(contender),
         "warmup_runs": effort.warmup_runs,
         "warmup_s": effort.warmup_s,
     }

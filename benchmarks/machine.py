@@ -5,8 +5,8 @@ throttling, `EnergyMeter` the joules between two moments. What cannot be read is
 Reads files below `/proc` and `/sys` only; `root` lets a test put others in their place.
 """
 
-import os
 import platform
+import re
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
+
+from edge_app.cores import usable_cores
 
 PACKAGES = (
     "numpy",
@@ -39,6 +41,21 @@ _THROTTLE_BITS = {
     18: "throttled since boot",
     19: "soft temperature limit since boot",
 }
+# What the kernels of LiteRT (XNNPACK), ONNX Runtime (MLAS) and OpenVINO tell apart.
+_INSTRUCTION_SET = re.compile(
+    "avx|fma$|f16c$|sse4|amx_|(asimd|neon|asimddp|asimdhp|i8mm|bf16|svei8mm|sve2?)$"
+)
+_SHOWN_SETS = {
+    "avx2": "AVX2",
+    "avx512f": "AVX-512",
+    "avx512_vnni": "VNNI",
+    "avx_vnni": "VNNI",
+    "amx_int8": "AMX",
+    "asimd": "NEON",
+    "asimddp": "dotprod",
+    "i8mm": "i8mm",
+    "sve": "SVE",
+}
 # Arm's primary part numbers of the cores in Raspberry Pi 2 to 5.
 _ARM_PARTS = {
     "0xc07": "Cortex-A7",
@@ -49,11 +66,43 @@ _ARM_PARTS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Processor:
+    """What decides which kernels a runtime takes, and so how fast it is.
+
+    The name alone does not: virtual machines call processors with and without VNNI "AMD EPYC",
+    and one int8 inference takes nine times as long on the latter.
+
+    Attributes:
+        name: its own.
+        family, model, stepping: as the kernel gives them; on Arm implementer, part, and variant
+            with revision ("0x41", "0xd0b", "r4p1"). None where they are not known.
+        instruction_sets: those that the kernels of the runtimes ask for, in the kernel's words.
+    """
+
+    name: str
+    family: str | None
+    model: str | None
+    stepping: str | None
+    instruction_sets: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if self.family is None:
+            return self.name
+        sets = {text for flag, text in _SHOWN_SETS.items() if flag in self.instruction_sets}
+        identity = f"{self.name} family {self.family} model {self.model} stepping {self.stepping}"
+        return ", ".join([identity, " ".join(sorted(sets))]) if sets else identity
+
+    def is_same(self, other: "Processor") -> bool:
+        """Whether figures of both may be compared; never where one is known by its name only."""
+        return self.family is not None and self == other
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
     """What figures are compared by.
 
     Attributes:
-        cpu: the processor's own name.
+        processor: its identity.
         board: such as "Raspberry Pi 5 Model B Rev 1.0", None where the firmware names none.
         architecture: "x86_64", "aarch64", ...
         cores: logical processors that this process may use.
@@ -62,7 +111,7 @@ class Machine:
         python: version of the interpreter.
     """
 
-    cpu: str
+    processor: Processor
     board: str | None
     architecture: str
     cores: int
@@ -74,7 +123,7 @@ class Machine:
         memory = "" if self.memory_mb is None else f", {self.memory_mb / 1000:.1f} GB"
         board = "" if self.board is None else f"{self.board}: "
         cores = f"{self.cores} core{'s' if self.cores != 1 else ''}"
-        return f"{board}{self.cpu} ({self.architecture}), {cores}{memory}, {self.system}"
+        return f"{board}{self.processor} ({self.architecture}), {cores}{memory}, {self.system}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +147,7 @@ def this_machine(root: Path = Path("/")) -> Machine:
     """Describe the machine that this process runs on."""
     uname = platform.uname()
     return Machine(
-        cpu=_cpu_name(root) or uname.processor or uname.machine,
+        processor=_processor(root, uname.processor or uname.machine),
         board=_board(root),
         architecture=uname.machine,
         cores=usable_cores(),
@@ -106,13 +155,6 @@ def this_machine(root: Path = Path("/")) -> Machine:
         system=f"{uname.system} {'.'.join(uname.release.split('.')[:2])}",
         python=platform.python_version(),
     )
-
-
-def usable_cores() -> int:
-    """Logical processors that this process may run on (affinity counts, quotas do not)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def package_versions(names: Iterable[str] = PACKAGES) -> dict[str, str]:
@@ -211,10 +253,39 @@ class EnergyMeter:
             last = now
 
 
-def _cpu_name(root: Path) -> str | None:
+def _processor(root: Path, name: str) -> Processor:
+    """The processor by /proc/cpuinfo; `name` is what the operating system says elsewhere."""
     fields = _colon_fields(root / "proc/cpuinfo")
-    # arm64 kernels print numbers only.
-    return fields.get("model name") or _ARM_PARTS.get(fields.get("CPU part", ""))
+    flags = (fields.get("flags") or fields.get("Features") or "").split()
+    sets = tuple(sorted(flag for flag in set(flags) if _INSTRUCTION_SET.match(flag)))
+    if "CPU part" in fields:  # arm64 kernels print numbers only
+        part = fields["CPU part"]
+        stepping = f"r{int(fields.get('CPU variant', '0'), 16)}p{fields.get('CPU revision', '0')}"
+        name = fields.get("model name") or _ARM_PARTS.get(part, name)
+        return Processor(name, fields.get("CPU implementer"), part, stepping, sets)
+    numbers = [fields.get(key) for key in ("cpu family", "model", "stepping")]
+    return Processor(fields.get("model name", name), numbers[0], numbers[1], numbers[2], sets)
+
+
+def busy_share(root: Path = Path("/"), seconds: float = 0.5) -> float | None:
+    """Share of all cores' time that others take while this process sleeps; None where unknown.
+
+    Time that the host gave to other virtual machines ("steal") counts too. The load average will
+    not do: a minute after a run of our own it still tells of that run.
+    """
+    before = _processor_times(root)
+    time.sleep(seconds)
+    after = _processor_times(root)
+    if before is None or after is None or sum(after) <= sum(before):
+        return None
+    idle = sum(after[3:5]) - sum(before[3:5])
+    return max(0.0, 1 - idle / (sum(after) - sum(before)))
+
+
+def _processor_times(root: Path) -> list[int] | None:
+    """User, nice, system, idle, iowait, irq, softirq and steal of all cores, in ticks (proc(5))."""
+    words = (_text(root / "proc/stat") or "").partition("\n")[0].split()
+    return [int(word) for word in words[1:9]] if words[:1] == ["cpu"] else None
 
 
 def _board(root: Path) -> str | None:

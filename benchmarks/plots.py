@@ -31,7 +31,7 @@ def draw_plots(results: Results, folder: Path) -> list[Path]:
     """Draw whatever the results allow; returns the files, none without matplotlib."""
     if find_spec("matplotlib") is None:
         print(
-            "plots are left out: matplotlib is not installed (it is in the extra dev)",
+            "plots are left out: matplotlib is not installed (it is in the extra benchmarks)",
             file=sys.stderr,
         )
         return []
@@ -66,10 +66,10 @@ def _pareto_plot(figure: Any, section: Compare) -> bool:
         return False
     axes = figure.subplots()
     for row in rows:
-        label = f"{row.entrant.name}, {row.threads} thr."
-        axes.errorbar(
-            row.p90_ms, row.auroc.value, yerr=_whiskers(row.auroc), fmt="o", capsize=3, label=label
-        )
+        if row.auroc is not None:
+            label = f"{row.contender.name}, {row.threads} thr."
+            bars = _whiskers(row.auroc)
+            axes.errorbar(row.p90_ms, row.auroc.value, bars, fmt="o", capsize=3, label=label)
     front = sorted(pareto_front(rows), key=lambda row: row.p90_ms or 0.0)
     axes.plot(
         [r.p90_ms for r in front],
@@ -100,20 +100,18 @@ def pareto_front(rows: Sequence[CompareRow]) -> list[CompareRow]:
 
 def _latency_plot(figure: Any, section: Latency) -> bool:
     """Share of inferences that took longer, on logarithmic axes: the tail is what hurts."""
-    rows = [row for row in section.rows if row.figures is not None]
-    if not rows:
+    measured = {
+        f"{row.contender.name}, {row.threads} thr.": row.figures.samples_us
+        for row in section.rows
+        if row.figures is not None
+    }
+    if not measured:
         return False
     axes = figure.subplots()
-    for row in rows:
-        samples = sorted(us / 1000 for us in row.figures.samples_us)
+    for label, samples_us in measured.items():
+        samples = sorted(us / 1000 for us in samples_us)
         shares = [1 - index / len(samples) for index in range(len(samples))]
-        axes.plot(
-            samples,
-            shares,
-            drawstyle="steps-post",
-            lw=1.2,
-            label=f"{row.entrant.name}, {row.threads} thr.",
-        )
+        axes.plot(samples, shares, drawstyle="steps-post", lw=1.2, label=label)
     axes.axhline(0.1, color="grey", lw=0.8, ls=":")
     axes.text(
         0.99,
@@ -141,23 +139,16 @@ def _roc_plot(figure: Any, section: Accuracy) -> bool:
     for row in rows:
         labels, scores = _scored(row, section)
         curve = metrics.roc_curve(labels, scores)
-        axes.plot(
-            1 - curve.specificity,
-            curve.sensitivity,
-            lw=1.2,
-            label=f"{row.entrant.name}: {row.auroc.value:.4f}",
-        )
+        label = f"{row.contender.name}: {metrics.auroc(labels, scores):.4f}"
+        axes.plot(1 - curve.specificity, curve.sensitivity, lw=1.2, label=label)
     axes.plot([0, 1], [0, 1], color="grey", lw=0.8, ls=":")
     for point in rows[0].points:
-        if point.sensitivity is not None and point.specificity is not None:
-            axes.plot(1 - point.specificity.value, point.sensitivity.value, "k+", ms=9)
-            axes.annotate(
-                point.name,
-                (1 - point.specificity.value, point.sensitivity.value),
-                xytext=(6, -8),
-                textcoords="offset points",
-                fontsize=7,
-            )
+        sensitivity, specificity = point.counts.sensitivity, point.counts.specificity
+        if sensitivity is not None and specificity is not None:
+            at = (1 - specificity.value, sensitivity.value)
+            axes.plot(*at, "k+", ms=9)
+            offset = {"xytext": (6, -8), "textcoords": "offset points"}
+            axes.annotate(point.name, at, fontsize=7, **offset)
     axes.set_xlabel("1 − specificity")
     axes.set_ylabel("sensitivity")
     axes.set_title(f"ROC on {section.data.name}, n = {section.data.n}")
@@ -179,7 +170,7 @@ def _reliability_plot(figure: Any, section: Accuracy) -> bool:
     axes.set_xlabel("claimed probability of pneumonia (mean of ten bins of equal size)")
     axes.set_ylabel("observed share, 95% interval")
     ece = "" if row.ece is None else f", ECE {row.ece.value:.3f}"
-    axes.set_title(f"Reliability, {row.entrant.name} on {section.data.name}{ece}")
+    axes.set_title(f"Reliability, {row.contender.name} on {section.data.name}{ece}")
     return True
 
 
@@ -189,7 +180,8 @@ def _confusion_plot(figure: Any, section: Accuracy) -> bool:
         return False
     all_axes = figure.subplots(1, len(row.points), squeeze=False)[0]
     for axes, point in zip(all_axes, row.points, strict=True):
-        counts = [[point.tp, point.fn], [point.fp, point.tn]]
+        of = point.counts
+        counts = [[of.tp, of.fn], [of.fp, of.tn]]
         shares = [[n / max(1, sum(line)) for n in line] for line in counts]
         axes.imshow(shares, cmap="Greys", vmin=0, vmax=1)
         for y, line in enumerate(counts):
@@ -199,7 +191,8 @@ def _confusion_plot(figure: Any, section: Accuracy) -> bool:
         axes.set_xticks([0, 1], ["called\npneumonia", "called\nnormal"], fontsize=7)
         axes.set_yticks([0, 1], ["pneumonia", "normal"], fontsize=7)
         axes.set_title(f"{point.name}\nthreshold {point.threshold:+.2f}", fontsize=8)
-    figure.suptitle(f"{row.entrant.name} on {section.data.name}, n = {section.data.n}", fontsize=9)
+    data = section.data
+    figure.suptitle(f"{row.contender.name} on {data.name}, n = {data.n}", fontsize=9)
     return True
 
 
@@ -209,8 +202,7 @@ def _throughput_plot(figure: Any, section: Throughput) -> bool:
         return False
     axes = figure.subplots()
     for position, row in enumerate(rows):
-        share = section.cores if row.name == section.floor else 1
-        times = [ms / share for ms in row.ms_per_image()]
+        times = section.ms_per_image(row)
         axes.plot(times, [position] * len(times), "o", color="C0", alpha=0.6)
     names = [f"floor / {section.cores} cores" if r.name == section.floor else r.name for r in rows]
     axes.set_yticks(range(len(rows)), names, fontsize=8)
@@ -232,7 +224,7 @@ def _scale_plot(figure: Any, section: Scale) -> bool:
         if memory:
             axes.loglog(*zip(*memory, strict=True), "s--", label="memory, MB")
         _linear_guide(axes, xs, seconds)
-        axes.set_xlabel(curve.unit)
+        axes.set_xlabel(curve.name)
         axes.legend(fontsize=7)
     return True
 

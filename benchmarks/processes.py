@@ -13,26 +13,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from edge_app.errors import EXIT_BUNDLE, PneumoscopeError
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 _LAST_WORDS = 2000
 
 
-class WorkerError(RuntimeError):
-    """A worker could not do its task; `kind` is the class of its error, "" where it died."""
+class WorkerError(PneumoscopeError):
+    """A process that measures could not do its task."""
 
-    def __init__(self, message: str, kind: str = "") -> None:
-        super().__init__(message)
-        self.kind = kind
+    exit_code = EXIT_BUNDLE
 
 
 class Worker:
-    """A running worker process; leaving the context ends it."""
+    """A running `benchmarks.worker`; leaving the context ends it."""
 
-    def __init__(self, interpreter: str, module: str, request: Mapping[str, Any]) -> None:
+    def __init__(self, interpreter: str, request: Mapping[str, Any]) -> None:
         # Closed in __exit__, as the process is ended there.
         self._log = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
-            [interpreter, "-m", module],
+            [interpreter, "-m", "benchmarks.worker"],
             cwd=REPOSITORY,
             env=os.environ | {"PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "3"},
             stdin=subprocess.PIPE,
@@ -42,10 +42,6 @@ class Worker:
             encoding="utf-8",
         )
         self.send(json.dumps(request))
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
 
     def send(self, line: str) -> None:
         """Write one line to the worker's standard input."""
@@ -69,16 +65,8 @@ class Worker:
             raise WorkerError(f"the worker died with status {code}: {self._last_words()}")
         message: dict[str, Any] = json.loads(line)
         if "failed" in message:
-            raise WorkerError(message["failed"]["message"], message["failed"]["kind"])
+            raise WorkerError(message["failed"])
         return message
-
-    def messages(self) -> Iterator[dict[str, Any]]:
-        """Messages up to and including `done`."""
-        while True:
-            message = self.receive()
-            yield message
-            if "done" in message:
-                return
 
     def __enter__(self) -> "Worker":
         return self
@@ -106,9 +94,10 @@ class Worker:
         return next((line for line in reversed(lines) if line), "it said nothing")
 
 
-def run_worker(
-    interpreter: str, request: Mapping[str, Any], module: str = "benchmarks.worker"
-) -> Iterator[dict[str, Any]]:
-    """Start a worker for one request and hand on its messages."""
-    with Worker(interpreter, module, request) as worker:
-        yield from worker.messages()
+def run_worker(interpreter: str, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Start a worker for one request and hand on its messages, up to and including `done`."""
+    with Worker(interpreter, request) as worker:
+        message: dict[str, Any] = {}
+        while "done" not in message:
+            message = worker.receive()
+            yield message

@@ -6,22 +6,17 @@ anything, or where the figures belong to a model that the shipped bundle no long
 """
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.processes import REPOSITORY
-from benchmarks.record import SECTIONS, Accuracy, Compare, Entrant, Latency, Results, Section
-from benchmarks.tables import Table, all_tables, markdown
+from benchmarks.record import SECTIONS, Accuracy, Compare, Latency, Results, Section
+from benchmarks.tables import KINDS, make_tables
 from edge_app.bundle.manifest import Manifest
 from edge_app.errors import UsageError
+from edge_app.files.whole import write_whole
 
 RESULTS = REPOSITORY / "benchmarks" / "results.json"
-_TABLES = (
-    *("compare", "accuracy", "operating_points", "subgroups", "latency", "throughput"),
-    *("scale_files", "scale_workers", "scale_megapixels", "startup", "article"),
-)
 _NOT_MEASURED = "Not measured on a quiet machine yet: `make benchmarks` does.\n"
-DOCUMENTS = ("README.md", "docs/benchmarks.md")
 _BLOCK = re.compile(
     r"(<!-- benchmarks:(?P<name>[a-z_]+) -->\n)(?P<body>.*?)(<!-- /benchmarks:(?P=name) -->)",
     re.DOTALL,
@@ -34,17 +29,36 @@ def fill(text: str, results: Results) -> str:
     Raises:
         UsageError: a marker names a table that does not exist.
     """
-    tables = {table.name: table for table in all_tables(results)}
-    return _BLOCK.sub(lambda match: _block(match, tables), text)
+    tables = {table.name: table.markdown for table in make_tables(results)}
+    names = {kind.name for kind in KINDS}
+
+    def block(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name not in names:
+            raise UsageError(f"benchmarks:{name}: no such table; there are: {', '.join(names)}")
+        return f"{match[1]}{tables.get(name, _NOT_MEASURED)}{match[4]}"
+
+    return _BLOCK.sub(block, text)
 
 
-def stale_documents(results: Results, root: Path = REPOSITORY) -> list[str]:
-    """Documents whose tables are not those of the results."""
-    return [
-        name
-        for name in DOCUMENTS
-        if (root / name).is_file() and fill(_read(root / name), results) != _read(root / name)
-    ]
+def stale_documents(results: Results, root: Path = REPOSITORY) -> dict[str, str]:
+    """Documents whose tables are not those of the results, by name, as they should read."""
+    paths = [*root.glob("*.md"), *(root / "docs").rglob("*.md")]
+    texts = {path: path.read_text(encoding="utf-8") for path in sorted(paths)}
+    filled = {path: fill(text, results) for path, text in texts.items() if _BLOCK.search(text)}
+    return {
+        path.relative_to(root).as_posix(): text
+        for path, text in filled.items()
+        if text != texts[path]
+    }
+
+
+def write_documents(results: Results, root: Path = REPOSITORY) -> list[str]:
+    """Fill in every document; returns the names of those that changed."""
+    stale = stale_documents(results, root)
+    for name, text in stale.items():
+        write_whole(root / name, [text])
+    return list(stale)
 
 
 def other_models(results: Results, manifest: Manifest) -> list[str]:
@@ -63,33 +77,8 @@ def other_models(results: Results, manifest: Manifest) -> list[str]:
 def _is_about(section: Section, manifest: Manifest) -> bool:
     if section.taken.model_id != manifest.model_id:
         return False
+    # Rows of the other sections name no model file.
+    rows = section.rows if isinstance(section, Accuracy | Latency | Compare) else ()
     hashes = {model.sha256 for model in manifest.models}
-    return all(e.missing or e.foreign or e.model_sha256 in hashes for e in _entrants(section))
-
-
-def _entrants(section: Section) -> list[Entrant]:
-    """Model files that the rows name; the other sections' rows name none."""
-    if isinstance(section, Accuracy | Latency | Compare):
-        return [row.entrant for row in section.rows]
-    return []
-
-
-def write_documents(results: Results, root: Path = REPOSITORY) -> list[str]:
-    """Fill in every document; returns the names of those that changed."""
-    changed = stale_documents(results, root)
-    for name in changed:
-        path = root / name
-        path.write_text(fill(_read(path), results), encoding="utf-8")
-    return changed
-
-
-def _block(match: "re.Match[str]", tables: Mapping[str, Table]) -> str:
-    name = match["name"]
-    if name not in _TABLES:
-        raise UsageError(f"benchmarks:{name}: no such table; there are: {', '.join(_TABLES)}")
-    body = markdown(tables[name]) if name in tables else _NOT_MEASURED
-    return f"{match[1]}{body}{match[4]}"
-
-
-def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
+    contenders = [row.contender for row in rows]
+    return all(c.missing or c.foreign or c.model_sha256 in hashes for c in contenders)

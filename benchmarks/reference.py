@@ -1,21 +1,22 @@
 """What the guard's ratios are taken against: fixed work that no change of the product touches.
 
-Against another candidate, the start of the product or the floor (an inference of ours is part of
+Against another contender, the start of the product or the floor (an inference of ours is part of
 it), a ratio also moves when the *other* side becomes faster, and reads as worse although nothing
 is. Two computations stand still instead: `multiply_add`, numpy on arrays that stay in the cache,
-for inference; and decoding the very same files in full with Pillow, for folders (`peers`, loop
-`reference`). They run interleaved with what is judged, so that the machine's clock and its other
-work meet both. Another numpy, Pillow or Python may move them: the baseline names theirs.
+for inference; and decoding the very same files in full with Pillow, for folders (`loops`). They
+run interleaved with what is judged, so that the machine's clock and its other work meet both.
+Another numpy, Pillow or Python may move them: the baseline names theirs.
 """
 
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from benchmarks.candidates import Candidate
+from benchmarks.contenders import Contender
 from benchmarks.machine import Machine, package_versions
 from benchmarks.processes import WorkerError, run_worker
 from benchmarks.progress import progress
@@ -33,10 +34,10 @@ _RUNS_PER_BLOCK = 20
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """One candidate's inference beside the reference, medians in microseconds, by process."""
+    """One contender's inference beside the reference, medians in microseconds, by process."""
 
     name: str
-    candidate_us: tuple[float, ...]
+    contender_us: tuple[float, ...]
     reference_us: tuple[float, ...]
 
 
@@ -64,38 +65,38 @@ def multiply_add() -> Callable[[], None]:
     return run
 
 
-def alternate(candidate: Callable[[int], object]) -> tuple[float, float]:
-    """Median microseconds of the candidate and of the reference, in blocks that take turns."""
+def alternate(contender: Callable[[int], object]) -> tuple[float, float]:
+    """Median microseconds of the contender and of the reference, in blocks that take turns."""
     reference = multiply_add()
-    of_candidate: list[float] = []
+    of_contender: list[float] = []
     of_reference: list[float] = []
     for number in range(_BLOCKS + 1):
-        ours = [_microseconds(lambda i=i: candidate(i)) for i in range(_RUNS_PER_BLOCK)]
+        ours = [_microseconds(partial(contender, i)) for i in range(_RUNS_PER_BLOCK)]
         theirs = [_microseconds(reference) for _ in range(_RUNS_PER_BLOCK)]
         # The first block warms both up.
         if number:
-            of_candidate += ours
+            of_contender += ours
             of_reference += theirs
-    return statistics.median(of_candidate), statistics.median(of_reference)
+    return statistics.median(of_contender), statistics.median(of_reference)
 
 
-def measure_inference(candidates: Sequence[Candidate], rounds: int) -> list[Paired]:
-    """Every candidate that runs here, `rounds` times in a process of its own, taking turns.
+def measure_inference(contenders: Sequence[Contender], rounds: int) -> list[Paired]:
+    """Every contender that runs here, `rounds` times in a process of its own, taking turns.
 
     A new process each time: how memory happens to lie differs by process, and is noise too.
     """
-    pairs: dict[str, list[tuple[float, float]]] = {candidate.name: [] for candidate in candidates}
-    running = list(candidates)
-    with progress("inference", rounds * len(candidates), "processes") as bar:
+    pairs: dict[str, list[tuple[float, float]]] = {contender.name: [] for contender in contenders}
+    running = list(contenders)
+    with progress("inference", rounds * len(contenders), "processes") as at:
         for number in range(rounds):
-            for position, candidate in enumerate(list(running)):
+            for position, contender in enumerate(list(running)):
                 try:
-                    pairs[candidate.name].append(_in_process(candidate))
+                    pairs[contender.name].append(_in_process(contender))
                 except WorkerError:
                     # Its ratio is "not measured here".
-                    running.remove(candidate)
-                    pairs[candidate.name].clear()
-                bar.at(number * len(candidates) + position + 1)
+                    running.remove(contender)
+                    pairs[contender.name].clear()
+                at(number * len(contenders) + position + 1)
     return [
         Paired(name, tuple(c for c, _ in found), tuple(r for _, r in found))
         for name, found in pairs.items()
@@ -103,12 +104,12 @@ def measure_inference(candidates: Sequence[Candidate], rounds: int) -> list[Pair
     ]
 
 
-def _in_process(candidate: Candidate) -> tuple[float, float]:
-    request: Mapping[str, object] = {"task": "beside_reference", "candidate": encode(candidate)}
+def _in_process(contender: Contender) -> tuple[float, float]:
+    request: Mapping[str, object] = {"task": "beside_reference", "contender": encode(contender)}
     messages: dict[str, dict[str, float]] = {}
-    for message in run_worker(candidate.interpreter, request):
+    for message in run_worker(contender.interpreter, request):
         messages |= message
-    return messages["done"]["candidate_us"], messages["done"]["reference_us"]
+    return messages["done"]["contender_us"], messages["done"]["reference_us"]
 
 
 def _microseconds(work: Callable[[], object]) -> float:

@@ -11,32 +11,26 @@ import shutil
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from benchmarks.candidates import Candidate
+from benchmarks.contenders import Contender
+from benchmarks.folder_command import batch_command, run_command
+from benchmarks.picture_folder import choose_pictures, link_pictures
 from benchmarks.processes import WorkerError, run_worker
 from benchmarks.progress import progress
-from benchmarks.record import Scale, ScaleCurve, ScalePoint, Stopwatch
-from benchmarks.throughput import (
-    batch_command,
-    choose_pictures,
-    link_pictures,
-    linked_count,
-    run_watched,
-)
+from benchmarks.record import Scale, ScaleCurve, ScalePoint
+from benchmarks.store import Recording
 from benchmarks.timing import log_mean, t95
 from edge_app.bundle.manifest import Bundle
 from edge_app.files.codec import encode
 from edge_app.images.phantom import Phantom, draw_phantom
 from edge_app.statistics.intervals import normal_quantile_two_sided
 
-Save = Callable[[Scale], None]
 Measure = Callable[[float], ScalePoint]
 
 FILES = (100, 1_000, 10_000, 100_000)
@@ -56,23 +50,20 @@ _ASPECT = 1.2
 
 def measure_scale(
     bundle: Bundle,
-    candidate: Candidate,
+    contender: Contender,
     folder: Path,
     files: Sequence[int],
     megapixels: Sequence[float],
     workers: Sequence[int],
-    watch: Stopwatch,
-    save: Save,
-    held: Scale | None = None,
+    recording: Recording[Scale],
 ) -> Scale:
-    """Measure the three curves, the dearest last; `save` is called after each point.
+    """Measure the three curves, the dearest last; each point is recorded.
 
     Args:
-        bundle, candidate: what scores: folders with the command, sizes with the candidate.
+        bundle, contender: what scores: folders with the command, sizes with the contender.
         folder: pictures that are put under as many names as are asked for.
-        files, megapixels, workers: the points.
-        watch, save: as for every section.
-        held: an interrupted measurement whose points are taken over.
+        files, megapixels, workers: the points; no run takes more files than the most of `files`.
+        recording: of the section; points that it holds of an interrupted run are taken over.
 
     Raises:
         NoInputError: the folder holds no picture.
@@ -80,46 +71,43 @@ def measure_scale(
         WorkerError: a run failed.
     """
     chosen = choose_pictures(folder, _DIFFERENT_PICTURES)
-    pictures = chosen.pictures
+    left_out = f" ({chosen})" if str(chosen) else ""
+    per_worker_point = min(_FILES_PER_WORKER_POINT, max(files))
     most = max(workers)
     done: list[ScaleCurve] = []
 
     def grow(name: str, note: str, xs: Sequence[float], measure: Measure) -> None:
-        known = _held_points(held, name)
+        known = {point.x: point for point in _held_points(recording.held, name)}
         points: list[ScalePoint] = []
-        with progress(f"scale: {name}", len(xs), "points") as bar:
+        with progress(f"scale: {name}", len(xs), "points") as at:
             for count, x in enumerate(sorted(xs), start=1):
                 points.append(known.get(x) or measure(x))
-                curve = ScaleCurve(name, name, tuple(points), note)
-                save(Scale(watch.taken(complete=False), (*done, curve)))
-                bar.at(count)
-        done.append(curve)
+                curves = (*done, ScaleCurve(name, tuple(points), note))
+                recording.put(Scale(recording.taken(complete=False), curves))
+                at(count)
+        done.append(ScaleCurve(name, tuple(points), note))
 
-    left_out = f" ({chosen})" if str(chosen) else ""
     grow(
         "megapixels",
-        f"a JPEG phantom with noise, scored by {candidate.name}; median of {_REPEATS_PER_SIZE}, "
+        f"a JPEG phantom with noise, scored by {contender.name}; median of {_REPEATS_PER_SIZE}, "
         "seconds for one picture in one process",
         megapixels,
-        lambda size: _at_size(candidate, size),
+        lambda size: _at_size(contender, size),
     )
     grow(
         "workers",
-        f"{linked_count(pictures, _FILES_PER_WORKER_POINT)} files of {folder.name}{left_out}, "
-        f"{_RUNS_NOTE}",
+        f"{per_worker_point} files of {folder.name}{left_out}, {_RUNS_NOTE}",
         workers,
-        lambda count: _at_workers(bundle, pictures, round(count)),
+        lambda n: _run_folder(bundle, chosen.pictures, per_worker_point, round(n), x=n),
     )
     grow(
         "files",
-        f"{len(pictures)} pictures of {folder.name}{left_out} under several names, {most} workers, "
-        f"{_RUNS_NOTE}",
-        list({linked_count(pictures[:count], count) for count in files}),
-        lambda count: at_files(bundle, pictures, round(count), most),
+        f"{len(chosen.pictures)} pictures of {folder.name}{left_out} under several names, {most} "
+        f"workers, {_RUNS_NOTE}",
+        files,
+        lambda n: _run_folder(bundle, chosen.pictures, round(n), most, x=n),
     )
-    section = Scale(watch.taken(complete=True), tuple(done))
-    save(section)
-    return section
+    return recording.put(Scale(recording.taken(complete=True), tuple(done)))
 
 
 def up_to(points: Sequence[float], most: float) -> list[float]:
@@ -127,9 +115,9 @@ def up_to(points: Sequence[float], most: float) -> list[float]:
     return [*(point for point in points if point < most), most]
 
 
-def _held_points(held: Scale | None, name: str) -> dict[float, ScalePoint]:
+def _held_points(held: Scale | None, name: str) -> tuple[ScalePoint, ...]:
     curves = () if held is None else held.curves
-    return {point.x: point for curve in curves if curve.name == name for point in curve.points}
+    return next((curve.points for curve in curves if curve.name == name), ())
 
 
 def linearity(points: Sequence[ScalePoint]) -> str:
@@ -229,36 +217,27 @@ def _noise(points: Sequence[ScalePoint]) -> _Noise | None:
     return _Noise(math.sqrt(squares / degrees), degrees)
 
 
-def at_files(bundle: Bundle, pictures: Sequence[Path], count: int, workers: int) -> ScalePoint:
-    """The cost of so many files; of fewer files than pictures, the first ones only."""
-    return replace(_run_folder(bundle, pictures[:count], count, workers), x=count)
-
-
-def _at_workers(bundle: Bundle, pictures: Sequence[Path], workers: int) -> ScalePoint:
-    return replace(_run_folder(bundle, pictures, _FILES_PER_WORKER_POINT, workers), x=workers)
-
-
-def _run_folder(bundle: Bundle, pictures: Sequence[Path], files: int, workers: int) -> ScalePoint:
-    """The cost of whole copies of the pictures; x is the caller's to fill in."""
-    with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pneumoscope-")))
-        links = link_pictures(pictures, scratch / "in", files)
-        runs: list[float] = []
-        peaks: list[float | None] = []
+def _run_folder(
+    bundle: Bundle, pictures: Sequence[Path], files: int, workers: int, *, x: float
+) -> ScalePoint:
+    """The cost of exactly so many files; of fewer files than pictures, the first ones."""
+    runs: list[float] = []
+    peaks: list[float | None] = []
+    with tempfile.TemporaryDirectory(prefix="pneumoscope-") as scratch:
+        links = link_pictures(pictures, Path(scratch) / "in", files)
+        out = Path(scratch) / "out"
         while len(runs) < _RUNS and (not runs or runs[0] < _ONCE_FROM_S):
             what = f"{files} files, {workers} workers, run {len(runs) + 1}"
-            out = scratch / "out"
-            with progress(what, linked_count(pictures, files), "files") as bar:
-                rows = Rows(out / "results.jsonl")
-                seconds, peak = run_watched(
-                    batch_command(bundle.folder, links, out, workers),
-                    lambda bar=bar, rows=rows: bar.at(rows.count()),
-                )
+            command = batch_command(bundle.folder, links, out, workers)
+            rows = Rows(out / "results.jsonl")
+            with progress(what, files, "files") as at:
+                # Called within this round of the loop only.
+                seconds, peak = run_command(command, lambda: at(rows.count()), watched=True)  # noqa: B023
             runs.append(seconds)
             peaks.append(peak)
             # A run of 100,000 files leaves 100 MB.
             shutil.rmtree(out)
-        return scale_point(0, runs, peaks[0])
+    return ScalePoint(x, peaks[0], tuple(runs))
 
 
 class Rows:
@@ -283,19 +262,14 @@ class Rows:
         return max(0, self._lines - 1)
 
 
-def scale_point(x: float, runs: Sequence[float], peak_memory_mb: float | None) -> ScalePoint:
-    """A point at the median of its runs, in seconds."""
-    return ScalePoint(x, statistics.median(runs), peak_memory_mb, tuple(runs))
-
-
-def _at_size(candidate: Candidate, size: float) -> ScalePoint:
+def _at_size(contender: Contender, size: float) -> ScalePoint:
     with tempfile.TemporaryDirectory(prefix="pneumoscope-") as scratch:
         file = Path(scratch) / "phantom.jpg"
         write_phantom(file, size)
-        return score_size(candidate, file, size)
+        return score_size(contender, file, size)
 
 
-def score_size(candidate: Candidate, file: Path, size: float) -> ScalePoint:
+def score_size(contender: Contender, file: Path, size: float) -> ScalePoint:
     """One picture, scored several times in one process.
 
     Raises:
@@ -303,13 +277,13 @@ def score_size(candidate: Candidate, file: Path, size: float) -> ScalePoint:
     """
     request = {
         "task": "score",
-        "candidate": encode(candidate),
+        "contender": encode(contender),
         # The first is the warm-up.
         "files": [str(file)] * (_REPEATS_PER_SIZE + 1),
     }
     times: list[float] = []
     peak = None
-    for message in run_worker(candidate.interpreter, request):
+    for message in run_worker(contender.interpreter, request):
         if "row" in message:
             row = message["row"]
             if row["status"] == "failed":
@@ -317,7 +291,7 @@ def score_size(candidate: Candidate, file: Path, size: float) -> ScalePoint:
             times.append(row["total_ms"] / 1000)
         if "done" in message:
             peak = message["done"]["peak_memory_mb"]
-    return scale_point(size, times[1:], peak)
+    return ScalePoint(size, peak, tuple(times[1:]))
 
 
 def write_phantom(path: Path, megapixels: float, seed: int = 1) -> None:

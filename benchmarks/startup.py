@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,11 +17,10 @@ from PIL import Image
 
 from benchmarks.processes import WorkerError
 from benchmarks.progress import progress
-from benchmarks.record import Startup, StartupRow, Stopwatch
+from benchmarks.record import Startup, StartupRow
+from benchmarks.store import Recording
 from edge_app.errors import RuntimeUnavailableError
 from edge_app.images.phantom import Phantom, draw_phantom
-
-Save = Callable[[Startup], None]
 
 BARE = "python -c pass"
 VERSION = "pneumoscope --version"
@@ -31,15 +30,15 @@ _PHANTOM_SIZE = (1000, 1200)
 
 
 def measure_startup(
-    bundle: Path, file: Path | None, runs: int, watch: Stopwatch, save: Save
+    bundle: Path, file: Path | None, runs: int, recording: Recording[Startup]
 ) -> Startup:
-    """Start each command `runs` times; `save` is called at the end, or when interrupted.
+    """Start each command `runs` times; each round is recorded.
 
     Args:
         bundle: folder of the model bundle.
         file: the picture to score; None draws a phantom.
         runs: that count; one more, before, fills the page cache.
-        watch, save: as for every section.
+        recording: of the section.
 
     Raises:
         RuntimeUnavailableError: Windows has no wait4.
@@ -51,16 +50,16 @@ def measure_startup(
         picture = file or _phantom_file(Path(scratch))
         commands = _commands(bundle, picture)
         rows = [StartupRow(name, _shown(name, picture), (), ()) for name in commands]
-        with progress("startup", runs + 1, "runs") as bar:
+        section = Startup(recording.taken(complete=False), tuple(rows))
+        with progress("startup", runs + 1, "runs") as at:
             for run in range(runs + 1):
                 measured = [_launch(command) for command in commands.values()]
                 if run:
-                    rows = [
-                        _with_run(row, *figure) for row, figure in zip(rows, measured, strict=True)
-                    ]
-                    save(Startup(watch.taken(complete=run == runs), tuple(rows)))
-                bar.at(run + 1)
-    return Startup(watch.taken(complete=True), tuple(rows))
+                    rows = [_with_run(row, *m) for row, m in zip(rows, measured, strict=True)]
+                    taken = recording.taken(complete=run == runs)
+                    section = recording.put(Startup(taken, tuple(rows)))
+                at(run + 1)
+    return section
 
 
 def _commands(bundle: Path, picture: Path) -> dict[str, list[str]]:

@@ -5,11 +5,8 @@ Seconds or microseconds enter, `Percentiles` and `Ratio`s leave. Standard librar
 
 import math
 import statistics
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from edge_app.statistics.intervals import binomial_cdf
 
 # Two-sided 95% quantiles of Student's t by degrees of freedom; above, the normal one is near.
 _T95 = (
@@ -26,16 +23,12 @@ class Percentiles:
     Attributes:
         n: runs, after the warm-up.
         p50, p90, p99: the smallest latency that at least so many of 100 runs do not exceed.
-        p90_bound: in the manner of MLPerf's early stopping: an upper bound of the true percentile
-            with 99% confidence from the order statistics of n independent runs (mlcommons
-            inference_rules.adoc, appendix early stopping); None below 44 runs.
         max: the slowest run.
     """
 
     n: int
     p50: float
     p90: float
-    p90_bound: float | None
     p99: float
     max: float
 
@@ -87,28 +80,13 @@ def percentiles(latencies_us: Sequence[float]) -> Percentiles:
     if not latencies_us:
         raise ValueError("percentiles need at least one run")
     ordered = sorted(latencies_us)
-    bound = early_stopping_rank(len(ordered), 0.90, 0.99)
     return Percentiles(
         n=len(ordered),
         p50=_nearest_rank(ordered, 0.50) / 1000,
         p90=_nearest_rank(ordered, 0.90) / 1000,
-        p90_bound=None if bound is None else ordered[bound - 1] / 1000,
         p99=_nearest_rank(ordered, 0.99) / 1000,
         max=ordered[-1] / 1000,
     )
-
-
-def early_stopping_rank(n: int, share: float, confidence: float) -> int | None:
-    """Rank (from 1) of the order statistic that bounds a percentile from above.
-
-    The smallest k with P(Binomial(n, share) < k) >= confidence: then at least k runs would lie
-    below the true percentile too rarely for it to be larger than the k-th. None where even the
-    slowest of n runs does not bound it.
-    """
-    rank = bisect_left(
-        range(1, n + 1), True, key=lambda k: binomial_cdf(k - 1, n, share) >= confidence
-    )
-    return rank + 1 if rank < n else None
 
 
 def ratio(a: Sequence[float], b: Sequence[float]) -> Ratio:
@@ -121,19 +99,16 @@ def ratio(a: Sequence[float], b: Sequence[float]) -> Ratio:
         raise ValueError(f"a ratio needs pairs of passes, not {len(a)} and {len(b)}")
     if min(*a, *b) <= 0:
         raise ValueError("a time must be positive")
-    logs = [math.log(x / y) for x, y in zip(a, b, strict=True)]
-    center = statistics.fmean(logs)
-    half = 0.0
-    if len(logs) > 1:
-        error = statistics.stdev(logs) / math.sqrt(len(logs))
-        half = t95(len(logs) - 1) * error
+    quotients = [x / y for x, y in zip(a, b, strict=True)]
+    mean = log_mean(quotients)
+    half = t95(max(1, mean.degrees)) * mean.error
     return Ratio(
-        value=math.exp(center),
-        low=math.exp(center - half),
-        high=math.exp(center + half),
-        least=math.exp(min(logs)),
-        most=math.exp(max(logs)),
-        rounds=len(logs),
+        value=math.exp(mean.value),
+        low=math.exp(mean.value - half),
+        high=math.exp(mean.value + half),
+        least=min(quotients),
+        most=max(quotients),
+        rounds=len(quotients),
     )
 
 

@@ -1,4 +1,4 @@
-"""A process of its own for one candidate: so that memory, load time and crashes are its alone.
+"""A process of its own for one contender: so that memory, load time and crashes are its alone.
 
     python -m benchmarks.worker       (started by `benchmarks.processes`, never by hand)
 
@@ -20,10 +20,12 @@ from typing import Any, TextIO
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.candidates import Candidate
+from benchmarks.contenders import Contender
 from benchmarks.machine import EnergyMeter
 from benchmarks.memory import peak_memory_mb
+from benchmarks.operations import count_multiply_adds
 from benchmarks.reference import alternate
+from edge_app.bundle.manifest import Bundle
 from edge_app.errors import BundleError, InputError, PneumoscopeError
 from edge_app.files.codec import decode
 from edge_app.images.phantom import Phantom, draw_phantom
@@ -41,23 +43,21 @@ def main() -> int:
     """Answer the one request of this process."""
     # Ctrl-C reaches the whole process group; the parent decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    channel = private_stdout()
+    channel = _private_stdout()
     request = json.loads(sys.stdin.readline())
     try:
         for message in TASKS[request["task"]](request):
             print(json.dumps(message), file=channel, flush=True)
-    except PneumoscopeError as error:
-        failure = {"failed": {"kind": type(error).__name__, "message": str(error)}}
-        print(json.dumps(failure), file=channel, flush=True)
+    except (PneumoscopeError, ImportError) as error:
+        message = {"failed": " ".join(str(error).split())}
+        print(json.dumps(message), file=channel, flush=True)
     return 0
 
 
 def score(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Score files one after another, as `pneumoscope score` would."""
-    candidate = decode(Candidate, request["candidate"])
-    bundle = candidate.open_bundle()
-    runtime = open_runtime(bundle, candidate.runtime, candidate.threads)
-    screener = None if candidate.foreign is not None else Screener(bundle, runtime)
+    contender, bundle, runtime = _opened(request)
+    screener = None if contender.foreign is not None else Screener(bundle, runtime)
     yield {"ready": _identity(runtime)}
     for index, file in enumerate(request["files"]):
         row = _score_file(Path(file), runtime, screener, bundle.manifest.preprocess)
@@ -67,11 +67,11 @@ def score(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def latency(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Single stream: one inference after another, each timed, after a warm-up."""
-    candidate = decode(Candidate, request["candidate"])
-    bundle = candidate.open_bundle()
+    contender = decode(Contender, request["contender"])
+    bundle = contender.open_bundle()
     inputs = network_inputs(bundle.manifest.preprocess)
     started = time.perf_counter()
-    runtime = open_runtime(bundle, candidate.runtime, candidate.threads)
+    runtime = open_runtime(bundle, contender.runtime, contender.threads)
     loaded = time.perf_counter()
     runtime.run(inputs[0])
     first = time.perf_counter()
@@ -89,16 +89,14 @@ def latency(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             "peak_memory_mb": peak_memory_mb(),
             "joules": energy.joules,
             "energy_source": energy.source,
-            "multiply_adds": _multiply_adds(candidate),
+            "multiply_adds": count_multiply_adds(contender.path),
         }
     }
 
 
 def offline(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """All samples at once: runs its share of them when told to, as fast as it can."""
-    candidate = decode(Candidate, request["candidate"])
-    bundle = candidate.open_bundle()
-    runtime = open_runtime(bundle, candidate.runtime, candidate.threads)
+    _, bundle, runtime = _opened(request)
     inputs = network_inputs(bundle.manifest.preprocess)
     _warm_up(runtime, inputs, request["warmup_runs"], request["warmup_s"])
     yield {"ready": _identity(runtime)}
@@ -112,12 +110,20 @@ def offline(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def beside_reference(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Inference and the guard's fixed computation, taking turns."""
-    candidate = decode(Candidate, request["candidate"])
-    bundle = candidate.open_bundle()
-    runtime = open_runtime(bundle, candidate.runtime, candidate.threads)
+    _, bundle, runtime = _opened(request)
     inputs = network_inputs(bundle.manifest.preprocess)
     ours, theirs = alternate(lambda index: runtime.run(inputs[index % len(inputs)]))
-    yield {"done": {"candidate_us": ours, "reference_us": theirs}}
+    yield {"done": {"contender_us": ours, "reference_us": theirs}}
+
+
+def loop(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """A loop that people write, loaded and warmed up; each line "go" asks for one pass of it."""
+    from benchmarks.loops import LOOPS
+
+    passes = LOOPS[request["loop"]](request)
+    yield {"ready": next(passes)}
+    while sys.stdin.readline():
+        yield {"pass": next(passes)}
 
 
 TASKS = {
@@ -125,6 +131,7 @@ TASKS = {
     "latency": latency,
     "offline": offline,
     "beside_reference": beside_reference,
+    "loop": loop,
 }
 
 
@@ -132,6 +139,12 @@ def network_inputs(spec: PreprocessSpec) -> list[npt.NDArray[np.uint8]]:
     """A few different inputs: phantoms, since what they show does not change the time."""
     phantoms = (draw_phantom(Phantom(seed), 256, 256) for seed in range(_DISTINCT_INPUTS))
     return [preprocess(phantom, spec) for phantom in phantoms]
+
+
+def _opened(request: Mapping[str, Any]) -> tuple[Contender, Bundle, Runtime]:
+    contender = decode(Contender, request["contender"])
+    bundle = contender.open_bundle()
+    return contender, bundle, open_runtime(bundle, contender.runtime, contender.threads)
 
 
 def _score_file(
@@ -200,13 +213,7 @@ def _sex(path: Path) -> str:
 
 
 def _identity(runtime: Runtime) -> dict[str, Any]:
-    return {
-        "runtime": runtime.name,
-        "version": runtime.version,
-        "notes": list(runtime.notes),
-        "python": ".".join(map(str, sys.version_info[:3])),
-        "numpy": np.__version__,
-    }
+    return {"version": runtime.version, "notes": list(runtime.notes)}
 
 
 def _warm_up(
@@ -242,13 +249,7 @@ def _single_stream(
             yield {"progress": len(samples)}
 
 
-def _multiply_adds(candidate: Candidate) -> int | None:
-    from benchmarks.operations import count_multiply_adds
-
-    return count_multiply_adds(candidate.path)
-
-
-def private_stdout() -> TextIO:
+def _private_stdout() -> TextIO:
     """The pipe to the parent; what libraries print to file descriptor 1 goes to 2 instead."""
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

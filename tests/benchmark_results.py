@@ -1,13 +1,12 @@
 """Made-up benchmark results: for the tests of what is done with figures, never figures."""
 
-from benchmarks.machine import Machine, Sensors
+from benchmarks.machine import Machine, Processor, Sensors
 from benchmarks.record import (
     FORMAT_VERSION,
     Accuracy,
     AccuracyRow,
-    ContenderRow,
+    ContenderFacts,
     DataFacts,
-    Entrant,
     Latency,
     LatencyFigures,
     LatencyRow,
@@ -17,13 +16,15 @@ from benchmarks.record import (
     StartupRow,
     Taken,
     Throughput,
+    ThroughputRow,
 )
-from benchmarks.timing import percentiles
+from edge_app.statistics.discrimination import Confusion
 from edge_app.statistics.intervals import Figure
 
-MACHINE = Machine("Test CPU", None, "x86_64", 2, 4000, "Linux 6", "3.11.7")
+PROCESSOR = Processor("Test CPU", "26", "2", "1", ("avx2", "avx512_vnni"))
+MACHINE = Machine(PROCESSOR, None, "x86_64", 2, 4000, "Linux 6", "3.11.7")
 TAKEN = Taken(
-    "python -m benchmarks x", "2026-11-23T00:00:00Z", 1.0, 0.0, "tiny-1", {"numpy": "2"}, True
+    "python -m benchmarks x", "2026-11-23T00:00:00Z", 1.0, 0.0, 0.0, "tiny-1", {"numpy": "2"}, True
 )
 STILL = Sensors(None, None, None, None)
 
@@ -32,14 +33,14 @@ def figure(value: float) -> Figure:
     return Figure(value, value - 0.01, min(1.0, value + 0.01), 0.95, "wilson", 100)
 
 
-def entrant(
+def facts(
     recipe: str, runtime: str = "litert", missing: str = "", *, foreign: bool = False
-) -> Entrant:
+) -> ContenderFacts:
     name = f"{recipe} {runtime}"
     version = "" if missing else "1.0"
     sha256 = recipe * 4
     file = f"{recipe}.bin"
-    return Entrant(name, foreign, file, sha256, recipe, runtime, version, (), missing)
+    return ContenderFacts(name, foreign, file, sha256, recipe, runtime, version, (), missing)
 
 
 def latency_row(
@@ -58,8 +59,6 @@ def latency_row(
         load_ms=10.0,
         first_ms=5.0,
         warmup_runs=3,
-        single_stream=percentiles(samples),
-        offline_per_s=per_s,
         offline_rates=rates or (() if per_s is None else (per_s,) * 3),
         offline_samples=100,
         peak_memory_mb=memory,
@@ -69,7 +68,7 @@ def latency_row(
         after=STILL,
         samples_us=samples,
     )
-    of = entrant(recipe, missing=missing, foreign=foreign)
+    of = facts(recipe, missing=missing, foreign=foreign)
     return LatencyRow(of, threads, 1_000_000, 277_000_000, None if missing else figures)
 
 
@@ -78,9 +77,9 @@ def accuracy_row(
 ) -> AccuracyRow:
     share = None if flipped is None else Figure(flipped, 0.0, 1.0, 0.95, "wilson", 100)
     half = figure(0.5)
-    point = PointRow("balanced", 0.1, 40, 10, 40, 10, half, half, half, half, half, share, 1.0)
+    point = PointRow("balanced", 0.1, Confusion(40, 10, 40, 10), half, share, 1.0)
     return AccuracyRow(
-        entrant=entrant(recipe, foreign=foreign),
+        contender=facts(recipe, foreign=foreign),
         n_scored=100,
         n_refused=0,
         n_failed=0,
@@ -100,7 +99,7 @@ def accuracy_row(
 
 
 def accuracy(*rows: AccuracyRow, reference: str = "float32 litert") -> Accuracy:
-    data = DataFacts("pictures", 2, 1, 2, "0" * 64, "0" * 64, ())
+    data = DataFacts("pictures", 2, 1, 2, "0" * 64, "0" * 64, (), 0)
     return Accuracy(TAKEN, data, reference, (1, 0), (0, 1), rows)
 
 
@@ -108,17 +107,17 @@ def latency(*rows: LatencyRow) -> Latency:
     return Latency(TAKEN, rows)
 
 
-def contender(name: str, images: int, *seconds: float, missing: str = "") -> ContenderRow:
-    return ContenderRow(name, f"what {name} does", 1, images, {}, missing, None, None, seconds)
+def row(name: str, images: int, *seconds: float, missing: str = "") -> ThroughputRow:
+    return ThroughputRow(name, f"what {name} does", 1, images, {}, missing, None, None, seconds)
 
 
 def throughput() -> Throughput:
     """Ours 2 ms an image, Keras 60 ms, the floor 3 ms on one core of two."""
     rows = (
-        contender("ours", 1000, 2.0, 2.02, 1.98),
-        contender("keras", 100, 6.0, 6.06, 5.94),
-        contender("openvino", 100, missing="not installed"),
-        contender("floor", 100, 0.3, 0.3, 0.3),
+        row("ours", 1000, 2.0, 2.02, 1.98),
+        row("keras", 100, 6.0, 6.06, 5.94),
+        row("openvino", 100, missing="not installed"),
+        row("floor", 100, 0.3, 0.3, 0.3),
     )
     parts = {"entropy decoding": 1.0, "inference": 2.0}
     return Throughput(
@@ -136,6 +135,4 @@ def startup() -> Startup:
 
 def results(**sections: object) -> Results:
     """Results with these sections, the others not measured."""
-    names = ("accuracy", "latency", "throughput", "compare", "scale", "startup", "article")
-    given = {name: sections.get(name) for name in names}
-    return Results(FORMAT_VERSION, MACHINE, **given)  # type: ignore[arg-type]
+    return Results(FORMAT_VERSION, MACHINE, **sections)  # type: ignore[arg-type]

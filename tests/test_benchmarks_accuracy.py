@@ -11,16 +11,17 @@ import pytest
 from PIL import Image
 
 from benchmarks.accuracy import measure_accuracy
-from benchmarks.candidates import (
-    bundle_candidates,
-    foreign_candidates,
+from benchmarks.contenders import (
+    bundle_contenders,
+    foreign_contenders,
     parse_pythons,
     with_distinct_names,
 )
-from benchmarks.machine import this_machine
-from benchmarks.record import Accuracy, AccuracyRow, Stopwatch
+from benchmarks.record import Accuracy, AccuracyRow
+from benchmarks.store import Recording
 from benchmarks.subgroups import age_band, groups_of
-from benchmarks.tables import accuracy_tables, markdown
+from benchmarks.tables import Table, as_markdown, make_tables
+from benchmarks.training_split import trained_on
 from edge_app.bundle.load import load_bundle
 from edge_app.bundle.manifest import Bundle
 from edge_app.errors import BundleError, UsageError
@@ -33,6 +34,7 @@ from edge_app.images.labelled_pictures import (
 from edge_app.images.phantom import Phantom, draw_phantom
 from edge_app.images.preprocess import preprocess
 from edge_app.images.read import read_image
+from tests.benchmark_results import results
 from tests.pictures import dicom_bytes
 from tests.tiny_bundle import SPEC, write_tiny_bundle
 from tests.tiny_network import FOLDER, forward
@@ -64,18 +66,30 @@ def measured(bundle: Bundle, data: Path) -> Accuracy:
     return measure(bundle, read_labelled_pictures(data))
 
 
+class Kept(Recording[Accuracy]):
+    """Keeps every state of the section."""
+
+    def put(self, section: Accuracy) -> Accuracy:
+        self.states = [*getattr(self, "states", []), section]
+        return super().put(section)
+
+
+def tables_of(section: Accuracy) -> dict[str, Table]:
+    return {table.name: table for table in make_tables(results(accuracy=section))}
+
+
 def measure(bundle: Bundle, cases: list[LabelledPicture]) -> Accuracy:
-    saved: list[Accuracy] = []
-    candidates = bundle_candidates(bundle)
-    watch = Stopwatch("test", "tiny")
-    section = measure_accuracy(bundle, candidates, cases, "phantoms", watch, saved.append)
-    assert [len(s.rows) for s in saved] == list(range(1, len(candidates) + 1))
+    contenders = bundle_contenders(bundle)
+    recording = Kept("accuracy", "test", "tiny")
+    section = measure_accuracy(bundle, contenders, cases, "phantoms", recording)
+    saved = recording.states
+    assert [len(s.rows) for s in saved] == list(range(1, len(contenders) + 1))
     assert [s.taken.complete for s in saved] == [False] * (len(saved) - 1) + [True]
     return section
 
 
 def row_of(section: Accuracy, name: str) -> AccuracyRow:
-    return next(row for row in section.rows if row.entrant.name == name)
+    return next(row for row in section.rows if row.contender.name == name)
 
 
 def test_scores_are_those_of_the_reference_network(measured: Accuracy, data: Path) -> None:
@@ -104,8 +118,9 @@ def test_counts_at_an_operating_point_are_those_of_the_scores(
     point = row.points[0]
     pairs = [(y, s) for y, s in zip(measured.labels, row.scores, strict=True) if s is not None]
     called = [(y, s >= point.threshold) for y, s in pairs]
-    assert (point.tp, point.fn) == (called.count((1, True)), called.count((1, False)))
-    assert (point.fp, point.tn) == (called.count((0, True)), called.count((0, False)))
+    counts = point.counts
+    assert (counts.tp, counts.fn) == (called.count((1, True)), called.count((1, False)))
+    assert (counts.fp, counts.tn) == (called.count((0, True)), called.count((0, False)))
     cut = bundle.operating_point(bundle.manifest.models[0], "balanced")
     between = sum(cut.refer_low <= s < cut.refer_high for _, s in pairs)
     assert point.indeterminate is not None
@@ -130,9 +145,9 @@ def test_flips_are_against_the_float32_network(measured: Accuracy, bundle: Bundl
 def test_runtime_that_is_missing_says_so_and_the_rest_runs(measured: Accuracy) -> None:
     missing = row_of(measured, "static_int8 tflite-runtime")
     # This environment may hold tflite-runtime or not; never both outcomes.
-    assert bool(missing.entrant.missing) != bool(missing.scores)
-    if missing.entrant.missing:
-        assert "pneumoscope[tflite]" in missing.entrant.missing
+    assert bool(missing.contender.missing) != bool(missing.scores)
+    if missing.contender.missing:
+        assert "pneumoscope[tflite]" in missing.contender.missing
         assert missing.auroc is None
 
 
@@ -147,9 +162,9 @@ def test_auroc_of_one_class_is_said_to_be_undefined(bundle: Bundle, data: Path) 
     row = row_of(section, "float32 onnxruntime")
     assert row.auroc is None
     assert row.undefined["auroc"] == "only one class"
-    assert row.points[0].specificity is None
-    assert row.points[0].sensitivity is not None
-    shown = "\n".join(markdown(table) for table in accuracy_tables(section, this_machine()))
+    assert row.points[0].counts.specificity is None
+    assert row.points[0].counts.sensitivity is not None
+    shown = as_markdown(list(tables_of(section).values()))
     assert "nan" not in shown.lower()
     assert "AUROC is undefined: only one class." in shown
 
@@ -165,7 +180,7 @@ def test_pictures_that_the_threshold_was_fitted_on_are_named(bundle: Bundle, dat
         bundle.manifest, operating_points=(point, *bundle.manifest.operating_points[1:])
     )
     section = measure_accuracy(
-        replace(bundle, manifest=manifest), [], cases, "x", Stopwatch("t", "m"), lambda _: None
+        replace(bundle, manifest=manifest), [], cases, "x", Recording("accuracy", "t", "m")
     )
     assert "operating point balanced" in section.data.fitted_here
 
@@ -177,17 +192,51 @@ def test_subgroups_of_a_picture() -> None:
     assert {years: age_band(years) for years in bands} == bands
 
 
+def test_pictures_that_the_network_was_trained_on_are_counted(
+    bundle: Bundle, data: Path, tmp_path: Path
+) -> None:
+    cases = read_labelled_pictures(data)
+    provenance = replace(bundle.manifest.provenance, config="net", checkpoint_sha256="abc")
+    # Its split is not here: not known, which is not none.
+    assert trained_on(provenance, cases, tmp_path) is None
+    (tmp_path / "net").mkdir()
+    # Another copy of the set: other folders above, another suffix.
+    split = ["file,label,subtype,patient_id,split", "a/b/person0_virus_0.jpeg,1,,person0,train"]
+    split += ["a/b/person1_virus_1.jpeg,1,,person1,validation"]
+    # The same name of another patient is another picture.
+    split += ["a/b/person2_virus_2.jpeg,1,,other,train"]
+    (tmp_path / "net" / "split.csv").write_text("\n".join(split))
+    (tmp_path / "net" / "run.json").write_text('{"checkpoint_sha256": "another"}')
+    assert trained_on(provenance, cases, tmp_path) is None
+    (tmp_path / "net" / "run.json").write_text('{"checkpoint_sha256": "abc"}')
+    of_its_name = [case for case in cases if case.path.stem == "person0_virus_0"]
+    assert trained_on(provenance, cases, tmp_path) == len(of_its_name) == 2
+    # The very list of the training split, by its hash.
+    whole = replace(provenance, data_sha256=split_hash(case.identity for case in cases))
+    assert trained_on(whole, cases, tmp_path) == len(cases)
+
+
+def test_tables_name_pictures_that_were_trained_on(measured: Accuracy) -> None:
+    seen = replace(measured, data=replace(measured.data, trained_on=3))
+    for table in tables_of(seen).values():
+        assert "**The network was trained on 3 of these 14 pictures" in table.markdown
+    # The tiny bundle has no checkpoint here.
+    assert "is not known here" in tables_of(measured)["accuracy"].markdown
+    none = replace(measured, data=replace(measured.data, trained_on=0))
+    assert "trained on" not in tables_of(none)["accuracy"].markdown
+
+
 def test_tables_show_every_flip_failure_refusal_and_subgroup(measured: Accuracy) -> None:
-    tables = {table.name: table for table in accuracy_tables(measured, this_machine())}
+    tables = tables_of(measured)
     about = tables["accuracy"]
-    cells = dict(zip(about.headers, about.rows[0], strict=True))
+    cells = about.rows()[0]
     assert (cells["n scored"], cells["failed"]) == (str(SICK + HEALTHY), "1")
-    assert "Not scored: 1 too_small, 1 unreadable." in about.notes
+    assert "Not scored: 1 too_small, 1 unreadable." in about.markdown
     points = tables["operating_points"]
-    shown = {(row[0], row[1]): row[points.headers.index("flipped")] for row in points.rows}
+    shown = {(row["contender"], row["point"]): row["flipped"] for row in points.rows()}
     assert shown[("float32 onnxruntime", "screening")] == "–"
     assert "%" in shown[("static_int8 litert", "screening")]
-    formats = {row[0] for row in tables["subgroups"].rows}
+    formats = {row["contender"] for row in tables["subgroups"].rows()}
     assert {"static_int8 litert", "float32 onnxruntime"} <= formats
 
 
@@ -219,12 +268,12 @@ def describe(path: Path, **changes: object) -> Path:
 def test_foreign_model_is_scored_by_its_description(
     bundle: Bundle, data: Path, tmp_path: Path
 ) -> None:
-    candidates = foreign_candidates(FOLDER / "tiny.onnx", describe(tmp_path / "d.json"))
+    contenders = foreign_contenders(FOLDER / "tiny.onnx", describe(tmp_path / "d.json"))
     section = measure_accuracy(
-        bundle, candidates, read_labelled_pictures(data), "x", Stopwatch("t", "m"), lambda _: None
+        bundle, contenders, read_labelled_pictures(data), "x", Recording("accuracy", "t", "m")
     )
     (row,) = section.rows
-    assert row.entrant.name == "tiny.onnx float32 onnxruntime"
+    assert row.contender.name == "tiny.onnx float32 onnxruntime"
     assert [point.name for point in row.points] == ["given"]
     assert "calibration" in row.undefined["ece"]
     # A foreign model has no input checks of its own; the picture too small is scored.
@@ -234,13 +283,13 @@ def test_foreign_model_is_scored_by_its_description(
 def test_foreign_model_s_flips_are_against_float32_at_the_default_point(
     bundle: Bundle, data: Path, tmp_path: Path
 ) -> None:
-    own = bundle_candidates(bundle, ["onnxruntime"])
+    own = bundle_contenders(bundle, ["onnxruntime"])
     threshold = bundle.operating_point(own[0].model).threshold
     # The very network that it stands against, called sick only far above that one's threshold.
     description = describe(tmp_path / "d.json", threshold=threshold + 1000)
-    candidates = own + foreign_candidates(FOLDER / "tiny.onnx", description)
+    contenders = own + foreign_contenders(FOLDER / "tiny.onnx", description)
     section = measure_accuracy(
-        bundle, candidates, read_labelled_pictures(data), "x", Stopwatch("t", "m"), lambda _: None
+        bundle, contenders, read_labelled_pictures(data), "x", Recording("accuracy", "t", "m")
     )
     reference, foreign = section.rows
     sick = sum(score is not None and score >= threshold for score in reference.scores)
@@ -269,8 +318,8 @@ def test_two_foreign_models_of_one_name_are_told_apart(tmp_path: Path) -> None:
     for file in files:
         file.parent.mkdir()
         file.write_bytes(file.parent.name.encode())
-    found = [c for file in files for c in foreign_candidates(file, description)]
-    names = [candidate.name for candidate in with_distinct_names(found)]
+    found = [c for file in files for c in foreign_contenders(file, description)]
+    names = [contender.name for contender in with_distinct_names(found)]
     assert len(set(names)) == 2
     assert all(name.startswith("m.onnx ") for name in names)
     with pytest.raises(UsageError, match="given twice"):
@@ -282,11 +331,11 @@ def test_model_whose_input_does_not_fit_has_a_row_that_says_so(
 ) -> None:
     spec = encode(replace(SPEC, height=96))
     description = describe(tmp_path / "d.json", preprocess=spec)
-    candidates = foreign_candidates(FOLDER / "tiny.onnx", description)
+    contenders = foreign_contenders(FOLDER / "tiny.onnx", description)
     section = measure_accuracy(
-        bundle, candidates, read_labelled_pictures(data), "x", Stopwatch("t", "m"), lambda _: None
+        bundle, contenders, read_labelled_pictures(data), "x", Recording("accuracy", "t", "m")
     )
-    assert "[1, 96, 64, 1]" in section.rows[0].entrant.missing
+    assert "[1, 96, 64, 1]" in section.rows[0].contender.missing
     assert section.rows[0].auroc is None
 
 
@@ -303,7 +352,7 @@ def test_foreign_model_that_cannot_be_used(
     tmp_path: Path, name: str, changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        foreign_candidates(FOLDER / name, describe(tmp_path / "d.json", **changes))
+        foreign_contenders(FOLDER / name, describe(tmp_path / "d.json", **changes))
 
 
 @pytest.mark.parametrize("item", ["litert", "nonsense=/bin/sh", "litert=/no/such/python"])

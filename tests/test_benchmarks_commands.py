@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,31 +16,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.__main__ import main
 from benchmarks.article import read_article
-from benchmarks.candidates import bundle_candidates
+from benchmarks.cli import main
+from benchmarks.contenders import bundle_contenders
+from benchmarks.folder_command import run_command
 from benchmarks.machine import read_sensors
+from benchmarks.picture_folder import choose_pictures, link_pictures
 from benchmarks.processes import WorkerError
-from benchmarks.record import (
-    FILE,
-    ArticleRow,
-    ContenderRow,
-    Scale,
-    ScalePoint,
-    Stopwatch,
-    read_results,
-)
-from benchmarks.scale import FILES, Rows, measure_scale, scale_point, score_size, up_to
-from benchmarks.throughput import (
-    Contender,
-    Options,
-    Pass,
-    Run,
-    choose_pictures,
-    link_pictures,
-    run_rounds,
-    run_watched,
-)
+from benchmarks.record import ArticleRow, Scale, ScalePoint, Throughput, ThroughputRow
+from benchmarks.scale import FILES, Rows, measure_scale, score_size, up_to
+from benchmarks.store import FILE, Recording, read_results
+from benchmarks.throughput import Options, Pass, Race, Runner
 from edge_app.bundle.load import load_bundle
 from edge_app.bundle.manifest import Bundle, Metric, Split
 from edge_app.errors import NoInputError, StorageError, UsageError
@@ -77,7 +63,7 @@ def options(bundle: Path, out: Path) -> list[str]:
         (["latency", "--model", "a.onnx", "{empty}/absent.json"], 2, "absent.json"),
         (["latency", "--python", "litert=/no/python"], 2, "cannot be executed"),
         (["throughput", "{empty}"], 4, "no PNG"),
-        (["throughput", "{empty}", "--peers", "caffe"], 2, "no peer 'caffe'"),
+        (["throughput", "{empty}", "--contenders", "caffe"], 2, "no contender 'caffe'"),
         (["scale", "{empty}"], 4, "no PNG"),
         (["article", "{empty}"], 4, "no training record"),
     ],
@@ -129,7 +115,7 @@ def test_compare_measures_chooses_and_reports(
     assert main(arguments) == 0
     assert read_results(tmp_path / "out" / FILE).latency == held.latency
     assert time.monotonic() - began < 30
-    # Other pictures, and candidates that were not there: what is held is not about them.
+    # Other pictures, and contenders that were not there: what is held is not about them.
     other = tmp_path / "other"
     shutil.copytree(pictures, other)
     shutil.copy(pictures / "NORMAL" / "0.jpg", other / "NORMAL" / "more.jpg")
@@ -154,7 +140,7 @@ def test_throughput_of_real_commands_in_one_run(
 ) -> None:
     arguments = ["throughput", str(pictures), *options(tiny_bundle_folder, tmp_path / "out")]
     arguments += ["--rounds", "2", "--files", "8", "--workers", "1"]
-    assert main([*arguments, "--peers", "litert,tflite-runtime"]) == 0
+    assert main([*arguments, "--contenders", "litert,tflite-runtime"]) == 0
     section = read_results(tmp_path / "out" / FILE).throughput
     assert section is not None
     rows = {row.name: row for row in section.rows}
@@ -176,7 +162,7 @@ def test_files_that_no_loop_can_read_are_left_out_and_counted(
     (pictures / "NORMAL" / "torn.jpg").write_bytes(whole[: len(whole) // 2])
     (pictures / "NORMAL" / "a.dcm").write_bytes(b"DICM")
     arguments = ["throughput", str(pictures), *options(tiny_bundle_folder, tmp_path / "out")]
-    arguments += ["--rounds", "1", "--files", "4", "--workers", "1", "--peers", "litert"]
+    arguments += ["--rounds", "1", "--files", "4", "--workers", "1", "--contenders", "litert"]
     assert main(arguments) == 0
     assert "4 pictures of pictures, left out: 1 DICOM and 1 unreadable files" in (
         capsys.readouterr().out
@@ -186,10 +172,10 @@ def test_files_that_no_loop_can_read_are_left_out_and_counted(
     assert all(row.seconds for row in section.rows)
 
 
-def test_peer_that_dies_in_a_pass_is_missing_and_the_rest_goes_on(
-    pictures: Path, tiny_bundle_folder: Path
+def test_loop_that_dies_in_a_pass_is_missing_and_the_rest_goes_on(
+    pictures: Path,
 ) -> None:
-    def contender(name: str, fails: int | None, *, ours: bool = False) -> Contender:
+    def runner(name: str, fails: int | None, *, ours: bool = False) -> Runner:
         passes = iter(range(10))
 
         def run() -> Pass:
@@ -197,20 +183,18 @@ def test_peer_that_dies_in_a_pass_is_missing_and_the_rest_goes_on(
                 raise WorkerError("the worker died with status -9")
             return Pass(1.0)
 
-        row = ContenderRow(name, "", 1, 4, {}, "", None, None, ())
-        return Contender(row, run, ours=ours)
+        return Runner(ThroughputRow(name, "", 1, 4, {}, "", None, None, ()), run, ours=ours)
 
-    wanted = Options(4, 4, 3, (1,), (), {}, None)
-    chosen = choose_pictures(pictures, 4)
-    bundle = load_bundle(tiny_bundle_folder)
-    run = Run(bundle, pictures, chosen, wanted, Stopwatch("t", "m"), read_sensors())
-    contenders = [contender("ours", None, ours=True), contender("a", 2), contender("b", None)]
-    section = run_rounds(run, contenders, lambda _: None)
+    recording: Recording[Throughput] = Recording("throughput", "t", "m")
+    options = Options(4, 4, 3, (1,), ())
+    race = Race("x", choose_pictures(pictures, 4), options, recording, read_sensors())
+    runners = [runner("ours", None, ours=True), runner("a", 2), runner("b", None)]
+    section = race.run(runners)
     ours, dead, alive = section.rows
     assert (dead.missing, dead.seconds) == ("the worker died with status -9", ())
     assert len(ours.seconds) == len(alive.seconds) == 3
     with pytest.raises(WorkerError):
-        run_rounds(run, [contender("ours", 1, ours=True)], lambda _: None)
+        race.run([runner("ours", 1, ours=True)])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs wait4")
@@ -274,8 +258,8 @@ def test_interrupted_check_does_not_claim_to_keep_anything(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("benchmarks.commands._landed", lambda *_, **__: ())
-    monkeypatch.setattr("benchmarks.commands.measure_throughput", interrupted)
+    monkeypatch.setattr("benchmarks.cli.check._landed", lambda *_, **__: ())
+    monkeypatch.setattr("benchmarks.cli.check.measure_throughput", interrupted)
     assert main(["check", "--bundle", str(tiny_bundle_folder)]) == 130
     assert capsys.readouterr().err.strip().endswith("interrupted; nothing was written")
 
@@ -308,7 +292,9 @@ def test_article_reads_both_ways_of_splitting(tmp_path: Path, tiny_bundle_folder
         write_record(tmp_path / "b", "seed_cnn_patient", "patient", logits),
     ]
     section = read_article(
-        [*records, tmp_path / "absent"], load_bundle(tiny_bundle_folder), Stopwatch("t", "m")
+        [*records, tmp_path / "absent"],
+        load_bundle(tiny_bundle_folder),
+        Recording("article", "t", "m"),
     )
     by_image, by_patient, published = section.rows
     assert (by_image.split, by_patient.split) == ("by image", "by patient")
@@ -341,14 +327,17 @@ def test_article_takes_the_degraded_figure_from_the_evaluation_beside_the_record
     config = (folder / "run.json").read_text().replace('"degrade": {}', '"degrade": null')
     (folder / "run.json").write_text(config)
     bundle = load_bundle(tiny_bundle_folder)
-    assert read_article([folder], bundle, Stopwatch("t", "m")).rows[0].auroc_degraded is None
+    assert (
+        read_article([folder], bundle, Recording("article", "t", "m")).rows[0].auroc_degraded
+        is None
+    )
     write_evaluation(folder, 4, 2)
-    (row, *_) = read_article([folder], bundle, Stopwatch("t", "m")).rows
+    (row, *_) = read_article([folder], bundle, Recording("article", "t", "m")).rows
     assert row.auroc_degraded is not None
     assert row.auroc_degraded.value == 0.888
     write_evaluation(folder, 5, 2)
     with pytest.raises(UsageError, match="of 5 pictures"):
-        read_article([folder], bundle, Stopwatch("t", "m"))
+        read_article([folder], bundle, Recording("article", "t", "m"))
 
 
 def test_article_leaves_out_what_a_run_without_degradation_no_longer_writes(
@@ -364,7 +353,7 @@ def test_article_leaves_out_what_a_run_without_degradation_no_longer_writes(
     found = []
     for written in ([lines[0], *(f"{line}," for line in shorter[1:])], shorter):
         (folder / "validation.csv").write_text("\n".join(written) + "\n")
-        found.append(read_article([folder], bundle, Stopwatch("t", "m")).rows[0])
+        found.append(read_article([folder], bundle, Recording("article", "t", "m")).rows[0])
     assert found[0] == found[1]
     assert found[0].auroc_degraded is None
     assert found[0].auroc is not None
@@ -394,7 +383,7 @@ def test_shipped_model_s_degraded_figure_is_that_of_its_own_checkpoint(
     own = write_record(tmp_path / "net", "net", "patient", logits)
 
     def row(bundle: Bundle) -> ArticleRow:
-        return read_article([seed], bundle, Stopwatch("t", "m"), tmp_path).rows[1]
+        return read_article([seed], bundle, Recording("article", "t", "m"), tmp_path).rows[1]
 
     record = (own / "run.json").read_text()
     (own / "run.json").write_text(
@@ -419,11 +408,7 @@ def test_article_without_a_finished_record(tmp_path: Path, tiny_bundle_folder: P
     folder = write_record(tmp_path / "a", "seed_cnn", "image", [0.0, 1.0])
     (folder / "run.json").write_text('{"finished": false}')
     with pytest.raises(NoInputError, match="--train DATA"):
-        read_article([folder], load_bundle(tiny_bundle_folder), Stopwatch("t", "m"))
-
-
-def point(x: float) -> ScalePoint:
-    return scale_point(x, [1.0, 1.0, 1.0], None)
+        read_article([folder], load_bundle(tiny_bundle_folder), Recording("article", "t", "m"))
 
 
 def measured_scale(
@@ -431,13 +416,13 @@ def measured_scale(
     bundle: Bundle,
     folder: Path,
     files: list[int],
-    save: Callable[[Scale], None],
     held: Scale | None = None,
-) -> tuple[Scale, list[list[str]]]:
-    """The whole of `scale` with commands that take no time, and those commands."""
+    stop_after: int = 99,
+) -> tuple[list[Scale], list[list[str]]]:
+    """Every state of `scale` with commands that take no time, and those commands."""
     commands: list[list[str]] = []
 
-    def run(command: list[str], *_: object) -> tuple[float, float]:
+    def run(command: list[str], *_: object, **__: object) -> tuple[float, float]:
         commands.append(command)
         out = Path(command[command.index("-o") + 1])
         # What an earlier run left is gone.
@@ -445,24 +430,38 @@ def measured_scale(
         out.mkdir()
         return 100.0 if len(commands) == 1 else 1.0, 9.0
 
-    monkeypatch.setattr("benchmarks.scale.run_watched", run)
-    monkeypatch.setattr("benchmarks.scale.score_size", lambda _, __, size: point(size))
-    candidate = bundle_candidates(bundle, ("litert",))[0]
-    watch = Stopwatch("t", "m")
-    section = measure_scale(bundle, candidate, folder, files, [0.2, 0.5], [1], watch, save, held)
-    return section, commands
+    monkeypatch.setattr("benchmarks.scale.run_command", run)
+    monkeypatch.setattr(
+        "benchmarks.scale.score_size", lambda _, __, size: ScalePoint(size, None, (1.0,))
+    )
+    contender = bundle_contenders(bundle, ("litert",))[0]
+    states: list[Scale] = []
+
+    class Kept(Recording[Scale]):
+        def put(self, section: Scale) -> Scale:
+            states.append(section)
+            if len(states) == stop_after:
+                raise KeyboardInterrupt
+            return super().put(section)
+
+    recording = Kept("article", "t", "m")
+    recording.held = held
+    with suppress(KeyboardInterrupt):
+        measure_scale(bundle, contender, folder, files, [0.2, 0.5], [1], recording)
+    return states, commands
 
 
 def test_points_of_scale_are_at_the_files_really_there_and_a_slow_one_runs_once(
     tiny_bundle_folder: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = load_bundle(tiny_bundle_folder)
-    saved: list[Scale] = []
-    section, commands = measured_scale(monkeypatch, bundle, pictures, [2, 5, 7, 9], saved.append)
-    curves = {curve.name: curve for curve in section.curves}
-    # The dearest comes last; whole copies of four pictures, one point where two would be the same.
+    saved, commands = measured_scale(monkeypatch, bundle, pictures, [2, 5, 9])
+    curves = {curve.name: curve for curve in saved[-1].curves}
+    # The dearest comes last; exactly as many files as were asked for, of four pictures.
     assert list(curves) == ["megapixels", "workers", "files"]
-    assert [p.x for p in curves["files"].points] == [2, 4, 8]
+    assert [p.x for p in curves["files"].points] == [2, 5, 9]
+    # No run takes more files than the most that were asked for.
+    assert curves["workers"].note.startswith("9 files of")
     assert curves["workers"].points[0].runs == (100.0,)
     assert [len(p.runs) for p in curves["files"].points] == [3, 3, 3]
     assert len(commands) == 10
@@ -477,18 +476,8 @@ def test_scale_goes_on_where_it_was_interrupted(
     tiny_bundle_folder: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = load_bundle(tiny_bundle_folder)
-    saved: list[Scale] = []
-
-    def interrupted(section: Scale) -> None:
-        saved.append(section)
-        if len(saved) == 4:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        measured_scale(monkeypatch, bundle, pictures, [4, 8], interrupted)
-    section, commands = measured_scale(
-        monkeypatch, bundle, pictures, [4, 8], lambda _: None, saved[-1]
-    )
+    saved, _ = measured_scale(monkeypatch, bundle, pictures, [4, 8], stop_after=4)
+    (*_, section), commands = measured_scale(monkeypatch, bundle, pictures, [4, 8], saved[-1])
     assert section.curves[2].points[0] == saved[-1].curves[2].points[0]
     # Only the last point was missing; its first run is the slow one.
     assert len(commands) == 1
@@ -509,9 +498,9 @@ def test_picture_that_cannot_be_scored_ends_the_curve_with_its_reason(
     tiny_bundle_folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "torn.jpg").write_bytes(b"no picture")
-    candidate = bundle_candidates(load_bundle(tiny_bundle_folder), ("litert",))[0]
+    contender = bundle_contenders(load_bundle(tiny_bundle_folder), ("litert",))[0]
     with pytest.raises(WorkerError, match=r"a picture of 5 megapixels: .*torn\.jpg"):
-        score_size(candidate, tmp_path / "torn.jpg", 5)
+        score_size(contender, tmp_path / "torn.jpg", 5)
 
 
 def test_rows_are_counted_as_they_come(tmp_path: Path) -> None:
@@ -556,7 +545,7 @@ def test_interrupted_run_ends_its_command(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_watched([sys.executable, "-c", script], tick)
+        run_command([sys.executable, "-c", script], tick, watched=True)
     with pytest.raises(ProcessLookupError):
         os.kill(int(mark.read_text()), 0)
 
@@ -584,7 +573,7 @@ def test_resume_takes_over_a_whole_section_of_the_same_command(
     third = read_results(tmp_path / "out" / FILE).startup
     assert third is not None
     assert third.rows != second.rows
-    monkeypatch.setattr("benchmarks.commands.package_versions", lambda: {"numpy": "0"})
+    monkeypatch.setattr("benchmarks.store.package_versions", lambda: {"numpy": "0"})
     assert main([*arguments, "2", "--resume"]) == 0
     fourth = read_results(tmp_path / "out" / FILE).startup
     assert fourth is not None

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from benchmarks import commands
+from benchmarks.cli.compare import only_elsewhere
 from benchmarks.compare import MARGINS, compare, recommend
 from benchmarks.machine import this_machine
 from benchmarks.plots import pareto_front
-from benchmarks.record import Compare, Stopwatch
-from benchmarks.tables import compare_tables
+from benchmarks.record import Compare
+from benchmarks.store import Recording
+from benchmarks.tables import make_tables
 from edge_app.bundle.load import load_bundle
 from edge_app.cli import main
 from edge_app.models.recommendation import (
@@ -25,14 +26,14 @@ from edge_app.models.recommendation import (
     read_recommendation,
     write_recommendation,
 )
-from tests.benchmark_results import MACHINE, accuracy, accuracy_row, latency, latency_row
+from tests.benchmark_results import accuracy, accuracy_row, latency, latency_row, results
 from tests.tiny_bundle import write_tiny_bundle
 
-WATCH = Stopwatch("python -m benchmarks compare", "tiny-1")
+WATCH: Recording[Compare] = Recording("compare", "python -m benchmarks compare", "tiny-1")
 
 
 def choices(section: Compare) -> dict[str, str]:
-    return {row.entrant.recipe: row.choice for row in section.rows}
+    return {row.contender.recipe: row.choice for row in section.rows}
 
 
 def test_fastest_that_holds_its_accuracy_is_recommended() -> None:
@@ -104,7 +105,7 @@ def test_foreign_model_is_shown_and_never_recommended(tiny_bundle_folder: Path) 
 
 def test_runtime_of_another_interpreter_is_shown_and_never_recommended() -> None:
     fast = latency_row("static_int8", 1, per_s=1000)
-    fast = replace(fast, entrant=replace(fast.entrant, runtime="tflite-runtime"))
+    fast = replace(fast, contender=replace(fast.contender, runtime="tflite-runtime"))
     slow = latency_row("float32", 4, per_s=250)
     section = compare(None, latency(fast, slow), WATCH, {"tflite-runtime"})
     assert choices(section) == {
@@ -124,8 +125,8 @@ def test_only_a_runtime_that_is_missing_here_counts_as_elsewhere(
     pythons = [f"{name}={sys.executable}" for name in ("litert", "tflite-runtime")]
     options = argparse.Namespace(python=pythons)
     engines = [SimpleNamespace(name="litert", is_installed=True)]
-    monkeypatch.setattr("benchmarks.commands.RUNTIMES", engines)
-    assert commands._only_elsewhere(options) == {"tflite-runtime"}
+    monkeypatch.setattr("benchmarks.cli.compare.RUNTIMES", engines)
+    assert only_elsewhere(options) == {"tflite-runtime"}
 
 
 def test_why_claims_only_what_was_measured() -> None:
@@ -176,10 +177,11 @@ def test_table_says_on_how_many_images() -> None:
     section = compare(
         accuracy(accuracy_row("float32", 0.98, None)), latency(latency_row("float32", 8)), WATCH
     )
-    (table,) = compare_tables(section, this_machine())
-    assert "on pictures (100 images)" in table.notes[1]
-    (table,) = compare_tables(compare(None, latency(latency_row("float32", 8)), WATCH), MACHINE)
-    assert "on nothing" in table.notes[1]
+    (table,) = make_tables(results(compare=section))
+    assert "on pictures (100 images)" in table.markdown
+    bare = compare(None, latency(latency_row("float32", 8)), WATCH)
+    (table,) = make_tables(results(compare=bare))
+    assert "on nothing" in table.markdown
 
 
 def test_pareto_front_leaves_out_what_is_beaten_in_both() -> None:
@@ -194,7 +196,10 @@ def test_pareto_front_leaves_out_what_is_beaten_in_both() -> None:
         ),
         WATCH,
     )
-    assert [row.entrant.recipe for row in pareto_front(section.rows)] == ["float32", "static_int8"]
+    assert [row.contender.recipe for row in pareto_front(section.rows)] == [
+        "float32",
+        "static_int8",
+    ]
 
 
 @pytest.fixture

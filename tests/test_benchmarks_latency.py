@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.candidates import bundle_candidates
+from benchmarks.contenders import bundle_contenders
 from benchmarks.latency import Effort, measure_latency, spread_counts
 from benchmarks.operations import count_multiply_adds
-from benchmarks.record import Latency, Stopwatch
+from benchmarks.record import Latency
+from benchmarks.store import Recording
 from benchmarks.timing import percentiles
 from edge_app.bundle.load import load_bundle
 from tests.tiny_bundle import write_tiny_bundle
@@ -26,12 +27,12 @@ TINY_MULTIPLY_ADDS = CELLS * CHANNELS * PATCH**2 + CELLS * CHANNELS + CHANNELS
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Latency:
     bundle = load_bundle(write_tiny_bundle(tmp_path_factory.mktemp("tiny")))
-    candidates = bundle_candidates(bundle, ["litert", "onnxruntime"])
-    return measure_latency(candidates, (1,), EFFORT, Stopwatch("t", "m"), lambda _: None)
+    contenders = bundle_contenders(bundle, ["litert", "onnxruntime"])
+    return measure_latency(contenders, (1,), EFFORT, Recording("latency", "t", "m"))
 
 
 def test_every_run_is_kept_and_summarized(measured: Latency) -> None:
-    assert [row.entrant.name for row in measured.rows] == [
+    assert [row.contender.name for row in measured.rows] == [
         "static_int8 litert",
         "float32 onnxruntime",
     ]
@@ -45,7 +46,7 @@ def test_every_run_is_kept_and_summarized(measured: Latency) -> None:
         assert len(row.figures.offline_rates) == EFFORT.offline_rounds
         low, high = min(row.figures.offline_rates), max(row.figures.offline_rates)
         assert low <= row.figures.offline_per_s <= high
-        assert row.entrant.version
+        assert row.contender.version
 
 
 def test_operations_a_second_count_two_a_multiply_add(measured: Latency) -> None:
@@ -58,7 +59,7 @@ def test_single_stream_ends_at_its_bound_in_time(tmp_path: Path) -> None:
     bundle = load_bundle(write_tiny_bundle(tmp_path))
     effort = replace(EFFORT, runs=10**9, max_s=0.2, offline_samples=0)
     section = measure_latency(
-        bundle_candidates(bundle, ["litert"]), (1,), effort, Stopwatch("t", "m"), lambda _: None
+        bundle_contenders(bundle, ["litert"]), (1,), effort, Recording("latency", "t", "m")
     )
     assert section.rows[0].figures is not None
     assert 1 <= section.rows[0].figures.single_stream.n < 10**6
@@ -80,5 +81,5 @@ def test_count_of_one_format_serves_the_same_network_in_another(measured: Latenc
         replace(measured.rows[1], multiply_adds=None),
     ]
     assert [row.multiply_adds for row in spread_counts(rows)] == [7, 7]
-    foreign = replace(rows[1], entrant=replace(rows[1].entrant, foreign=True))
+    foreign = replace(rows[1], contender=replace(rows[1].contender, foreign=True))
     assert spread_counts([rows[0], foreign])[1].multiply_adds is None

@@ -1,13 +1,16 @@
 """Sensors read from files laid out as Linux and the Raspberry Pi's firmware lay them out."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks.machine import (
     EnergyMeter,
+    Processor,
     Sensors,
+    busy_share,
     describe_sensors,
     package_versions,
     read_sensors,
@@ -28,7 +31,10 @@ def test_raspberry_pi_is_recognized_and_its_throttling_told(tmp_path: Path) -> N
     put(
         tmp_path,
         **{
-            "proc/cpuinfo": "processor\t: 0\nCPU part\t: 0xd0b\n",
+            "proc/cpuinfo": (
+                "processor\t: 0\nFeatures\t: fp asimd aes asimddp\nCPU implementer\t: 0x41\n"
+                "CPU variant\t: 0x4\nCPU part\t: 0xd0b\nCPU revision\t: 1\n"
+            ),
             "proc/device-tree/model": "Raspberry Pi 5 Model B Rev 1.0\x00",
             "proc/meminfo": "MemTotal:        4050000 kB\n",
             "proc/loadavg": "0.52 0.58 0.59 1/467 1234\n",
@@ -39,7 +45,9 @@ def test_raspberry_pi_is_recognized_and_its_throttling_told(tmp_path: Path) -> N
         },
     )
     machine = this_machine(tmp_path)
-    assert machine.cpu == "Cortex-A76"
+    sets = ("asimd", "asimddp")
+    assert machine.processor == Processor("Cortex-A76", "0x41", "0xd0b", "r4p1", sets)
+    assert str(machine.processor).endswith("stepping r4p1, NEON dotprod")
     assert machine.board == "Raspberry Pi 5 Model B Rev 1.0"
     assert machine.memory_mb == 4147
     sensors = read_sensors(tmp_path)
@@ -47,6 +55,44 @@ def test_raspberry_pi_is_recognized_and_its_throttling_told(tmp_path: Path) -> N
     # 0x50004: bits 2, 16 and 18.
     expected = ("throttled", "under-voltage since boot", "throttled since boot")
     assert sensors.throttling == expected
+
+
+CPUINFO = """processor\t: 0
+cpu family\t: {family}
+model\t\t: 2
+model name\t: AMD EPYC
+stepping\t: 1
+flags\t\t: fpu sse4_1 avx2 {more}
+"""
+
+
+def test_processors_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    found = []
+    for number, more in (("26", "avx512f avx512_vnni"), ("26", ""), ("25", "avx512f avx512_vnni")):
+        put(tmp_path, **{"proc/cpuinfo": CPUINFO.format(family=number, more=more)})
+        found.append(this_machine(tmp_path).processor)
+    with_vnni, without, older = found
+    assert str(with_vnni) == "AMD EPYC family 26 model 2 stepping 1, AVX-512 AVX2 VNNI"
+    assert with_vnni.is_same(replace(with_vnni))
+    assert not with_vnni.is_same(without)
+    assert not with_vnni.is_same(older)
+    # Known by its name only, it is not even the same as itself.
+    put(tmp_path, **{"proc/cpuinfo": "model name\t: AMD EPYC\n"})
+    unknown = this_machine(tmp_path).processor
+    assert not unknown.is_same(unknown)
+
+
+def test_busy_machine_is_told_by_what_its_cores_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(_: float) -> None:
+        # 100 ticks: 30 of others, 10 stolen by the host, 50 idle, 10 waiting for a disk.
+        put(tmp_path, **{"proc/stat": "cpu  1030 0 0 5050 10 0 0 10 0 0\ncpu0 0"})
+
+    put(tmp_path, **{"proc/stat": "cpu  1000 0 0 5000 0 0 0 0 0 0\ncpu0 0"})
+    monkeypatch.setattr(time, "sleep", work)
+    assert busy_share(tmp_path) == pytest.approx(0.4)
+    assert busy_share(tmp_path / "absent") is None
 
 
 def test_what_has_no_sensor_is_none_not_zero(tmp_path: Path) -> None:

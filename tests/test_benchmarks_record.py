@@ -6,22 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.machine import this_machine
-from benchmarks.record import (
-    FILE,
-    PARTIAL_FILE,
-    Startup,
-    StartupRow,
-    Stopwatch,
-    Store,
-    read_results,
-)
+from benchmarks.machine import Processor, this_machine
+from benchmarks.record import Startup, StartupRow
+from benchmarks.store import FILE, PARTIAL_FILE, Recording, Store, read_results
 from edge_app.errors import StorageError, UsageError
 
 
 def startup() -> Startup:
     row = StartupRow("python -c pass", "python -c pass", (0.01, 0.02), (9.0, 9.1))
-    return Startup(Stopwatch("python -m benchmarks startup", "m").taken(complete=True), (row,))
+    return Startup(Recording[Startup]("startup", "x", "m").taken(complete=True), (row,))
 
 
 def test_what_is_put_is_read_back(tmp_path: Path) -> None:
@@ -57,7 +50,7 @@ def test_raw_samples_stand_on_one_line(tmp_path: Path) -> None:
 
 
 def test_figures_of_two_machines_do_not_mix(tmp_path: Path) -> None:
-    other = replace(this_machine(), cpu="Cortex-A76")
+    other = replace(this_machine(), processor=Processor("Cortex-A76", "0x41", "0xd0b", "r4p1", ()))
     Store(tmp_path, other).put("startup", startup())
     with pytest.raises(UsageError, match=r"Cortex-A76.*Name another folder"):
         Store(tmp_path)
@@ -66,7 +59,7 @@ def test_figures_of_two_machines_do_not_mix(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format_version": 1}, "format version 1 is not 2"),
+        ({"format_version": 2}, "format version 2 is not 3"),
         ({"surprise": 1}, "surprise: unknown key"),
         ({"machine": None}, "machine: expected an object"),
     ],

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 
 from benchmarks import readme
-from benchmarks.__main__ import main
-from benchmarks.candidates import bundle_candidates
 from benchmarks.check import (
     FORMAT_VERSION,
     Baseline,
@@ -20,15 +18,23 @@ from benchmarks.check import (
     judge,
     only_a_hint,
     read_baseline,
+)
+from benchmarks.cli import main
+from benchmarks.contenders import bundle_contenders
+from benchmarks.machine import Processor, this_machine
+from benchmarks.plots import draw_plots
+from benchmarks.record import Results, Scale, ScaleCurve, ScalePoint
+from benchmarks.reference import Paired, alternate, measure_inference, multiply_add, versions
+from benchmarks.scale import MEGAPIXELS, linearity, scaling
+from benchmarks.store import read_results, write_results
+from benchmarks.tables import (
+    Table,
+    as_html,
+    as_markdown,
+    make_tables,
+    side_by_side,
     verdict_table,
 )
-from benchmarks.machine import this_machine
-from benchmarks.plots import draw_plots
-from benchmarks.record import Results, Scale, ScaleCurve, ScalePoint, read_results, to_json
-from benchmarks.reference import Paired, alternate, measure_inference, multiply_add, versions
-from benchmarks.report import html_report, html_tables, markdown_report, side_by_side
-from benchmarks.scale import MEGAPIXELS, linearity, scale_point, scaling
-from benchmarks.tables import Table, markdown
 from benchmarks.timing import Ratio
 from edge_app.bundle.load import load_bundle
 from edge_app.errors import UsageError
@@ -37,32 +43,34 @@ from tests.benchmark_results import (
     TAKEN,
     accuracy,
     accuracy_row,
-    contender,
     latency,
     latency_row,
     results,
+    row,
     startup,
     throughput,
 )
 
 
 def test_throughput_table_gives_ratios_and_the_share_above_the_floor() -> None:
-    text = markdown_report(results(throughput=throughput()))
+    text = as_markdown(make_tables(results(throughput=throughput())))
     assert "| keras: what keras does | 60.00 | 17 | 30.00 (" in text
     # 3 ms on one core are 1.5 ms on two; ours takes 2 ms.
     assert "| floor / 2 cores | 1.50 | 667 | ours takes 1.33 times the floor |" in text
     assert "openvino: not run: not installed" in text
     assert "Again: `python -m benchmarks x`" in text
-    assert "tiny-1 on Test CPU" in text
+    assert "tiny-1 on Test CPU family 26 model 2 stepping 1, AVX2 VNNI (x86_64)" in text
 
 
 def test_pipe_in_a_cell_does_not_end_it() -> None:
-    table = Table("x", "X", ("a|b",), (("c|d",),), ("note",))
-    assert markdown(table) == "| a\\|b |\n| --- |\n| c\\|d |\n\nnote\n"
+    (table,) = make_tables(results(latency=latency(latency_row("a|b", 2))))
+    assert "| a\\|b litert |" in table.markdown
+    assert table.rows()[0]["threads"] == "1"
 
 
 def test_html_report_is_one_file_without_outside_assets() -> None:
-    page = html_report(results(latency=latency(latency_row("static_int8", 2))), [])
+    tables = make_tables(results(latency=latency(latency_row("static_int8", 2))))
+    page = as_html(tables, "machine")
     assert "static_int8 litert" in page
     assert "http://" not in page
     assert "https://" not in page
@@ -70,37 +78,39 @@ def test_html_report_is_one_file_without_outside_assets() -> None:
 
 
 def test_html_escapes_what_names_hold() -> None:
-    page = html_tables([Table("x", "X", ("<b>",), (("`a<b` **c&d**",),), ())])
+    page = as_html([Table("x", "X", "| <b> |\n| --- |\n| `a<b` **c&d** |\n")], "<i>")
     assert "<th>&lt;b&gt;</th>" in page
+    assert "<p>&lt;i&gt;</p>" in page
     assert "<td><code>a&lt;b</code> <strong>c&amp;d</strong></td>" in page
 
 
 def test_machines_side_by_side_have_a_column_each() -> None:
-    pi = replace(this_machine(), cpu="Cortex-A76")
+    pi = replace(this_machine(), processor=Processor("Cortex-A76", "0x41", "0xd0b", "r4p1", ()))
     first = results(latency=latency(latency_row("static_int8", 2)), startup=startup())
     second = replace(results(latency=latency(latency_row("float32", 9))), machine=pi)
     tables = {table.name: table for table in side_by_side({"a": first, "pi": second})}
-    assert tables["latency"].headers == ("", "a", "pi")
-    cells = {row[0]: row[1:] for row in tables["latency"].rows}
-    assert cells["static_int8 litert, 1 threads"] == ("2.03 / 2.06", "–")
-    assert cells["float32 litert, 1 threads"][0] == "–"
-    assert tables["startup"].rows[0][2] == "–"
-    assert any("Cortex-A76" in note for note in tables["latency"].notes)
+    int8, float32 = tables["latency"].rows()
+    assert int8 == {"": "static_int8 litert, 1 threads", "a": "2.03 / 2.06", "pi": "–"}
+    assert float32["a"] == "–"
+    assert tables["startup"].rows()[0]["pi"] == "–"
     # What a column is of stands under it: model, machine, versions.
-    assert tables["latency"].notes[0].startswith("a: tiny-1, Test CPU")
-    assert "numpy 2" in tables["latency"].notes[0]
-    assert tables["startup"].notes[1].endswith("not measured")
+    *_, of_a, of_pi = tables["latency"].markdown.splitlines()
+    assert of_a.startswith("a: tiny-1, Test CPU")
+    assert "numpy 2" in of_a
+    assert "Cortex-A76" in of_pi
+    assert tables["startup"].markdown.endswith("not measured\n")
 
 
 def test_accuracy_and_scale_stand_side_by_side_too() -> None:
-    curve = ScaleCurve("files", "files", (scale_point(100, [1.0], 90.0),), "note")
+    curve = ScaleCurve("files", (ScalePoint(100, 90.0, (1.0,)),), "note")
     first = results(
         accuracy=accuracy(accuracy_row("static_int8", 0.9)), scale=Scale(TAKEN, (curve,))
     )
     tables = {table.name: table for table in side_by_side({"a": first, "b": results()})}
-    assert tables["accuracy"].rows == (("static_int8 litert", "0.9000 (0.8900–0.9100), 100", "–"),)
-    assert "on pictures" in tables["accuracy"].notes[0]
-    assert tables["scale"].rows == (("100 files", "1.000 (90)", "–"),)
+    (cells,) = tables["accuracy"].rows()
+    assert list(cells.values()) == ["static_int8 litert", "0.9000 (0.8900–0.9100), 100", "–"]
+    assert "on pictures" in tables["accuracy"].markdown
+    assert list(tables["scale"].rows()[0].values()) == ["100 files", "1.000 (90)", "–"]
 
 
 @pytest.mark.skipif(find_spec("matplotlib") is None, reason="needs matplotlib (extra benchmarks)")
@@ -133,16 +143,16 @@ def test_linearity_in_words() -> None:
     assert "fixed costs weigh up to 1000" in linearity(points((100, 1), (1000, 2), (10000, 20)))
     assert "faster than linear from 1 to 10 (exponent 2.00" in linearity(points((1, 1), (10, 100)))
     assert linearity(points((1, 1))) == "one point only"
-    once = [ScalePoint(x, x, None, (x,)) for x in (1.0, 2.0)]
+    once = [ScalePoint(x, None, (x,)) for x in (1.0, 2.0)]
     assert "no judgement" in linearity(once)
     # An exponent of 1.2 that runs from 0.8 to 1.2 times their median do not tell from 1.
-    noisy = [scale_point(x, [0.8 * s, s, 1.2 * s], None) for x, s in ((1, 1.0), (10, 15.8))]
+    noisy = [ScalePoint(x, None, (0.8 * s, s, 1.2 * s)) for x, s in ((1, 1.0), (10, 15.8))]
     assert LINEAR in linearity(noisy)
 
 
 def points(*pairs: tuple[float, float]) -> list[ScalePoint]:
     """Three runs each that differ by one percent."""
-    return [scale_point(x, [0.99 * s, s, 1.01 * s], None) for x, s in pairs]
+    return [ScalePoint(x, None, (0.99 * s, s, 1.01 * s)) for x, s in pairs]
 
 
 def test_noise_alone_is_seldom_called_non_linear() -> None:
@@ -150,7 +160,7 @@ def test_noise_alone_is_seldom_called_non_linear() -> None:
     alarms = 0
     for _ in range(200):
         measured = [
-            scale_point(x, [x * math.exp(rng.normal(0, 0.1)) for _ in range(5)], None)
+            ScalePoint(x, None, tuple(x * math.exp(rng.normal(0, 0.1)) for _ in range(5)))
             for x in MEGAPIXELS
         ]
         alarms += LINEAR not in linearity(measured)
@@ -189,9 +199,12 @@ def test_marker_of_a_table_that_does_not_exist() -> None:
 def test_document_that_differs_is_stale_until_it_is_written(tmp_path: Path) -> None:
     held = results(startup=startup())
     (tmp_path / "README.md").write_text(DOCUMENT)
-    assert readme.stale_documents(held, tmp_path) == ["README.md"]
-    assert readme.write_documents(held, tmp_path) == ["README.md"]
-    assert readme.stale_documents(held, tmp_path) == []
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "other.md").write_text(DOCUMENT)
+    (tmp_path / "docs" / "plain.md").write_text("no marker")
+    assert list(readme.stale_documents(held, tmp_path)) == ["README.md", "docs/other.md"]
+    assert readme.write_documents(held, tmp_path) == ["README.md", "docs/other.md"]
+    assert readme.stale_documents(held, tmp_path) == {}
 
 
 def test_figures_of_another_model_are_stale(tiny_bundle_folder: Path) -> None:
@@ -201,7 +214,7 @@ def test_figures_of_another_model_are_stale(tiny_bundle_folder: Path) -> None:
     shipped = replace(
         manifest,
         model_id=TAKEN.model_id,
-        models=(replace(model, sha256=own.entrant.model_sha256),),
+        models=(replace(model, sha256=own.contender.model_sha256),),
     )
     foreign = latency_row("float32", 2, foreign=True)
     held = results(latency=latency(own, foreign), throughput=throughput(), startup=startup())
@@ -215,7 +228,7 @@ def test_figures_of_another_model_are_stale(tiny_bundle_folder: Path) -> None:
 def test_one_machine_s_report_prints_its_tables(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "a.json").write_bytes(to_json(results(startup=startup())))
+    write_results(tmp_path / "a.json", results(startup=startup()))
     assert main(["report", str(tmp_path / "a.json"), "-o", str(tmp_path / "out")]) == 0
     shown = capsys.readouterr().out
     assert "## From cold" in shown
@@ -231,7 +244,7 @@ def committed() -> Results:
 
 
 def test_the_documents_tables_are_those_of_the_committed_results(committed: Results) -> None:
-    assert readme.stale_documents(committed) == [], "run: python -m benchmarks readme"
+    assert list(readme.stale_documents(committed)) == [], "run: python -m benchmarks readme"
 
 
 def test_the_committed_results_are_about_the_shipped_model(committed: Results) -> None:
@@ -265,28 +278,35 @@ def test_verdict(then: Guarded, now: Guarded, verdict: str) -> None:
 
 
 def baseline_of(*, full: tuple[Guarded, ...] = (), short: tuple[Guarded, ...] = ()) -> Baseline:
-    return Baseline(FORMAT_VERSION, MACHINE.cpu, MACHINE.cores, versions(MACHINE), full, short)
+    return Baseline(
+        FORMAT_VERSION, MACHINE.processor, MACHINE.cores, versions(MACHINE), full, short
+    )
 
 
 def test_ratio_that_was_not_measured_here_and_one_that_has_not_landed() -> None:
     new = replace(guarded(3), name="y")
     verdicts = judge([guarded(10)], [new])
     assert [(v.name, v.verdict) for v in verdicts] == [("x", "not measured here"), ("y", "new")]
-    notes = verdict_table(verdicts, baseline_of(full=(guarded(10),)), "Another processor").notes
-    assert "Another processor: these ratios are only a hint" in notes[1]
-    assert "no landed ratio" in notes[2]
-    assert len(notes) == 3
+    table = verdict_table(verdicts, baseline_of(full=(guarded(10),)), "Another processor")
+    _, hint, new_ratio = table.markdown.splitlines()[5:]
+    assert "Another processor: these ratios are only a hint" in hint
+    assert "no landed ratio" in new_ratio
 
 
 def test_short_form_says_that_the_full_one_has_not_landed_and_what_makes_it() -> None:
     table = verdict_table([], baseline_of(short=(guarded(10),)), "")
-    assert "`python -m benchmarks check --write FOLDER` makes them" in table.notes[-1]
+    assert "`python -m benchmarks check --write FOLDER` makes them" in table.markdown
 
 
 def test_baseline_of_another_machine_or_of_other_fixed_work_is_only_a_hint() -> None:
     baseline = baseline_of()
     assert only_a_hint(baseline, MACHINE) == ""
     assert "cores" in only_a_hint(baseline, replace(MACHINE, cores=MACHINE.cores * 2))
+    # The same name: a virtual machine tells "AMD EPYC" with VNNI and without.
+    without = replace(MACHINE.processor, instruction_sets=("avx2",))
+    assert "another processor" in only_a_hint(baseline, replace(MACHINE, processor=without))
+    unknown = Processor(MACHINE.processor.name, None, None, None, ())
+    assert only_a_hint(replace(baseline, processor=unknown), replace(MACHINE, processor=unknown))
     moved = replace(baseline, versions={**baseline.versions, "numpy": "1.0"})
     assert "numpy 1.0, now" in only_a_hint(moved, MACHINE)
 
@@ -306,27 +326,26 @@ def test_check_against_nothing_fails_before_it_measures(
     def measured(*_: object, **__: object) -> None:
         raise AssertionError("measured in vain")
 
-    monkeypatch.setattr("benchmarks.commands.measure_throughput", measured)
+    monkeypatch.setattr("benchmarks.cli.check.measure_throughput", measured)
     assert main(["check", str(tmp_path)]) == 2
     assert "check --write FOLDER" in capsys.readouterr().err
     assert main(["check", "--report-only"]) == 0
     assert "nothing to compare with" in capsys.readouterr().err
 
 
-def watched(ours: float, float32: float, decoding: float = 0.5) -> list[Guarded]:
+def watched(ours: float, float32: float, decoding: float = 0.5) -> tuple[Guarded, ...]:
     """What the guard sees where ours needs so many ms an image and float32 so many us a run."""
     section = throughput()
     rows = [
-        replace(row, seconds=(ours, ours, ours)) if row.name == "ours" else row
-        for row in section.rows
+        replace(of, seconds=(ours, ours, ours)) if of.name == "ours" else of for of in section.rows
     ]
-    fixed = contender("reference", 100, decoding, decoding, decoding)
+    fixed = row("reference", 100, decoding, decoding, decoding)
     pairs = [
         Paired("static_int8 litert", (600.0, 606.0), (300.0, 300.0)),
         Paired("float32 onnxruntime", (float32, float32 * 1.01), (300.0, 300.0)),
     ]
-    held = results(throughput=replace(section, rows=(*rows, fixed)), startup=startup())
-    return guarded_ratios(held, pairs)
+    raced = replace(section, rows=(*rows, fixed))
+    return guarded_ratios(raced, pairs, startup())
 
 
 def test_guard_watches_ratios_of_every_section() -> None:
@@ -351,13 +370,13 @@ def test_what_became_faster_makes_nothing_else_worse() -> None:
 
 
 def test_inference_is_measured_beside_the_fixed_work(tiny_bundle_folder: Path) -> None:
-    candidates = bundle_candidates(load_bundle(tiny_bundle_folder), ("litert",))
-    broken = replace(candidates[0], python=sys.executable, folder="/absent", alias="")
-    pairs = measure_inference([*candidates, replace(broken, runtime="tflite-runtime")], 2)
+    contenders = bundle_contenders(load_bundle(tiny_bundle_folder), ("litert",))
+    broken = replace(contenders[0], python=sys.executable, folder="/absent", alias="")
+    pairs = measure_inference([*contenders, replace(broken, runtime="tflite-runtime")], 2)
     assert [pair.name for pair in pairs] == ["static_int8 litert"]
     (pair,) = pairs
-    assert len(pair.candidate_us) == len(pair.reference_us) == 2
-    assert min(*pair.candidate_us, *pair.reference_us) > 1
+    assert len(pair.contender_us) == len(pair.reference_us) == 2
+    assert min(*pair.contender_us, *pair.reference_us) > 1
 
 
 def test_the_same_work_on_both_sides_costs_the_same() -> None:

@@ -6,7 +6,6 @@ import pytest
 
 from benchmarks.timing import (
     LogMean,
-    early_stopping_rank,
     log_mean,
     log_mean_of,
     noise_between,
@@ -23,31 +22,11 @@ def test_percentiles_are_nearest_ranks_in_milliseconds() -> None:
 def test_percentiles_of_a_single_run_are_that_run() -> None:
     found = percentiles([2500])
     assert found.p50 == found.p90 == found.p99 == found.max == 2.5
-    assert found.p90_bound is None
 
 
 def test_no_runs_have_no_percentiles() -> None:
     with pytest.raises(ValueError, match="at least one run"):
         percentiles([])
-
-
-def test_slowest_run_bounds_the_90th_percentile_from_44_runs_on() -> None:
-    # 1 - 0.9^n >= 0.99 first holds at n = 44.
-    assert 1 - 0.9**43 < 0.99 <= 1 - 0.9**44
-    assert early_stopping_rank(43, 0.9, 0.99) is None
-    assert early_stopping_rank(44, 0.9, 0.99) == 44
-
-
-@pytest.mark.parametrize("n", [64, 1024])
-def test_early_stopping_rank_is_the_smallest_that_bounds(n: int) -> None:
-    rank = early_stopping_rank(n, 0.9, 0.99)
-    assert rank is not None
-
-    def coverage(k: int) -> float:
-        terms = (math.comb(n, i) * 9**i for i in range(k))
-        return math.fsum(term / 10**n for term in terms)
-
-    assert coverage(rank) >= 0.99 > coverage(rank - 1)
 
 
 def test_ratio_is_the_geometric_mean_of_paired_rounds() -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.commands import _cases
 
 from benchmarks.__main__ import _parser
 from benchmarks.accuracy import measure_accuracy
-from benchmarks.commands import _cases
 from benchmarks.record import Stopwatch
 from edge_app.bundle.load import load_bundle
 from edge_app.images.labelled_pictures import LabelledPicture, split_hash

@@ -1,7 +1,7 @@
 """What can be measured here: every model file in every runtime that loads its format.
 
-A bundle, and model files beside it, enter; `Candidate`s leave, those whose runtime is missing
-among them, since their rows say so. A candidate is a small JSON document that a worker process,
+A bundle, and model files beside it, enter; `Contender`s leave, those whose runtime is missing
+among them, since their rows say so. A contender is a small JSON document that a worker process,
 possibly of another Python environment, turns into an open runtime.
 """
 
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from benchmarks.record import ContenderFacts
 from edge_app.bundle.load import load_bundle
 from edge_app.bundle.manifest import (
     Bundle,
@@ -53,7 +54,7 @@ class Description:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class Contender:
     """One model file in one runtime with one number of threads.
 
     Attributes:
@@ -90,12 +91,22 @@ class Candidate:
         """The Python that runs it."""
         return self.python or sys.executable
 
-    def with_threads(self, threads: int) -> "Candidate":
-        """The same with another number of threads."""
-        return replace(self, threads=threads)
+    def facts(self) -> ContenderFacts:
+        """What a row says of it, before its runtime was opened."""
+        return ContenderFacts(
+            name=self.name,
+            foreign=self.foreign is not None,
+            file=self.model.file,
+            model_sha256=self.model.sha256,
+            recipe=self.model.recipe,
+            runtime=self.runtime,
+            version="",
+            notes=(),
+            missing="",
+        )
 
     def open_bundle(self) -> Bundle:
-        """The bundle, with this candidate's model as the only one of its format.
+        """The bundle, with this contender's model as the only one of its format.
 
         Raises:
             BundleError: the bundle does not load.
@@ -106,11 +117,11 @@ class Candidate:
         return replace(bundle, manifest=replace(bundle.manifest, models=(self.model,)))
 
 
-def bundle_candidates(
+def bundle_contenders(
     bundle: Bundle,
     runtimes: Sequence[str] | None = None,
     pythons: Mapping[str, str] | None = None,
-) -> list[Candidate]:
+) -> list[Contender]:
     """Every model file of a bundle in every runtime of its format, installed or not.
 
     Args:
@@ -122,12 +133,12 @@ def bundle_candidates(
     return _in_all_runtimes(models, runtimes, pythons)
 
 
-def foreign_candidates(
+def foreign_contenders(
     model_path: Path,
     description_path: Path,
     runtimes: Sequence[str] | None = None,
     pythons: Mapping[str, str] | None = None,
-) -> list[Candidate]:
+) -> list[Contender]:
     """A model file that comes with a description instead of a bundle.
 
     Raises:
@@ -151,22 +162,22 @@ def foreign_candidates(
     return _in_all_runtimes([(folder, model, description)], runtimes, pythons)
 
 
-def with_distinct_names(candidates: Sequence[Candidate]) -> list[Candidate]:
+def with_distinct_names(contenders: Sequence[Contender]) -> list[Contender]:
     """The same, foreign models of one file name told apart by their hash.
 
     Raises:
         UsageError: one model was given twice, so that its rows could not be told apart.
     """
-    keys = [(c.foreign is not None, c.model.sha256, c.runtime) for c in candidates]
-    twice = [c for c, key in zip(candidates, keys, strict=True) if keys.count(key) > 1]
+    keys = [contender.facts().key for contender in contenders]
+    twice = [c for c, key in zip(contenders, keys, strict=True) if keys.count(key) > 1]
     if twice:
         raise UsageError(f"--model {twice[0].path}: this model was given twice")
-    names = [candidate.name for candidate in candidates]
+    names = [contender.name for contender in contenders]
     return [
         replace(c, alias=f"{c.model.file} {c.model.sha256[:8]}")
         if c.foreign is not None and names.count(c.name) > 1
         else c
-        for c in candidates
+        for c in contenders
     ]
 
 
@@ -206,9 +217,9 @@ def _in_all_runtimes(
     models: Sequence[tuple[str, ModelFile, Description | None]],
     runtimes: Sequence[str] | None,
     pythons: Mapping[str, str] | None,
-) -> list[Candidate]:
+) -> list[Contender]:
     return [
-        Candidate(
+        Contender(
             folder=folder,
             model=model,
             runtime=engine.name,
@@ -226,7 +237,7 @@ def _foreign_bundle(folder: Path, model: ModelFile, description: Description) ->
     """What a runtime needs to know to open a foreign model; it has no operating points."""
     spec = description.preprocess
     manifest = Manifest(
-        format_version=1,
+        format_version=2,
         model_id=model.file,
         created="1970-01-01",
         files={},

@@ -1,15 +1,11 @@
-"""The loops that people write, each in a process of its own: what throughput is compared with.
+"""The loops that people write, each run by `benchmarks.worker` in a process of its own.
 
-    python -m benchmarks.peers       (started by `benchmarks.throughput`, never by hand)
-
-One JSON request enters (which loop, which files, which model), `ready` leaves once everything is
-imported, loaded and warmed up; then each line "go" is answered by one pass over the files. Only
-the pass is timed, so a peer is charged neither its import nor its load.
+A request (which loop, which files, which model) enters; a loop yields the versions that it runs on
+once everything is imported, loaded and warmed up, then the figures of one pass over the files each
+time that it is asked. Only the pass is timed, so a loop is charged neither its import nor its load.
 """
 
 import io
-import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
@@ -21,39 +17,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from benchmarks.candidates import Candidate
+from benchmarks.contenders import Contender
 from benchmarks.memory import peak_memory_mb
 from benchmarks.reference import REFERENCE
-from benchmarks.worker import network_inputs, private_stdout
+from benchmarks.worker import network_inputs
+from edge_app.errors import RuntimeUnavailableError
 from edge_app.files.codec import decode
 from edge_app.runtimes import open_runtime
 
 ScoreFile = Callable[[str], float]
-
-
-class PeerUnavailableError(Exception):
-    """The loop cannot run here; the text says what is missing."""
-
-
-def main() -> int:
-    """Run one loop as often as told."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    channel = private_stdout()
-
-    def say(message: Mapping[str, Any]) -> None:
-        print(json.dumps(message), file=channel, flush=True)
-
-    request = json.loads(sys.stdin.readline())
-    try:
-        loop = LOOPS[request["loop"]](request)
-        say({"ready": next(loop)})
-        while sys.stdin.readline():
-            say({"pass": next(loop)})
-    except (PeerUnavailableError, ImportError, OSError, RuntimeError, ValueError) as error:
-        say({"failed": {"kind": type(error).__name__, "message": " ".join(str(error).split())}})
-    return 0
 
 
 def keras_loop(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -128,13 +100,13 @@ def floor_loop(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     Entropy decoding is measured as decoding at libjpeg's 1/8 scale: every Huffman code is read,
     and of each 8 x 8 block one value is computed. A file that is no JPEG is decoded in full.
     """
-    candidate = decode(Candidate, request["candidate"])
-    bundle = candidate.open_bundle()
-    runtime = open_runtime(bundle, candidate.runtime, 1)
+    contender = decode(Contender, request["contender"])
+    bundle = contender.open_bundle()
+    runtime = open_runtime(bundle, contender.runtime, 1)
     inputs = network_inputs(bundle.manifest.preprocess)
     for batch in inputs:
         runtime.run(batch)
-    yield {"versions": {}}  # those of our own row
+    yield {}  # the versions are those of our own row
     clock = time.perf_counter
     while True:
         decoding = inference = 0.0
@@ -151,7 +123,6 @@ def floor_loop(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield {
             "seconds": decoding + inference,
             "parts_ms": {"entropy decoding": decoding / count, "inference": inference / count},
-            "scores": None,
             "peak_memory_mb": peak_memory_mb(),
         }
 
@@ -160,13 +131,13 @@ def reference_loop(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The guard's measure: every file decoded in full by Pillow, and nothing else."""
     for file in request["files"][:3]:
         _decode(file)
-    yield {"versions": {}}
+    yield {}
     while True:
         started = time.perf_counter()
         for file in request["files"]:
             _decode(file)
         seconds = time.perf_counter() - started
-        yield {"seconds": seconds, "scores": None, "peak_memory_mb": peak_memory_mb()}
+        yield {"seconds": seconds, "peak_memory_mb": peak_memory_mb()}
 
 
 def _decode(file: str) -> None:
@@ -190,7 +161,7 @@ def _passes(
 ) -> Iterator[dict[str, Any]]:
     for file in files[:3]:
         score(file)
-    yield {"versions": {name: version(name) for name in packages}}
+    yield {name: version(name) for name in packages}
     while True:
         started = time.perf_counter()
         scores = [score(file) for file in files]
@@ -222,7 +193,7 @@ def _picture(file: str, request: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
 
 def _model_file(request: Mapping[str, Any]) -> str:
     if request["model"] is None:
-        raise PeerUnavailableError("the bundle has no model file of this format")
+        raise RuntimeUnavailableError("the bundle has no model file of this format")
     return str(request["model"])
 
 
@@ -238,13 +209,9 @@ def _keras_model(request: Mapping[str, Any]) -> Any:
 
     spec = load_config(request["config"]).network
     if spec is None:
-        raise PeerUnavailableError(f"the configuration {request['config']} has no Lite network")
+        raise RuntimeUnavailableError(f"the configuration {request['config']} has no Lite network")
     return build_network(spec)
 
 
 def _logit(value: Any) -> float:
     return float(np.asarray(value).reshape(-1)[0])
-
-
-if __name__ == "__main__":
-    sys.exit(main())
