@@ -16,7 +16,7 @@ PINNED := $(PIP_FLAGS) --constraint constraints.txt
 # TensorFlow has wheels for 64-bit machines only; elsewhere the tests that need it are skipped.
 TEST_EXTRA := $(if $(filter x86_64 aarch64 arm64,$(shell uname -m)),dev,test)
 
-.PHONY: screen test lint typecheck unittest slow-test test-pi guard benchmarks wheel clean check-python
+.PHONY: screen test lint typecheck unittest docs slow-test test-pi guard benchmarks wheel clean check-python
 
 # Exit code 1 of a batch says that some files failed: each is in the results with its reason.
 screen: $(EDGE)/.installed
@@ -39,6 +39,10 @@ typecheck: $(TEST)/.installed
 
 unittest: $(TEST)/.installed $(TFLITE)/.tried
 	$(TEST)/bin/python -m pytest
+
+# The pages of docs/ that come from the code; tests/test_docs.py fails where one is stale.
+docs: $(TEST)/.installed
+	$(TEST)/bin/python -m tests.make_docs
 
 # Ratios of speed against the landed state; a busy machine is no fault, so nothing fails on them.
 guard: $(TEST)/.installed

@@ -210,7 +210,8 @@ def table(*rows: ResultRow) -> list[dict[str, str]]:
 
 def test_the_table() -> None:
     first, second = table(SCORED, FAILED)
-    assert list(first) == [*(key for key in KEYS if key != "lungs"), "stale"]
+    assert list(first)[:5] == ["file", "decision", "probability", "reason", "message"]
+    assert {*first, "lungs"} == {*KEYS, "stale"}
     assert first["raw_score"] == "1.5"
     assert first["quality"] == "age_unknown"
     assert first["reason"] == ""
@@ -218,6 +219,9 @@ def test_the_table() -> None:
     assert second["raw_score"] == ""
     low = dataclasses.replace(SCORED, raw_score=-1.5, decision=Decision.NO_PNEUMONIA_SEEN)
     assert table(low)[0]["raw_score"] == "-1.5"  # a number stays a number
+    for probability, cell in ((0.123456, "0.1235"), (0.99999, "0.9999"), (1e-9, "0.0001")):
+        (row,) = table(dataclasses.replace(SCORED, probability=probability))
+        assert row["probability"] == cell
 
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))

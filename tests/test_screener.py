@@ -1,6 +1,7 @@
 """From a radiograph to an answer: cut-offs, calibration, and what is refused."""
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from edge_app import Decision, Screener, load_bundle
 from edge_app.bundle.manifest import Bundle, Calibration, OperatingPoint, Population
@@ -23,6 +25,7 @@ from edge_app.screening.refusals import (
     find_refusal,
     quality_flags,
 )
+from edge_app.screening.score_file import score_file
 from edge_app.screening.screener import decide
 from tests.tiny_bundle import FIGURE, SPEC, SPLIT, TOLERANCE, write_tiny_bundle
 from tests.tiny_network import forward
@@ -231,3 +234,34 @@ def test_quality_flags(facts: DicomFacts | None, size: int, expected: set[str]) 
     flags = quality_flags(picture, SPEC, CHILDREN)
     assert {name for name, is_set in flags.items() if is_set} == expected
     assert set(flags) == {"age_unknown", "view_unknown", "view_outside_validation", "enlarged"}
+
+
+def test_a_path_is_read_as_a_folder_run_reads_it(bundle: Bundle, tmp_path: Path) -> None:
+    """A JPEG of full size is decoded at a reduced scale, by every door alike."""
+    path = tmp_path / "large.jpg"
+    Image.fromarray(draw_phantom(Phantom(1), 1600, 1600)).save(path, quality=95)
+    screener = Screener(bundle)
+    row = score_file(screener, path, path.name)
+    for named in (path, str(path)):
+        result = screener.score(named)
+        assert (result.raw_score, result.probability) == (row.raw_score, row.probability)
+
+
+def test_what_is_no_picture_is_a_type_error_that_says_what_is_taken(bundle: Bundle) -> None:
+    screener = Screener(bundle)
+    with pytest.raises(TypeError, match=r"a path, or a Radiograph.*this is ndarray"):
+        screener.score(draw_phantom(Phantom(1), 160, 160))  # type: ignore[arg-type]
+
+
+def test_a_result_as_a_dict_and_as_a_line(bundle: Bundle) -> None:
+    screener = Screener(bundle)
+    scored = screener.score(radiograph())
+    document = json.loads(json.dumps(scored.to_dict()))
+    assert document["decision"] == scored.decision.value
+    assert document["probability"] == scored.probability
+    assert (
+        repr(scored) == f"<ScreeningResult {scored.decision}, probability {scored.probability:.4f}>"
+    )
+    refused = screener.score(radiograph(np.zeros((60, 60), np.uint8)))
+    assert json.loads(json.dumps(refused.to_dict()))["reason"] == "too_small"
+    assert repr(refused) == "<ScreeningResult not_assessable (too_small)>"

@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_app.errors import RuntimeUnavailableError
+from edge_app.errors import ConfigError, RuntimeUnavailableError
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _STORAGE_TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
@@ -23,7 +23,7 @@ _STORAGE_TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8"
 Array = npt.NDArray[Any]
 
 
-class WeightsError(ValueError):
+class WeightsError(ConfigError):
     """A weights file is damaged, another format, or asks for a class that it may not have."""
 
 

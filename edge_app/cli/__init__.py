@@ -30,7 +30,7 @@ def _run(arguments: list[str]) -> int:
     from edge_app.errors import EXIT_INTERRUPTED, EXIT_OK, PneumoscopeError
 
     _tame_streams()
-    args = _parser().parse_args(arguments)
+    args = make_parser().parse_args(arguments)
     try:
         code: int = args.run(args)
         sys.stdout.flush()
@@ -47,7 +47,8 @@ def _run(arguments: list[str]) -> int:
         return EXIT_OK
 
 
-def _parser() -> "argparse.ArgumentParser":
+def make_parser() -> "argparse.ArgumentParser":
+    """The command line's parser; `docs/cli.md` is made from it."""
     import argparse
 
     from edge_app.cli import batch, examples, info, model, receive, score, validate, watch

@@ -32,7 +32,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         type=positive,
         default=default_threads(),
         metavar="N",
-        help="threads for one inference (default: %(default)s)",
+        help="threads for one inference (default: the cores, at most 4)",
     )
 
 

@@ -31,7 +31,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         type=positive,
         default=default_workers(),
         metavar="N",
-        help="processes side by side (default: %(default)s, the cores)",
+        help="processes side by side (default: the cores, at most 16)",
     )
     parser.add_argument(
         "--format",

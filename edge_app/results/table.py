@@ -16,6 +16,12 @@ from edge_app.results.rows import ResultRow, with_staleness
 # harmless wherever a formula could begin, whatever the separator.
 _FORMULA = re.compile('([;,\t\r\n])(?=[ "]*[=+\\-@\t\r\n＝＋－＠])')
 
+# What people look for comes first; the lungs' mask is no cell.
+_FIRST = ("file", "decision", "probability", "reason", "message")
+_KEYS = (*_FIRST, *(f.name for f in fields(ResultRow) if f.name not in (*_FIRST, "lungs")))
+COLUMNS = (*_KEYS, "stale")
+_PROBABILITY = COLUMNS.index("probability")
+
 
 class _Echo:
     """A file that gives back what is written, so that one writer serves all rows."""
@@ -34,17 +40,25 @@ def csv_table(rows: Iterable[ResultRow], stale: Mapping[str, int]) -> Iterator[s
     Opens as it is in Excel and LibreOffice: the first line begins with a byte order mark, which
     tells them UTF-8, and no text of a row can act as a formula.
     """
-    names = [field.name for field in fields(ResultRow) if field.name != "lungs"]
-    values_of = attrgetter(*names)
+    values_of = attrgetter(*_KEYS)
     to_line = csv.writer(_Echo()).writerow
-    yield f"\ufeff{to_line([*names, 'stale'])}"
+    yield f"\ufeff{to_line(COLUMNS)}"
     for row, is_stale in with_staleness(rows, stale):
         yield str(to_line([*_csv_cells(values_of(row)), "stale" if is_stale else ""]))
 
 
 def _csv_cells(values: Iterable[object]) -> list[object]:
-    """A row's cells; of flags the names of those that are set."""
-    cells = [_set_flags(value) if isinstance(value, Mapping) else value for value in values]
+    """A row's cells: of flags the names of those that are set, of a number four digits."""
+    cells = [
+        _set_flags(value)
+        if isinstance(value, Mapping)
+        else round(value, 4)
+        if isinstance(value, float)
+        else value
+        for value in values
+    ]
+    if cells[_PROBABILITY] in (0.0, 1.0):  # of rounding alone: nothing is certain
+        cells[_PROBABILITY] = 0.9999 if cells[_PROBABILITY] else 0.0001
     # One look at all texts, since hardly ever one of them needs anything.
     if _FORMULA.search(";" + ";".join([cell for cell in cells if isinstance(cell, str)])):
         return [disarm_formula(cell) if isinstance(cell, str) else cell for cell in cells]

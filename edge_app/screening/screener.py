@@ -7,7 +7,8 @@ access beyond loading the networks; no score for a picture that is refused.
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from edge_app.decision import Decision, Reason, Status
 from edge_app.images.lung_frame import WHOLE, Frame, lung_frame
 from edge_app.images.preprocess import PreprocessSpec, grey_range, resize, stretch
 from edge_app.images.radiograph import Radiograph
+from edge_app.images.read import read_image
 from edge_app.runtimes import Runtime, open_runtime
 from edge_app.screening.locator import Lungs, look
 from edge_app.screening.refusals import (
@@ -30,7 +32,7 @@ from edge_app.screening.selftest import run_self_test
 __all__ = ["Decision", "Reason", "Screener", "ScreeningResult", "Status"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ScreeningResult:
     """The answer for one picture.
 
@@ -44,7 +46,7 @@ class ScreeningResult:
         subtype_logit: above 0 bacterial, below 0 viral, given pneumonia; None where the network
             has no such output.
         operating_point: name of the cut-offs that were applied.
-        quality: flags, see `assessment.quality_flags`.
+        quality: flags, see `screening.refusals.quality_flags`.
         model_id, model_sha256, runtime: what gave the score.
         lungs: where the lungs are, None where none were looked for or found.
         frame: the part of the upright picture that was read, None unless scored.
@@ -75,6 +77,32 @@ class ScreeningResult:
     def status(self) -> Status:
         """`scored` or `refused`; a picture that could not be read never gets here."""
         return Status.SCORED if self.reason is None else Status.REFUSED
+
+    def to_dict(self) -> dict[str, object]:
+        """What `json.dumps` takes: all but the arrays and the mask of the lungs."""
+        box = None if self.lungs is None else asdict(self.lungs.box)
+        return {
+            "status": self.status.value,
+            "decision": self.decision.value,
+            "reason": None if self.reason is None else self.reason.value,
+            "message": self.message or None,
+            "raw_score": self.raw_score,
+            "probability": self.probability,
+            "subtype_logit": self.subtype_logit,
+            "operating_point": self.operating_point,
+            "quality": dict(self.quality),
+            "lungs": box,
+            "model_id": self.model_id,
+            "model_sha256": self.model_sha256,
+            "runtime": self.runtime,
+            "infer_ms": self.infer_ms,
+        }
+
+    def __repr__(self) -> str:
+        """One line: the arrays of a result fill screens."""
+        if self.probability is None:
+            return f"<ScreeningResult {self.decision} ({self.reason})>"
+        return f"<ScreeningResult {self.decision}, probability {self.probability:.4f}>"
 
 
 class Screener:
@@ -117,8 +145,26 @@ class Screener:
         if bundle.manifest.golden.cases:
             run_self_test(bundle, runtime)
 
-    def score(self, radiograph: Radiograph) -> ScreeningResult:
-        """Screen one radiograph; refuses rather than scores what it was not made for."""
+    def score(self, picture: Radiograph | str | Path) -> ScreeningResult:
+        """Screen one picture; refuses rather than scores what it was not made for.
+
+        Args:
+            picture: a file, read as a folder run reads it, or what `read_image` gave.
+
+        Raises:
+            InputError: the file cannot be read, is damaged or holds no picture.
+            TypeError: something else, such as a bare array, which does not say what is white.
+        """
+        if isinstance(picture, str | Path):
+            picture = read_image(picture, spec=self.bundle.manifest.preprocess)
+        if not isinstance(picture, Radiograph):
+            raise TypeError(
+                "score takes a path, or a Radiograph as read_image gives it or as you make it "
+                f"from an array; this is {type(picture).__name__}"
+            )
+        return self._score(picture)
+
+    def _score(self, radiograph: Radiograph) -> ScreeningResult:
         manifest = self.bundle.manifest
         quality = quality_flags(radiograph, manifest.preprocess, manifest.population)
         refusal = find_refusal(radiograph, manifest.population)
