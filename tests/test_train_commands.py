@@ -1,5 +1,6 @@
 """`python -m train` from end to end on phantoms, and every bad input before any time is spent."""
 
+import csv
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ pytest.importorskip("keras", reason="needs the extra train")
 
 from tests.train_inputs import tiny_document, write_phantoms
 from train.cli import main
+from train.record import write_rows
 
 
 def write_toml(path: Path, **changes: Any) -> Path:
@@ -336,6 +338,25 @@ def test_a_finished_run_decodes_nothing_again(
     monkeypatch.setattr("train.run.Run.__init__", _must_not_run)
     assert main(["fit", str(config), "--data", str(data), "-o", str(run)]) == 0
     assert not (run / "cache").exists()
+
+
+def test_a_network_that_says_the_same_of_all_is_said_to(
+    teacher: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After an epoch of five steps, averaged weights are where they began, like the teacher's."""
+    run = shutil.copytree(teacher, tmp_path / "run")
+    config = write_toml(tmp_path / "tiny.toml", optimizer__epochs=1)
+    arguments = ["fit", str(config), "--data", str(data), "-o", str(run)]
+    assert main(arguments) == 0
+    with (run / "validation.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    message = f"says nearly the same of every picture: its {len(rows)} logits lie within 0.00"
+    assert message in capsys.readouterr().err
+    for number, row in enumerate(rows):
+        row["logit"] = f"{0.01 * number:.5f}"
+    write_rows(rows, run / "validation.csv")
+    assert main(arguments) == 0
+    assert capsys.readouterr().err == ""
 
 
 def _must_not_run(*_: object) -> None:

@@ -18,6 +18,8 @@ from edge_app.statistics.cutoffs import threshold_balanced
 from edge_app.statistics.intervals import Figure
 from edge_app.statistics.observations import patient_weights
 
+# In logits: probabilities that differ by no more than 0.012.
+LEAST_SPREAD = 0.05
 _FOLDS = 5
 _RESAMPLES = 1000
 
@@ -172,6 +174,22 @@ def perform(judged: Judged, pictures: str, operating_point: str) -> Performance:
             expected_calibration_error, labels, judged.probabilities, patients, _RESAMPLES
         ),
         share_positive=float((judged.margins >= 0).mean()),
+    )
+
+
+def note_on_spread(logits: npt.ArrayLike) -> str:
+    """A sentence where a network says nearly the same of all n pictures; "" where it does not.
+
+    An AUROC ranks differences of any size, so it does not show that the network has learnt nothing.
+    """
+    values = np.asarray(logits, np.float64)
+    spread = float(np.ptp(values))
+    if spread >= LEAST_SPREAD:
+        return ""
+    return (
+        f"note: this network says nearly the same of every picture: its {values.size} logits lie "
+        f"within {spread:.2g} of each other, so figures of it mean nothing. Averaged weights "
+        "(ema_momentum) need many steps before they leave where they began."
     )
 
 

@@ -5,6 +5,7 @@ intervals, the operating point, and the *skew*: how far the logit moves, and whi
 between a picture and another copy of it.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from train.decision import (
     cross_fit,
     fit_views,
     judge,
+    note_on_spread,
     perform,
 )
 from train.degrade import DegradeSpec, degrade
@@ -140,6 +142,8 @@ def validate(
     paths = [sample.path for sample in samples]
     outputs = scorer.outputs(paths, read_file)
     clean = outputs["logit"]
+    if note := note_on_spread(clean):
+        print(note, file=sys.stderr)
     degraded = None
     if spec is not None:
         seed = config.seed

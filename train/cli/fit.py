@@ -1,6 +1,7 @@
 """`fit`: train a configuration, or go on with an interrupted run."""
 
 import argparse
+import sys
 
 from edge_app.errors import EXIT_OK
 from train.cli.options import (
@@ -27,11 +28,18 @@ def run(options: argparse.Namespace) -> int:
     """Check everything, then train."""
     from train.checkpoint import read_checkpoint
     from train.config import load_config
+    from train.decision import note_on_spread
+    from train.folds import read_held_out
     from train.plan import execute, plan_run
+    from train.record import VALIDATION
 
     config = load_config(options.config)
     teachers = [read_checkpoint(path) for path in options.teacher]
     plan = plan_run(config, samples_of(options), options.output, teachers)
     best = execute(plan, options.cache, options.workers)["best"]
     print(f"{options.output}: {', '.join(f'{name} {value}' for name, value in best.items())}")
+    # Only what answers for a whole picture writes logits of the held-out ones.
+    answers = (options.output / VALIDATION).is_file()
+    if answers and (note := note_on_spread(read_held_out(options.output).logits)):
+        print(note, file=sys.stderr)
     return EXIT_OK
