@@ -24,6 +24,8 @@ from export.logit_end import require_linear, without_sigmoid
 Role = Literal["logit", "activation_map", "embedding", "subtype_logit"]
 ROLES: tuple[Role, ...] = ("logit", "activation_map", "embedding", "subtype_logit")
 _RANKS = {"logit": 2, "activation_map": 4, "embedding": 2, "subtype_logit": 2}
+# What a locator says, and each output's rank and channels (`manifest.LocatorOutputs`).
+LOCATOR_ROLES = {"lungs": (4, 1), "orientation": (2, 4), "view": (2, 3), "cut_off": (2, 4)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Record:
         started: ISO date of the run.
         train_sha256, validation_sha256: hashes of the two lists of pictures.
         versions: packages that trained it.
+        margin: of the frame around the lungs that a reader was trained with; None for one that
+            sees whole pictures, and for a locator.
     """
 
     name: str
@@ -46,6 +50,7 @@ class Record:
     train_sha256: str
     validation_sha256: str
     versions: Mapping[str, str]
+    margin: float | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +63,7 @@ class Network:
         model: the Keras model that holds the variables.
     """
 
-    roles: tuple[Role, ...]
+    roles: tuple[str, ...]
     call: Callable[[Any], dict[str, Any]]
     model: Any
 
@@ -95,6 +100,27 @@ def read_checkpoint(path: Path, record: Path | None = None) -> Checkpoint:
     )
 
 
+def read_locator(path: Path) -> Checkpoint:
+    """Read a locator's checkpoint, which must have all outputs of `LOCATOR_ROLES`.
+
+    Raises:
+        CheckpointError: a file is missing, damaged, or is no locator's.
+    """
+    path = path / "model.keras" if path.is_dir() else path
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no checkpoint here")
+    found = read_record(path.parent / "run.json")
+    model = _load_model(path)
+    _check_input(path, model, found.preprocess)
+    outputs = model.output if isinstance(model.output, dict) else {}
+    shapes = {role: (len(t.shape), t.shape[-1]) for role, t in outputs.items()}
+    if shapes != LOCATOR_ROLES:
+        raise CheckpointError(f"{path}: no locator: its outputs are not {list(LOCATOR_ROLES)}")
+    roles = tuple(LOCATOR_ROLES)
+    network = Network(roles, _call_with_dict(model, roles), model)
+    return Checkpoint(path, hashlib.sha256(path.read_bytes()).hexdigest(), found, network)
+
+
 def read_record(path: Path) -> Record:
     """Read the part of a `run.json` that export needs.
 
@@ -117,6 +143,8 @@ def read_record(path: Path) -> Record:
             )
         config = document["config"]
         wanted: dict[str, object] = {key: config[key] for key in ("name", "preprocess", "seed")}
+        read = config.get("read")
+        wanted["margin"] = read["margin"] if isinstance(read, dict) else None
         for key in ("started", "train_sha256", "validation_sha256", "versions"):
             wanted[key] = document[key]
         return decode(Record, wanted)
@@ -135,12 +163,7 @@ def load_network(path: Path, preprocess: PreprocessSpec) -> Network:
     """
     import keras
 
-    try:
-        # Safe mode stays on: a checkpoint with a Lambda layer would run code of its author's.
-        model = keras.models.load_model(path, compile=False)
-    except Exception as error:  # Keras raises what the damaged part happens to raise
-        text = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"{path}: Keras cannot load this checkpoint: {text}") from error
+    model = _load_model(path)
     if isinstance(model, keras.Sequential) and model.built and len(model.inputs or ()) == 1:
         # It knows neither its input nor its output as one tensor.
         model = keras.Model(model.inputs[0], model.outputs[0])
@@ -150,6 +173,17 @@ def load_network(path: Path, preprocess: PreprocessSpec) -> Network:
         return Network(roles, _call_with_dict(model, roles), model)
     size = (preprocess.height, preprocess.width, channels)
     return Network(("logit",), _call_with_single_output(path, model, size), model)
+
+
+def _load_model(path: Path) -> Any:
+    import keras
+
+    try:
+        # Safe mode stays on: a checkpoint with a Lambda layer would run code of its author's.
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras raises what the damaged part happens to raise
+        text = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"{path}: Keras cannot load this checkpoint: {text}") from error
 
 
 def _check_input(path: Path, model: Any, preprocess: PreprocessSpec) -> int:
@@ -180,7 +214,7 @@ def _named_roles(path: Path, model: Any) -> tuple[Role, ...]:
     return tuple(role for role in ROLES if role in model.output)
 
 
-def _call_with_dict(model: Any, roles: tuple[Role, ...]) -> Callable[[Any], dict[str, Any]]:
+def _call_with_dict(model: Any, roles: tuple[str, ...]) -> Callable[[Any], dict[str, Any]]:
     def call(image: Any) -> dict[str, Any]:
         outputs = model(image, training=False)
         return {role: outputs[role] for role in roles}

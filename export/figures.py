@@ -13,11 +13,11 @@ from edge_app.images.labelled_pictures import (
     read_labelled_pictures,
     split_hash,
 )
-from edge_app.images.preprocess import PreprocessSpec, preprocess
+from edge_app.images.preprocess import PreprocessSpec
 from edge_app.images.read import read_image
 from edge_app.statistics import discrimination as metrics
 from edge_app.statistics.intervals import wilson
-from edge_app.statistics.observations import patient_weights
+from edge_app.statistics.observations import BoolArray, patient_weights
 from export.errors import ExportError
 from export.fitting import rounded, share_at
 from export.pictures import Pictures
@@ -64,6 +64,14 @@ def measure(
     return found
 
 
+def refused_share(split: Split, pictures: Pictures, refused: BoolArray, sha256: str) -> Metric:
+    """Share that the first look refuses, each patient counting once."""
+    weights = patient_weights(pictures.patients)
+    total = float(weights.sum())
+    share = wilson(min(float(weights[refused].sum()), total), total)
+    return Metric("refused", split, sha256, rounded(share), None)
+
+
 def area_under_precision(
     split: Split, pictures: Pictures, logits: Logits, model_sha256: str
 ) -> Metric:
@@ -94,14 +102,14 @@ def read_external(name: str, path: Path, labelling: Labelling, spec: PreprocessS
     entries = read_labelled_pictures(path, labelling)
     if note := note_unknown_patients(entries):
         step(f"{name}: {note}")
-    inputs = []
+    pixels = []
     for entry in track(entries, name):
         try:
-            inputs.append(preprocess(read_image(entry.path, spec=spec).pixels, spec))
+            pixels.append(read_image(entry.path, spec=spec).pixels)
         except InputError as error:
             raise ExportError(f"{path}: {error}") from error
     return Pictures(
-        inputs=np.concatenate(inputs),
+        pixels=tuple(pixels),
         labels=np.array([entry.label for entry in entries], np.intp),
         patients=np.array([entry.patient_id for entry in entries]),
         forms=np.array([entry.view or name for entry in entries]),

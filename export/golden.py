@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_app.images.phantom import Phantom, draw_phantom
-from edge_app.images.preprocess import PreprocessSpec, preprocess
+from edge_app.images.preprocess import PreprocessSpec
 
 # int8 kernels round differently on x86-64 and aarch64, in XNNPACK and in TFLite's own; a wrong
 # file, a wrong preprocessing or a broken kernel moves a logit by whole units.
@@ -35,12 +35,6 @@ def golden_arrays(spec: PreprocessSpec) -> dict[str, Array]:
     arrays["golden/input_checks.npy"] = checks[np.newaxis, :, :, np.newaxis]
     arrays["golden/input_ramp.npy"] = ramp[np.newaxis, :, :, np.newaxis]
     return arrays
-
-
-def golden_inputs(arrays: dict[str, Array], spec: PreprocessSpec) -> Array:
-    """The network's inputs of golden arrays, (n, height, width, 1) in their order."""
-    batches = [preprocess(a, spec) if a.ndim == 2 else a for a in arrays.values()]
-    return np.concatenate(batches)
 
 
 def to_npy(array: Array) -> bytes:

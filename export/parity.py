@@ -8,6 +8,7 @@ and each point's share has to hold, since a clinic may choose any: the file's re
 which would hide a common shift, does not enter.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,8 @@ import numpy as np
 from edge_app.statistics import discrimination as metrics
 from edge_app.statistics.intervals import Figure
 from export.errors import ExportError, GateError
-from export.fitting import PointSpec, fit_threshold, rounded
+from export.fitting import PointSpec, Site, fit_threshold, rounded
+from export.looks import View, edge_error
 from export.pictures import STORED, Pictures
 from export.recipe import Limits
 from export.scores import Logits
@@ -60,13 +62,39 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class LocatorRow:
+    """One locator file against the trained locator, on all forms of the validation pictures.
+
+    Attributes:
+        recipe, runtime, bytes, sha256: of the file.
+        n: pictures that both turned alike.
+        turned_otherwise: pictures that the file turns by another angle.
+        mean_edge_change, max_edge_change: of an edge of the lungs' frame, in shares of a picture.
+    """
+
+    recipe: str
+    runtime: str
+    bytes: int
+    sha256: str
+    n: int
+    turned_otherwise: int
+    mean_edge_change: float
+    max_edge_change: float
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
-    """`parity.json`: Keras's own figures, its thresholds, and every row."""
+    """`parity.json`: Keras's own figures, its thresholds, and every row.
+
+    With a locator the rows are end to end: each reader file on the frames that the locator file
+    of its recipe finds, against both trained networks.
+    """
 
     checkpoint_sha256: str
     keras_auroc: Mapping[str, Figure]
     keras_thresholds: Mapping[str, float]
     rows: tuple[Row, ...]
+    locator_rows: tuple[LocatorRow, ...]
 
 
 def require_enough(pictures: Pictures) -> None:
@@ -106,15 +134,18 @@ def _not_finite(logits: Logits) -> str:
 
 
 def keras_thresholds(
-    specs: Sequence[PointSpec], pictures: Pictures, logits: Logits
+    specs: Sequence[PointSpec],
+    pictures: Pictures,
+    logits: Logits,
+    sites: Sequence[Site] = (),
 ) -> dict[str, float]:
-    """Keras's own threshold of every operating point, on all forms.
+    """Keras's own threshold of every operating point, on all forms; `sites` as in fitting.
 
     Raises:
         ExportError: a point's aim cannot be shown on these pictures.
     """
     try:
-        return {spec.name: round(fit_threshold(spec, pictures, logits), 4) for spec in specs}
+        return {spec.name: round(fit_threshold(spec, pictures, logits, sites), 4) for spec in specs}
     except ValueError as error:
         raise ExportError(f"the trained network itself is not good enough: {error}") from error
 
@@ -189,6 +220,38 @@ def check(row: Row, limits: Limits) -> None:
                 )
 
 
+def compare_views(
+    recipe: str, runtime: str, content: bytes, reference: Sequence[View], mine: Sequence[View]
+) -> LocatorRow:
+    """What a locator file makes of the pictures, against the trained locator."""
+    alike = sum(a.turns == b.turns for a, b in zip(mine, reference, strict=True))
+    mean, largest = edge_error(mine, reference)
+    return LocatorRow(
+        recipe=recipe,
+        runtime=runtime,
+        bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        n=alike,
+        turned_otherwise=len(mine) - alike,
+        mean_edge_change=round(mean, 6),
+        max_edge_change=round(largest, 5),
+    )
+
+
+def check_locator(row: LocatorRow, limits: Limits) -> None:
+    """Hold a locator's row against its recipe's limit.
+
+    Raises:
+        GateError: the frames lie elsewhere.
+    """
+    if not row.mean_edge_change <= limits.mean_edge_change:
+        raise GateError(
+            f"{row.recipe} in {row.runtime}: the locator's frames are not those of the trained "
+            f"one: an edge moves by {row.mean_edge_change:.5f} of a picture on average, the recipe "
+            f"allows {limits.mean_edge_change:g}. No bundle was written"
+        )
+
+
 def table(report: Report) -> str:
     """The parity table in Markdown."""
     # By name: a report that was written and read again has its mappings in that order.
@@ -211,4 +274,17 @@ def table(report: Report) -> str:
                 f"| {found.mean_change:.4f} / {found.max_change:.3f} | {flipped} "
                 f"| {auroc} | {found.auroc_change:+.5f} |"
             )
+    if report.locator_rows:
+        lines += [
+            "",
+            "| locator | runtime | MB | pictures | mean / max change of a frame's edge "
+            "| turned otherwise |",
+            "|---|---|---|---|---|---|",
+        ]
+    for finder in report.locator_rows:
+        lines.append(
+            f"| {finder.recipe} | {finder.runtime} | {finder.bytes / 1e6:.2f} | {finder.n} "
+            f"| {finder.mean_edge_change:.5f} / {finder.max_edge_change:.4f} "
+            f"| {finder.turned_otherwise} |"
+        )
     return "\n".join(lines) + "\n"

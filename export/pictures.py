@@ -1,8 +1,8 @@
-"""The run's pictures in the forms that clinics send, ready for the network.
+"""The run's pictures in the forms that clinics send.
 
-`split.csv` (which picture is in which split) and the folders of the pictures enter; arrays of
-network inputs with label, patient and form leave. Nothing is drawn at random that the seed, the
-picture's name and the form's name do not fix.
+`split.csv` (which picture is in which split) and the folders of the pictures enter; pictures with
+label, patient and form leave. Nothing is drawn at random that the seed, the picture's name and the
+form's name do not fix.
 
 The forms, and what each stands for:
 
@@ -14,8 +14,13 @@ The forms, and what each stands for:
 * `exposed`       another gamma, window, blur and noise: another machine or exposure;
 * `handed_on`     exposed, then resampled and recompressed: a print photographed and sent on.
 
-The last four work on the largest copy at hand. They are the ways in which the same patient's
-picture differs between sites, so that cut-offs fitted on all forms together hold on each.
+Where a locator finds the lungs, the same picture as others would have framed it is added
+(`edge_app.images.framing`): `tight`, one side cut (`below`, `left`, `right`, `above`), a margin of
+20% (`black`, `grey`, `mirrored`), and `turned` by one to three quarter circles.
+
+All but the stored and larger ones work on the largest copy at hand. They are the ways in which the
+same patient's picture differs between sites, so that cut-offs fitted on all forms together hold on
+each.
 """
 
 import io
@@ -29,6 +34,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from edge_app.errors import InputError
+from edge_app.images.framing import FRAMINGS, Framing, frame_picture
 from edge_app.images.labelled_pictures import (
     LabelledPicture,
     Labelling,
@@ -36,13 +42,14 @@ from edge_app.images.labelled_pictures import (
     read_labelled_pictures,
     split_hash,
 )
-from edge_app.images.preprocess import PreprocessSpec, preprocess
+from edge_app.images.preprocess import PreprocessSpec
 from edge_app.images.read import read_image
 from export.checkpoint import Record
 from export.errors import CheckpointError, ExportError
 from export.progress import track
 
 Grey = npt.NDArray[np.uint8]
+Change = Callable[[Grey, np.random.Generator], Grey]
 STORED = "stored"
 
 _SPLITS = ("train", "validation")
@@ -83,17 +90,17 @@ def find_sources(entries: Sequence[LabelledPicture], larger: Mapping[str, Path])
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pictures:
-    """Network inputs and what is known about each.
+    """Pictures and what is known about each.
 
     Attributes:
-        inputs: uint8 (n, height, width, 1).
+        pixels: n arrays (height, width), uint8 or uint16.
         labels: (n,) int, 1 is pneumonia.
         patients: (n,) str.
         forms: (n,) str.
         files: (n,) str, names as in `split.csv`.
     """
 
-    inputs: npt.NDArray[np.uint8]
+    pixels: tuple[npt.NDArray[np.generic], ...]
     labels: npt.NDArray[np.intp]
     patients: npt.NDArray[np.str_]
     forms: npt.NDArray[np.str_]
@@ -105,7 +112,7 @@ class Pictures:
     def select(self, members: npt.NDArray[np.bool_]) -> "Pictures":
         """The pictures at which `members` (n,) is true."""
         return Pictures(
-            self.inputs[members],
+            tuple(p for p, is_in in zip(self.pixels, members, strict=True) if is_in),
             self.labels[members],
             self.patients[members],
             self.forms[members],
@@ -163,9 +170,20 @@ def read_split(path: Path, data: Path, record: Record) -> tuple[LabelledPicture,
 
 
 def all_forms(
-    entries: Sequence[LabelledPicture], sources: Sources, spec: PreprocessSpec, seed: int
+    entries: Sequence[LabelledPicture],
+    sources: Sources,
+    spec: PreprocessSpec,
+    seed: int,
+    *,
+    framings: bool = False,
 ) -> Pictures:
     """Each picture in every form that it has.
+
+    Args:
+        entries, sources: the pictures, and larger copies of them.
+        spec: what will prepare them; JPEGs are decoded no larger than it needs.
+        seed: of the run.
+        framings: also as others would have framed it.
 
     Raises:
         ExportError: a picture is missing or unreadable.
@@ -174,23 +192,26 @@ def all_forms(
     for entry in track(entries, "validation pictures"):
         copies = sources.copies(entry)
         for form, path in copies.items():
-            rows.append((entry, form, preprocess(_read(path, spec), spec)))
+            rows.append((entry, form, _read(path, spec)))
         largest = _largest(copies, spec)
-        for form, change in _CHANGES.items():
-            changed = change(largest, _rng(seed, entry, form))
-            rows.append((entry, form, preprocess(changed, spec)))
+        for form, change in _changes(framings).items():
+            rows.append((entry, form, change(largest, _rng(seed, entry, form))))
     return _collect(rows)
 
 
 def representative(
-    entries: Sequence[LabelledPicture], sources: Sources, spec: PreprocessSpec, n: int, seed: int
-) -> npt.NDArray[np.uint8]:
-    """Inputs of `n` training pictures, half of each class, each in one form, the forms in turn.
+    entries: Sequence[LabelledPicture],
+    sources: Sources,
+    spec: PreprocessSpec,
+    n: int,
+    seed: int,
+    *,
+    framings: bool = False,
+) -> list[npt.NDArray[np.generic]]:
+    """`n` training pictures, half of each class, each in one form, the forms in turn.
 
-    The classes stand in random order, so that the first ones are a sample of both too.
-
-    Returns:
-        uint8 (n, height, width, 1).
+    The classes stand in random order, so that the first ones are a sample of both too. Arguments
+    as of `all_forms`.
     """
     rng = np.random.default_rng([seed, n])
     chosen: list[LabelledPicture] = []
@@ -206,21 +227,20 @@ def representative(
         chosen += [members[ranked[i]] for i in picked]
     # Who takes only the first ones, as bias correction does, must see both classes, in every form.
     chosen = [chosen[i] for i in rng.permutation(len(chosen)).tolist()]
-    forms = [STORED, *sources.larger, *_CHANGES]
-    pictures = []
-    for index, entry in enumerate(track(chosen, "representative pictures")):
-        pictures.append(_in_form(entry, forms[index % len(forms)], sources, spec, seed))
-    return np.concatenate(pictures)
+    forms = [STORED, *sources.larger, *_changes(framings)]
+    return [
+        _in_form(entry, forms[index % len(forms)], sources, spec, seed)
+        for index, entry in enumerate(track(chosen, "representative pictures"))
+    ]
 
 
 def _in_form(
     entry: LabelledPicture, form: str, sources: Sources, spec: PreprocessSpec, seed: int
-) -> npt.NDArray[np.uint8]:
+) -> npt.NDArray[np.generic]:
     copies = sources.copies(entry)
-    if form in _CHANGES:
-        changed = _CHANGES[form](_largest(copies, spec), _rng(seed, entry, form))
-        return preprocess(changed, spec)
-    return preprocess(_read(copies.get(form, copies[STORED]), spec), spec)
+    if (change := _changes(framings=True).get(form)) is not None:
+        return change(_largest(copies, spec), _rng(seed, entry, form))
+    return _read(copies.get(form, copies[STORED]), spec)
 
 
 def _rng(seed: int, entry: LabelledPicture, form: str) -> np.random.Generator:
@@ -280,7 +300,22 @@ def _hand_on(pixels: Grey, rng: np.random.Generator) -> Grey:
     return _resample(_expose(pixels, rng), rng)
 
 
-_CHANGES: dict[str, Callable[[Grey, np.random.Generator], Grey]] = {
+def _framed(framing: Framing) -> Change:
+    return lambda pixels, rng: frame_picture(pixels, framing)
+
+
+def _turn(pixels: Grey, rng: np.random.Generator) -> Grey:
+    return np.ascontiguousarray(np.rot90(pixels, int(rng.integers(1, 4))))
+
+
+def _changes(framings: bool) -> dict[str, Change]:
+    """How each form is made of the largest copy."""
+    if not framings:
+        return _CHANGES
+    return {**_CHANGES, **{framing.name: _framed(framing) for framing in FRAMINGS}, "turned": _turn}
+
+
+_CHANGES: dict[str, Change] = {
     "recompressed": _recompress,
     "resampled": _resample,
     "exposed": _expose,
@@ -288,11 +323,11 @@ _CHANGES: dict[str, Callable[[Grey, np.random.Generator], Grey]] = {
 }
 
 
-def _collect(rows: Sequence[tuple[LabelledPicture, str, npt.NDArray[np.uint8]]]) -> Pictures:
+def _collect(rows: Sequence[tuple[LabelledPicture, str, npt.NDArray[np.generic]]]) -> Pictures:
     if not rows:
         raise ExportError("no picture to validate on")
     return Pictures(
-        inputs=np.concatenate([row[2] for row in rows]),
+        pixels=tuple(row[2] for row in rows),
         labels=np.array([row[0].label for row in rows], np.intp),
         patients=np.array([row[0].patient_id for row in rows]),
         forms=np.array([row[1] for row in rows]),

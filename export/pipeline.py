@@ -7,7 +7,7 @@ not hold stops it, and nothing is written.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,8 @@ from edge_app.bundle.manifest import (
     GoldenCase,
     InputGate,
     InputSpec,
+    Locator,
+    LocatorOutputs,
     Manifest,
     Metric,
     ModelFile,
@@ -27,10 +29,11 @@ from edge_app.bundle.manifest import (
     OperatingPoint,
     OutputNames,
     Provenance,
+    Split,
 )
 from edge_app.files.codec import canonical_json
 from edge_app.images.labelled_pictures import LabelledPicture, Labelling
-from edge_app.images.preprocess import PreprocessSpec
+from edge_app.images.preprocess import PreprocessSpec, preprocess
 from edge_app.statistics import discrimination as metrics
 from edge_app.statistics.calibration import Platt, reliability
 from edge_app.statistics.intervals import Figure
@@ -38,17 +41,20 @@ from export import onnx_model, tflite_model
 from export.about import About
 from export.bundle_writer import file_entries
 from export.card import model_card
-from export.checkpoint import Checkpoint, Network
+from export.checkpoint import LOCATOR_ROLES, Checkpoint, Network
 from export.diagram import reliability_png
 from export.errors import GateError
-from export.figures import area_under_precision, measure, read_external, split_of
-from export.fitting import MOST_ECE, PointSpecs, fit_calibration, fit_points, rounded
-from export.golden import TOLERANCE, golden_arrays, golden_inputs, to_npy
+from export.figures import area_under_precision, measure, read_external, refused_share, split_of
+from export.fitting import MOST_ECE, PointSpecs, Site, fit_calibration, fit_points, rounded
+from export.golden import TOLERANCE, golden_arrays, to_npy
+from export.looks import Finder, Run, View, reader_inputs, views
 from export.parity import (
     Report,
     Row,
     check,
+    check_locator,
     compare,
+    compare_views,
     keras_thresholds,
     require_enough,
     require_logits,
@@ -56,7 +62,17 @@ from export.parity import (
 from export.pictures import STORED, Pictures, Sources, all_forms, representative
 from export.progress import step
 from export.recipe import Recipe
-from export.scores import Logits, file_logits, keras_logits, tflite_runtime_logits
+from export.scores import (
+    Logits,
+    Outputs,
+    file_logits,
+    file_outputs,
+    keras_logits,
+    keras_outputs,
+    tflite_runtime_logits,
+)
+
+Grey = npt.NDArray[np.generic]
 
 CARD_FILE = "model_card.md"
 PARITY_FILE = "parity.json"
@@ -71,7 +87,9 @@ class Order:
         shipped: names of those whose files go into the bundle, the default of a format first.
         model_id, created: as they stand in the bundle; `created` is YYYY-MM-DD.
         external: CSV files or folders of other sites by name, measured and never fitted on.
-        labelling: what those call their classes and columns.
+        development: the same of sites that were set aside to choose by: the balanced threshold
+            takes each for one more form. Rows without a label are passed over.
+        labelling: what the external sites call their classes and columns.
         tflite_runtime: a Python with tflite-runtime, whose rows go into the report only.
     """
 
@@ -80,30 +98,59 @@ class Order:
     model_id: str
     created: str
     external: Mapping[str, Path]
+    development: Mapping[str, Path]
     labelling: Labelling
     tflite_runtime: Path | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Validation:
-    """The validation pictures in all forms, and the trained network's raw scores of them."""
+    """The validation pictures in all forms, and what the trained networks make of them.
+
+    Attributes:
+        pictures: in all forms.
+        seen: the trained locator's views; whole pictures without one.
+        reference: the trained reader's raw scores of these views.
+    """
 
     pictures: Pictures
+    seen: Sequence[View]
     reference: Logits
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Exported:
-    """One exported file and its raw scores of the validation pictures."""
+    """The exported files of a recipe and what they make of the validation pictures.
+
+    Attributes:
+        recipe: how they were made.
+        content: the reader's file.
+        finder: the trained locator with its rules, None without one.
+        locator: the locator's file, None without one.
+        seen: its views.
+        logits: the reader file's raw scores of these.
+    """
 
     recipe: Recipe
     content: bytes
+    finder: Finder | None
+    locator: bytes | None
+    seen: Sequence[View]
     logits: Logits
 
     @property
     def sha256(self) -> str:
-        """Of the file."""
+        """Of the reader's file."""
         return hashlib.sha256(self.content).hexdigest()
+
+    def scores(self, others: Pictures, spec: PreprocessSpec) -> Logits:
+        """The files' raw scores of other pictures."""
+        inputs = reader_inputs(others.pixels, self.look(others.pixels), spec)
+        return file_logits(self.content, self.recipe.format, inputs)
+
+    def look(self, pictures: Sequence[Grey], *, turn: bool = True) -> Sequence[View]:
+        """What the locator's file makes of other pictures."""
+        return _file_views(self.locator, self.recipe.format, self.finder, pictures, turn=turn)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,8 +170,15 @@ def build(
     points: PointSpecs,
     about: About,
     gate: InputGate | None,
+    finder: Finder | None = None,
 ) -> Built:
     """Do everything but write.
+
+    Args:
+        checkpoint: the reader.
+        entries, sources: the run's pictures.
+        order, points, about, gate: what the bundle is to hold.
+        finder: the locator; None makes a bundle whose reader sees whole pictures.
 
     Raises:
         ExportError: too few pictures, or an operating point that cannot be shown.
@@ -132,43 +186,113 @@ def build(
     """
     spec, seed = checkpoint.record.preprocess, checkpoint.record.seed
     held_out = [entry for entry in entries if entry.split == "validation"]
-    pictures = all_forms(held_out, sources, spec, seed)
+    framings = finder is not None
+    pictures = all_forms(held_out, sources, spec, seed, framings=framings)
     require_enough(pictures)
-    validation = Validation(pictures, keras_logits(checkpoint.network, pictures.inputs))
+    seen = views(pictures.pixels, finder, _trained(finder))
+    inputs = reader_inputs(pictures.pixels, seen, spec)
+    validation = Validation(pictures, seen, keras_logits(checkpoint.network, inputs))
     require_logits(validation.reference)
-    thresholds = keras_thresholds(points.point, pictures, validation.reference)
+    aside = [
+        read_external(name, path, Labelling(left_out=("",)), spec)
+        for name, path in order.development.items()
+    ]
+    trained_sites = [_site(checkpoint.network, finder, others, spec) for others in aside]
+    thresholds = keras_thresholds(points.point, pictures, validation.reference, trained_sites)
     n = max((r.static.representative_images for r in order.recipes if r.static), default=0)
-    samples = representative(entries, sources, spec, n, seed) if n else None
-    exported, rows, foreign = [], [], []
+    shown = representative(entries, sources, spec, n, seed, framings=framings) if n else []
+    samples = finder_samples = None
+    if shown:
+        samples = reader_inputs(shown, views(shown, finder, _trained(finder)), spec)
+        if finder is not None:
+            whole = finder.checkpoint.record.preprocess
+            finder_samples = np.concatenate([preprocess(pixels, whole) for pixels in shown])
+    exported, rows, foreign, found_rows = [], [], [], []
     contents: dict[str, bytes] = {}
+    locators: dict[str, bytes] = {}
     for recipe in order.recipes:
+        runtime = "litert" if recipe.format == "tflite" else "onnxruntime"
+        locator = None
+        if finder is not None:
+            step(f"{recipe.name}: convert the locator")
+            locator = make(recipe, finder.checkpoint, locators, finder_samples)
+            locators[recipe.name] = locator
+        mine = _file_views(locator, recipe.format, finder, pictures.pixels)
+        if locator is not None:
+            found_rows.append(compare_views(recipe.name, runtime, locator, seen, mine))
+            check_locator(found_rows[-1], recipe.limits)
         step(f"{recipe.name}: convert")
         content = contents[recipe.name] = make(recipe, checkpoint, contents, samples)
-        found = Exported(recipe, content, file_logits(content, recipe.format, pictures.inputs))
-        runtime = "litert" if recipe.format == "tflite" else "onnxruntime"
+        inputs = reader_inputs(pictures.pixels, mine, spec)
+        logits = file_logits(content, recipe.format, inputs)
+        found = Exported(recipe, content, finder, locator, mine, logits)
         rows.append(_row(found, runtime, validation, found.logits, thresholds))
         check(rows[-1], recipe.limits)
         exported.append(found)
         if recipe.format == "tflite" and order.tflite_runtime is not None:
             step(f"{recipe.name}: tflite-runtime")
             # Stored pictures only: without int8 kernels one picture takes a tenth of a second.
+            is_stored = pictures.forms == STORED
             stored = _of_stored(validation)
-            logits = tflite_runtime_logits(content, stored.pictures.inputs, order.tflite_runtime)
+            logits = tflite_runtime_logits(content, inputs[is_stored], order.tflite_runtime)
             foreign.append(_row(found, "tflite-runtime", stored, logits, thresholds))
             check(foreign[-1], recipe.limits)
     keras = _keras_figures(validation)
     # The bundle's own report holds the runtimes that every export has, so that a rebuild without
     # tflite-runtime gives the same bytes.
-    report = Report(checkpoint.sha256, keras, thresholds, tuple(rows))
-    whole = Report(checkpoint.sha256, keras, thresholds, (*rows, *foreign))
+    looks = tuple(found_rows)
+    report = Report(checkpoint.sha256, keras, thresholds, tuple(rows), looks)
+    every = Report(checkpoint.sha256, keras, thresholds, (*rows, *foreign), looks)
     chosen = [next(e for e in exported if e.recipe.name == name) for name in order.shipped]
     external = {
         name: read_external(name, path, order.labelling, spec)
         for name, path in order.external.items()
     }
     return _assemble(
-        checkpoint, order, points, about, gate, validation, chosen, external, report, whole
+        checkpoint,
+        order,
+        points,
+        about,
+        gate,
+        validation,
+        chosen,
+        external,
+        aside,
+        report,
+        every,
     )
+
+
+def _site(network: Network, finder: Finder | None, others: Pictures, spec: PreprocessSpec) -> Site:
+    """The trained networks' raw scores of another site's pictures."""
+    seen = views(others.pixels, finder, _trained(finder))
+    return Site(others, keras_logits(network, reader_inputs(others.pixels, seen, spec)))
+
+
+def _trained(finder: Finder | None) -> Run | None:
+    """The trained locator as a function of many pictures."""
+    if finder is None:
+        return None
+    network = finder.checkpoint.network
+    return lambda inputs: keras_outputs(network, inputs, network.roles)
+
+
+def _file_views(
+    locator: bytes | None,
+    format: ModelFormat,
+    finder: Finder | None,
+    pictures: Sequence[Grey],
+    *,
+    turn: bool = True,
+) -> Sequence[View]:
+    run = None
+    if locator is not None:
+        content = locator
+
+        def run(inputs: npt.NDArray[np.uint8]) -> Outputs:
+            return file_outputs(content, format, inputs, tuple(LOCATOR_ROLES))
+
+    return views(pictures, finder, run, turn=turn)
 
 
 def make(
@@ -224,7 +348,11 @@ def _row(
 def _of_stored(validation: Validation) -> Validation:
     """The stored pictures alone."""
     members = validation.pictures.forms == STORED
-    return Validation(validation.pictures.select(members), validation.reference[members])
+    return Validation(
+        validation.pictures.select(members),
+        [view for view, is_in in zip(validation.seen, members, strict=True) if is_in],
+        validation.reference[members],
+    )
 
 
 def _keras_figures(validation: Validation) -> dict[str, Figure]:
@@ -249,27 +377,31 @@ def _assemble(
     validation: Validation,
     chosen: Sequence[Exported],
     external: Mapping[str, Pictures],
+    aside: Sequence[Pictures],
     report: Report,
     whole: Report,
 ) -> Built:
     spec = checkpoint.record.preprocess
     files = {item.recipe.file: item.content for item in chosen}
+    files |= {item.recipe.locator_file: item.locator for item in chosen if item.locator is not None}
     arrays = golden_arrays(spec)
     files |= {name: to_npy(array) for name, array in arrays.items()}
     calibrations: list[Calibration] = []
     fitted: list[OperatingPoint] = []
     figures: list[Metric] = []
+    chosen_by = "".join(f", balanced cut also by {name}" for name in order.development)
     everywhere = split_of(
-        f"{about.data_name} patient-wise validation, all forms", validation.pictures
+        f"{about.data_name} patient-wise validation, all forms{chosen_by}", validation.pictures
     )
     for item in chosen:
         step(f"{item.recipe.name}: calibrate")
         sha256 = item.sha256
         calibration = fit_calibration(validation.pictures, item.logits, sha256, everywhere)
-        mine = fit_points(points.point, validation.pictures, item.logits, sha256, everywhere)
+        sites = [Site(others, item.scores(others, spec)) for others in aside]
+        mine = fit_points(points.point, validation.pictures, item.logits, sha256, everywhere, sites)
         calibrations.append(calibration)
         fitted += mine
-        figures += _figures(about, validation, item, mine, points.default, external)
+        figures += _figures(about, validation, item, mine, points.default, external, spec)
         if calibration.ece.value > MOST_ECE:
             raise GateError(
                 f"{item.recipe.name}: calibration error {calibration.ece.value:.4f} is above "
@@ -279,13 +411,21 @@ def _assemble(
     golden = _golden(chosen, arrays, spec)
     files[PARITY_FILE] = canonical_json(report)
     manifest = _manifest(
-        checkpoint, order, points, about, gate, chosen, files, calibrations, fitted, figures, golden
+        checkpoint,
+        order,
+        points,
+        about,
+        gate,
+        chosen,
+        files,
+        calibrations,
+        fitted,
+        figures,
+        golden,
+        everywhere,
     )
-    card = model_card(manifest, about, report, points).encode("utf-8")
-    files[CARD_FILE] = card
-    manifest = _manifest(
-        checkpoint, order, points, about, gate, chosen, files, calibrations, fitted, figures, golden
-    )
+    files[CARD_FILE] = model_card(manifest, about, report, points).encode("utf-8")
+    manifest = replace(manifest, files=file_entries(files))
     return Built(manifest, files, whole)
 
 
@@ -296,9 +436,11 @@ def _figures(
     points: Sequence[OperatingPoint],
     default_point: str,
     external: Mapping[str, Pictures],
+    spec: PreprocessSpec,
 ) -> list[Metric]:
     """Figures on each form, on all of them, and on the sets of other sites."""
     pictures, sha256 = validation.pictures, item.sha256
+    refused = _refused(item.seen)
     name = f"{about.data_name} patient-wise validation"
     split = split_of(f"{name}, all forms", pictures)
     found = measure(split, pictures, item.logits, points, sha256)
@@ -310,16 +452,26 @@ def _figures(
         of_form = pictures.select(members)
         split = split_of(f"{name}, {form}", of_form)
         found += measure(split, of_form, item.logits[members], default, sha256)
+        if item.finder is not None:
+            found.append(refused_share(split, of_form, refused[members], sha256))
     for site, others in external.items():
-        logits = file_logits(item.content, item.recipe.format, others.inputs)
+        seen = item.look(others.pixels)
+        inputs = reader_inputs(others.pixels, seen, spec)
+        logits = file_logits(item.content, item.recipe.format, inputs)
         split = split_of(f"{site} (another site, not fitted on)", others)
         found += measure(split, others, logits, points, sha256)
+        if item.finder is not None:
+            found.append(refused_share(split, others, _refused(seen), sha256))
         for view in sorted(set(others.forms.tolist()) - {site}):
             members = others.forms == view
             of_view = others.select(members)
             split = split_of(f"{site}, view {view}", of_view)
             found += measure(split, of_view, logits[members], default, sha256)
     return found
+
+
+def _refused(seen: Sequence[View]) -> npt.NDArray[np.bool_]:
+    return np.array([view.reason is not None for view in seen], np.bool_)
 
 
 def _diagram(item: Exported, validation: Validation, calibration: Calibration) -> bytes:
@@ -335,8 +487,13 @@ def _golden(
     arrays: dict[str, npt.NDArray[np.uint8]],
     spec: PreprocessSpec,
 ) -> Golden:
-    inputs = golden_inputs(arrays, spec)
-    scores = {item.sha256: file_logits(item.content, item.recipe.format, inputs) for item in chosen}
+    pictures = [array for array in arrays.values() if array.ndim == 2]
+    ready = [array for array in arrays.values() if array.ndim == 4]
+    scores = {}
+    for item in chosen:
+        seen = item.look(pictures, turn=False)
+        inputs = np.concatenate([reader_inputs(pictures, seen, spec), *ready])
+        scores[item.sha256] = file_logits(item.content, item.recipe.format, inputs)
     cases = [
         GoldenCase(name, {sha: round(float(logits[i]), 3) for sha, logits in scores.items()})
         for i, name in enumerate(arrays)
@@ -356,6 +513,7 @@ def _manifest(
     fitted: Sequence[OperatingPoint],
     figures: Sequence[Metric],
     golden: Golden,
+    split: Split,
 ) -> Manifest:
     record = checkpoint.record
     spec = record.preprocess
@@ -371,7 +529,7 @@ def _manifest(
         input=InputSpec(tflite_model.INPUT, (1, spec.height, spec.width, 1), "uint8"),
         preprocess=spec,
         outputs=_output_names(checkpoint),
-        locator=None,
+        locator=_locator(chosen, split),
         calibration=tuple(calibrations),
         operating_points=tuple(fitted),
         default_operating_point=points.default,
@@ -388,6 +546,33 @@ def _manifest(
             licence=about.licence,
             citation=about.citation,
         ),
+    )
+
+
+def _locator(chosen: Sequence[Exported], split: Split) -> Locator | None:
+    """The locator's part of the manifest; each reader file with the locator file of its recipe."""
+    finder = chosen[0].finder
+    if finder is None:
+        return None
+    spec = finder.checkpoint.record.preprocess
+    models = {
+        item.sha256: ModelFile(
+            item.recipe.locator_file,
+            item.recipe.format,
+            item.recipe.recipe,
+            hashlib.sha256(item.locator or b"").hexdigest(),
+        )
+        for item in chosen
+    }
+    return Locator(
+        models=tuple(models.values()),
+        input=InputSpec(tflite_model.INPUT, (1, spec.height, spec.width, 1), "uint8"),
+        preprocess=spec,
+        outputs=LocatorOutputs(**{role: role for role in LOCATOR_ROLES}),
+        rules=finder.rules,
+        fitted_on=split,
+        margin=finder.margin,
+        pairs={reader: model.sha256 for reader, model in models.items()},
     )
 
 

@@ -42,12 +42,15 @@ class Limits:
         flipped_share: largest share of decisions that may differ at Keras's own threshold, at
             each operating point.
         auroc_change: largest |AUROC - Keras's AUROC|.
+        mean_edge_change: of an edge of the lungs' frame, in shares of the picture, where there is
+            a locator.
     """
 
     mean_logit_change: float
     max_logit_change: float
     flipped_share: float
     auroc_change: float
+    mean_edge_change: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +78,13 @@ class Recipe:
 
     @property
     def file(self) -> str:
-        """Name of the model's file in the bundle."""
+        """Name of the reader's file in the bundle."""
         return f"model_{self.recipe}.{self.format}"
+
+    @property
+    def locator_file(self) -> str:
+        """Name of the locator's file in the bundle."""
+        return f"locator_{self.recipe}.{self.format}"
 
 
 def load_recipe(name: str, folder: Path = RECIPE_FOLDER) -> Recipe:

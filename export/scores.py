@@ -6,7 +6,7 @@ uint8 (n, height, width, 1) pictures enter, (n,) float64 logits leave.
 import json
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,8 @@ from export.tflite_model import SIGNATURE
 
 Pixels = npt.NDArray[np.uint8]
 Logits = npt.NDArray[np.float64]
+Array = npt.NDArray[np.float32]
+Outputs = dict[str, Array]
 RuntimeName = Literal["litert", "tflite-runtime", "onnxruntime"]
 
 _BATCH = 32
@@ -28,23 +30,40 @@ _BATCH = 32
 
 def keras_logits(network: Network, pictures: Pixels) -> Logits:
     """Logits of the trained network in float32: the reference of everything else."""
+    return keras_outputs(network, pictures, ("logit",))["logit"][:, 0].astype(np.float64)
+
+
+def keras_outputs(network: Network, pictures: Pixels, roles: Sequence[str]) -> Outputs:
+    """Outputs of a trained network in float32 by role, a row a picture."""
     import tensorflow as tf
 
     @tf.function(  # type: ignore[untyped-decorator, unused-ignore]
         input_signature=[tf.TensorSpec((None, *pictures.shape[1:]), tf.uint8)]
     )
-    def logits(batch: Any) -> Any:
-        return network.call(batch)["logit"]
+    def run(batch: Any) -> Any:
+        found = network.call(batch)
+        return {role: found[role] for role in roles}
 
     starts = range(0, len(pictures), _BATCH)
-    parts = [logits(pictures[at : at + _BATCH]).numpy() for at in track(starts, "Keras float32")]
-    return np.concatenate(parts)[:, 0].astype(np.float64)
+    parts = [run(pictures[at : at + _BATCH]) for at in track(starts, "Keras float32")]
+    return {role: np.concatenate([part[role].numpy() for part in parts]) for role in roles}
 
 
 def file_logits(model: bytes, format: ModelFormat, pictures: Pixels) -> Logits:
     """Logits of an exported file in LiteRT or ONNX Runtime, one thread, batch 1."""
-    run = _litert(model) if format == "tflite" else _onnxruntime(model)
-    return np.array([run(picture[np.newaxis]) for picture in track(pictures, format)], np.float64)
+    return file_outputs(model, format, pictures, ("logit",))["logit"][:, 0].astype(np.float64)
+
+
+def file_outputs(
+    model: bytes, format: ModelFormat, pictures: Pixels, roles: Sequence[str]
+) -> Outputs:
+    """Outputs of an exported file by role, a row a picture; as `file_logits` otherwise."""
+    run = _litert(model, roles) if format == "tflite" else _onnxruntime(model, roles)
+    rows = [run(picture[np.newaxis]) for picture in track(pictures, format)]
+    return {
+        role: np.concatenate(column)
+        for role, column in zip(roles, zip(*rows, strict=True), strict=True)
+    }
 
 
 def tflite_runtime_logits(model: bytes, pictures: Pixels, python: Path) -> Logits:
@@ -90,24 +109,25 @@ np.save(files["out.npy"], [run(image=p[None])["logit"].item() for p in pictures]
 """
 
 
-def _litert(model: bytes) -> Callable[[Pixels], float]:
+def _litert(model: bytes, roles: Sequence[str]) -> Callable[[Pixels], list[Array]]:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=model, num_threads=1)
     interpreter.allocate_tensors()
     signature = interpreter.get_signature_runner(SIGNATURE)
     source = interpreter.get_input_details()[0]["index"]
-    target = signature.get_output_details()["logit"]["index"]
+    details = signature.get_output_details()
+    targets = [details[role]["index"] for role in roles]
 
-    def run(batch: Pixels) -> float:
+    def run(batch: Pixels) -> list[Array]:
         interpreter.set_tensor(source, batch)
         interpreter.invoke()
-        return float(interpreter.get_tensor(target).item())
+        return [interpreter.get_tensor(target) for target in targets]
 
     return run
 
 
-def _onnxruntime(model: bytes) -> Callable[[Pixels], float]:
+def _onnxruntime(model: bytes, roles: Sequence[str]) -> Callable[[Pixels], list[Array]]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -115,7 +135,7 @@ def _onnxruntime(model: bytes) -> Callable[[Pixels], float]:
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
 
-    def run(batch: Pixels) -> float:
-        return float(session.run(["logit"], {name: batch})[0].item())
+    def run(batch: Pixels) -> list[Array]:
+        return list(session.run(list(roles), {name: batch}))
 
     return run

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edge_app.errors import DataError
+from edge_app.images.framing import FRAMINGS
 from edge_app.images.labelled_pictures import LabelledPicture
 from export.about import load_about
 from export.checkpoint import read_record
@@ -193,10 +194,27 @@ def test_every_picture_has_every_form_that_it_can(
     }
     common = found.in_common_forms()
     assert set(found.forms[~common].tolist()) == {"large"}
-    assert found.inputs.shape == (208, 32, 32, 1)
+    assert [p.shape for p in found.of_form(STORED).pixels] == [(132, 136)] * 40
     assert {e.patient_id for e in entries if e.split == "train"}.isdisjoint(
         set(found.patients.tolist())
     )
+
+
+def test_where_a_locator_looks_every_framing_is_a_form(
+    drawn: tuple[Run, tuple[LabelledPicture, ...], Sources],
+) -> None:
+    _, entries, sources = drawn
+    held_out = [e for e in entries if e.split == "validation"][:3]
+    found = all_forms(held_out, sources, SPEC, seed=1, framings=True)
+    assert {framing.name for framing in FRAMINGS} | {"turned"} <= set(found.form_names())
+    (largest, *_), (tight, *_) = found.of_form("exposed").pixels, found.of_form("tight").pixels
+    height, width = largest.shape
+    assert tight.shape == (
+        height - round(0.14 * height) - round(0.20 * height),
+        width - 2 * round(0.12 * width),
+    )
+    (black, *_) = found.of_form("black").pixels
+    assert not black[: height // 6].any()
 
 
 def test_forms_depend_on_seed_and_name_alone(
@@ -210,8 +228,9 @@ def test_forms_depend_on_seed_and_name_alone(
     other = all_forms(held_out[5:9], sources, SPEC, seed=2)
     for index, (file, form) in enumerate(zip(some.files, some.forms, strict=True)):
         same = (again.files == file) & (again.forms == form)
-        assert np.array_equal(again.inputs[same][0], some.inputs[index])
-    changed = [not np.array_equal(a, b) for a, b in zip(some.inputs, other.inputs, strict=True)]
+        (alike,) = again.select(same).pixels
+        assert np.array_equal(alike, some.pixels[index])
+    changed = [not np.array_equal(a, b) for a, b in zip(some.pixels, other.pixels, strict=True)]
     assert any(changed)
     assert not any(c for c, form in zip(changed, some.forms, strict=True) if form == STORED)
 
@@ -222,9 +241,10 @@ def test_representative_pictures_are_training_pictures_of_both_classes(
     _, entries, sources = drawn
     held_out = [e for e in entries if e.split == "validation"]
     pictures = representative(entries, sources, SPEC, 20, seed=1)
-    assert pictures.shape == (20, 32, 32, 1)
-    assert np.array_equal(pictures, representative(entries, sources, SPEC, 20, seed=1))
-    of_validation = {p.tobytes() for p in all_forms(held_out, sources, SPEC, seed=1).inputs}
+    assert len(pictures) == 20
+    again = representative(entries, sources, SPEC, 20, seed=1)
+    assert all(np.array_equal(a, b) for a, b in zip(pictures, again, strict=True))
+    of_validation = {p.tobytes() for p in all_forms(held_out, sources, SPEC, seed=1).pixels}
     assert of_validation.isdisjoint({p.tobytes() for p in pictures})
     with pytest.raises(ExportError, match="training pictures of class"):
         representative(entries, sources, SPEC, 70, seed=1)

@@ -1,9 +1,12 @@
 """The gate: figures worked out by hand, and what it lets through and what not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from edge_app.files.codec import canonical_json, decode, parse_json
+from edge_app.images.lung_frame import Frame
 from edge_app.statistics.observations import patient_weights
 from export.errors import ExportError, GateError
 from export.figures import measure, split_of
@@ -14,11 +17,14 @@ from export.fitting import (
     load_points,
     shares_at,
 )
+from export.looks import View
 from export.parity import (
     Report,
     Row,
     check,
+    check_locator,
     compare,
+    compare_views,
     keras_thresholds,
     require_enough,
     require_logits,
@@ -28,7 +34,11 @@ from export.pictures import STORED, Pictures
 from export.recipe import Limits
 
 LIMITS = Limits(
-    mean_logit_change=0.15, max_logit_change=1.0, flipped_share=0.005, auroc_change=0.001
+    mean_logit_change=0.15,
+    max_logit_change=1.0,
+    flipped_share=0.005,
+    auroc_change=0.001,
+    mean_edge_change=0.01,
 )
 SHA = "a" * 64
 
@@ -38,7 +48,7 @@ def pictures_of(
 ) -> Pictures:
     n = len(labels)
     return Pictures(
-        inputs=np.zeros((n, 1, 1, 1), np.uint8),
+        pixels=(np.zeros((1, 1), np.uint8),) * n,
         labels=np.array(labels, np.intp),
         patients=np.array([f"p{i // per_patient}" for i in range(n)]),
         forms=np.array(forms or [STORED] * n),
@@ -194,7 +204,7 @@ def test_the_table_names_every_row() -> None:
     pictures, reference = scores(600)
     pictures.forms[:300] = "exposed"
     found = row(pictures, reference, reference)
-    report = Report(SHA, {STORED: found.comparisons[0].auroc}, {"b": 0.0}, (found,))
+    report = Report(SHA, {STORED: found.comparisons[0].auroc}, {"b": 0.0}, (found,), ())
     text = table(report)
     assert text.count("tflite_static_int8 | litert") == 2
     assert "| Keras float32 | TensorFlow |" in text
@@ -206,7 +216,7 @@ def test_the_table_is_the_same_after_writing_and_reading() -> None:
     logits = reference + 0.3
     cuts = {"balanced": 0.0, "screening": -1.0, "rule_in": 1.0}
     found = Row("r", "litert", 1, SHA, compare(pictures, reference, logits, cuts))
-    report = Report(SHA, {STORED: found.comparisons[0].auroc}, cuts, (found,))
+    report = Report(SHA, {STORED: found.comparisons[0].auroc}, cuts, (found,), ())
     again = decode(Report, parse_json(canonical_json(report)))
     assert table(again) == table(report)
     flipped = found.comparisons[0].flipped
@@ -261,7 +271,7 @@ def test_a_patient_counts_once_however_many_pictures_he_has() -> None:
     """One sick patient has 9 pictures, all missed; nine others have one each, all found."""
     pictures = pictures_of([1] * 18 + [0, 0])
     patients = np.array(["many"] * 9 + [f"p{i}" for i in range(9)] + ["h1", "h2"])
-    pictures = Pictures(pictures.inputs, pictures.labels, patients, pictures.forms, pictures.files)
+    pictures = Pictures(pictures.pixels, pictures.labels, patients, pictures.forms, pictures.files)
     logits = np.array([-1.0] * 9 + [1.0] * 9 + [-2.0, -2.0])
     sensitivity, specificity = shares_at(0.0, pictures, logits)
     assert (sensitivity.value, sensitivity.n) == (0.9, 10)
@@ -286,3 +296,19 @@ def test_scores_that_fall_with_the_label_cannot_be_calibrated() -> None:
     pictures, logits = scores(600)
     with pytest.raises(ExportError, match="calibration cannot be fitted"):
         fit_calibration(pictures, -logits, SHA, split_of("drawn", pictures))
+
+
+def test_a_locator_file_that_finds_other_frames_is_no_copy() -> None:
+    def seen(left: float, turns: int = 0) -> View:
+        return View(turns, Frame(left, 0.1, 0.9, 0.8), None)
+
+    reference = [seen(0.1), seen(0.2), seen(0.3)]
+    mine = [seen(0.1), seen(0.24), seen(0.3, turns=1)]
+    row = compare_views("tflite_static_int8", "litert", b"x", reference, mine)
+    # Two pictures of four edges each; the third was turned otherwise, so its frame says nothing.
+    assert (row.n, row.turned_otherwise) == (2, 1)
+    assert row.mean_edge_change == pytest.approx(0.04 / 8)
+    assert row.max_edge_change == pytest.approx(0.04)
+    check_locator(row, LIMITS)
+    with pytest.raises(GateError, match="the locator's frames"):
+        check_locator(row, replace(LIMITS, mean_edge_change=0.004))

@@ -33,7 +33,7 @@ def a_report(folder: Path) -> Report:
     """A report without figures of the tiny bundle's files."""
     manifest = load_bundle(folder).manifest
     rows = tuple(Row(f"{m.format}_{m.recipe}", "any", 1, m.sha256, ()) for m in manifest.models)
-    return Report(manifest.provenance.checkpoint_sha256, {}, {}, rows)
+    return Report(manifest.provenance.checkpoint_sha256, {}, {}, rows, ())
 
 
 def test_card_and_readme_say_what_the_band_promises(tiny_bundle_folder: Path) -> None:

@@ -32,7 +32,7 @@ ModelFormat = Literal["tflite", "onnx"]
 Recipe = Literal["float32", "float16", "dynamic_int8", "static_int8"]
 
 # Below it nothing is called suspected, and above 1 minus it nothing is called healthy.
-LEAST_PROBABILITY = 0.05
+LEAST_PROBABILITY = 0.01
 
 _LONGEST_NAME_BYTES = 255  # of one part of a path: the limit of ext4, APFS and NTFS
 

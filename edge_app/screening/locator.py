@@ -48,7 +48,7 @@ class FirstLook:
 
     Attributes:
         pixels: (height, width), upright.
-        lungs: None where none were found.
+        lungs: the map's box, None where it has none; only without a refusal may it be read.
         refusal: why the picture is not read.
     """
 
@@ -62,19 +62,33 @@ def look(pixels: Pixels, runtime: Runtime, locator: Locator) -> FirstLook:
     outputs, blank = _locate(pixels, runtime, locator)
     if outputs is None:
         return FirstLook(pixels, None, blank)
-    rules = locator.rules
-    turns = _quarter_turns(outputs, rules)
+    turns = quarter_turns(outputs, locator.rules)
     if turns:
         pixels = cast(Pixels, np.ascontiguousarray(np.rot90(pixels, -turns)))
         turned, _ = _locate(pixels, runtime, locator)
         assert turned is not None  # a turn takes no grey level away
         outputs = turned
+    return FirstLook(pixels, *find_lungs(outputs, locator.rules, turns))
+
+
+def quarter_turns(outputs: LungOutputs, rules: LocatorRules) -> int:
+    """By how many quarter turns the picture is surely turned; 0 where that is not sure."""
+    probability = _softmax(outputs.orientation)
+    turns = int(probability.argmax())
+    return turns if turns and probability[turns] >= rules.turned else 0
+
+
+def find_lungs(
+    outputs: LungOutputs, rules: LocatorRules, turns: int
+) -> tuple[Lungs | None, Refusal | None]:
+    """The lungs in a picture from which `turns` were taken back, and why they are not read.
+
+    Where a refusal leaves no doubt about where the lungs are, both are given.
+    """
     refusal = _wrong_view(outputs, rules) or _not_upright(outputs, rules)
-    if refusal is not None:
-        return FirstLook(pixels, None, refusal)
     box = find_lung_box(outputs.lungs, rules.box)
-    if box is None or _is_doubtful(box, rules):
-        return FirstLook(pixels, None, _NOT_FOUND)
+    if box is None:
+        return None, refusal or _NOT_FOUND
     cut_off = _sigmoid(outputs.cut_off)
     lungs = Lungs(
         box=box,
@@ -82,8 +96,10 @@ def look(pixels: Pixels, runtime: Runtime, locator: Locator) -> FirstLook:
         quarter_turns=turns,
         touched=tuple(s for s, p in zip(SIDES, cut_off, strict=True) if p >= rules.touches_edge),
     )
+    if refusal is None and _is_doubtful(box, rules):
+        refusal = _NOT_FOUND
     cut = [s for s, p in zip(SIDES, cut_off, strict=True) if p >= rules.cut_off]
-    return FirstLook(pixels, lungs, _cut_off(cut) if cut else None)
+    return lungs, refusal or (_cut_off(cut) if cut else None)
 
 
 def frame_of(pixels: Pixels, runtime: Runtime, locator: Locator) -> Frame:
@@ -113,13 +129,6 @@ def _locate(
     if blank is not None:
         return None, blank
     return runtime.locate(stretch(resized, low, high)), None
-
-
-def _quarter_turns(outputs: LungOutputs, rules: LocatorRules) -> int:
-    """By how many quarter turns the picture is surely turned; 0 where that is not sure."""
-    probability = _softmax(outputs.orientation)
-    turns = int(probability.argmax())
-    return turns if turns and probability[turns] >= rules.turned else 0
 
 
 def _wrong_view(outputs: LungOutputs, rules: LocatorRules) -> Refusal | None:

@@ -181,7 +181,8 @@ class Screener:
                 "touches_edge": lungs is not None and bool(lungs.touched),
             }
             if found.refusal is not None:
-                return self._refused(found.refusal, quality, lungs)
+                is_cut = found.refusal.reason is Reason.LUNGS_CUT_OFF
+                return self._refused(found.refusal, quality, lungs if is_cut else None)
             assert lungs is not None
             frame = lung_frame(lungs.box, locator.margin)
             quality["enlarged"] = _is_enlarged(pixels.shape, frame, manifest.preprocess)

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_app.bundle.manifest import InputGate
 from edge_app.bundle.signature import Signature
@@ -12,6 +12,10 @@ from edge_app.errors import EXIT_OK, UsageError
 from edge_app.files.codec import CodecError, canonical_json, decode, parse_json
 from edge_app.files.whole import require_writable, write_whole
 from export.cli.sign import add_key_options
+
+if TYPE_CHECKING:
+    from export.checkpoint import Checkpoint
+    from export.looks import Finder
 
 DEFAULT_SHIPPED = ("tflite_static_int8", "onnx_float32")
 
@@ -22,6 +26,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     parser = commands.add_parser("bundle", help=text, description=text)
     add = parser.add_argument
     add("checkpoint", type=Path, help="a .keras file, or a run's folder")
+    add("--locator", type=Path, help="of a reader that was trained on the lungs: finds them")
     add("-o", "--output", type=Path, required=True, metavar="BUNDLE", help="a new folder")
     add("--data", type=Path, required=True, help="the run's labels.csv, or the pictures' folder")
     add(
@@ -31,6 +36,12 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         help="class folders with larger copies; again for larger ones still",
     )
     add("--external", action="append", metavar="NAME=DATA", help="another site, to measure only")
+    add(
+        "--development",
+        action="append",
+        metavar="NAME=DATA",
+        help="another site, set aside to choose the balanced cut by; classes NORMAL and PNEUMONIA",
+    )
     add_labelling_options(parser.add_argument_group("what other sites call their classes"))
     add("--about", default="chest_xray", help="texts: a TOML file, or a name in export/about")
     add("--gate", type=Path, help="the input gate's parameters as JSON")
@@ -87,10 +98,12 @@ def run(options: argparse.Namespace) -> int:
         or f"pneumoscope-{record.name}-{spec.width}-{checkpoint.sha256[:8]}",
         created=options.created or record.started[:10],
         external=external,
+        development=_named(options.development),
         labelling=labelling,
         tflite_runtime=options.tflite_runtime,
     )
-    built = build(checkpoint, entries, sources, order, points, about, gate)
+    finder = _finder(options.locator, checkpoint)
+    built = build(checkpoint, entries, sources, order, points, about, gate, finder)
     signature = None if signer is None else signer(built.manifest.to_json())
     write_bundle(options.output, built.manifest, built.files, signature)
     print(table(built.report))
@@ -98,6 +111,28 @@ def run(options: argparse.Namespace) -> int:
         write_whole(options.report, canonical_json(built.report))
     print(f"{options.output}: {built.manifest.model_id}")
     return EXIT_OK
+
+
+def _finder(path: Path | None, reader: "Checkpoint") -> "Finder | None":
+    """The locator that a reader needs, and none for one that sees whole pictures.
+
+    Raises:
+        UsageError: the reader was trained with a locator's frames and none is given, or the
+            other way round.
+    """
+    from export.checkpoint import read_locator
+    from export.looks import Finder, load_rules
+
+    margin = reader.record.margin
+    if (path is None) != (margin is None):
+        raise UsageError(
+            f"{reader.path}: was trained on whole pictures and takes no --locator"
+            if margin is None
+            else f"{reader.path}: was trained on the lungs' frame; name what finds it: --locator"
+        )
+    if path is None or margin is None:
+        return None
+    return Finder(read_locator(path), load_rules(), margin)
 
 
 def _named(pairs: list[str] | None) -> dict[str, Path]:
