@@ -25,6 +25,8 @@ class OnnxNetwork:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = _ONLY_FATAL
+        # Without it int8 sums saturate on AVX2 and AVX-512 without VNNI: docs/decisions/0030.
+        options.add_session_config_entry("session.x64quantprecision", "1")
         path = str(file.path)
         try:
             self._session = module.InferenceSession(
