@@ -16,7 +16,7 @@ PINNED := $(PIP_FLAGS) --constraint constraints.txt
 # TensorFlow has wheels for 64-bit machines only; elsewhere the tests that need it are skipped.
 TEST_EXTRA := $(if $(filter x86_64 aarch64 arm64,$(shell uname -m)),dev,test)
 
-.PHONY: screen test lint typecheck unittest docs slow-test test-pi guard benchmarks wheel clean check-python
+.PHONY: screen test lint typecheck unittest docs slow-test test-pi test-no-vnni guard benchmarks wheel clean check-python
 
 # Exit code 1 of a batch says that some files failed: each is in the results with its reason.
 screen: $(EDGE)/.installed
@@ -55,6 +55,10 @@ slow-test: $(TEST)/.installed
 # The edge app on a Raspberry Pi's instruction set: needs root, debootstrap and qemu-user-static.
 test-pi:
 	$(PYTHON) -m tests.emulated_pi
+
+# Scores as on a processor with AVX2 alone: needs qemu-user; about ten minutes.
+test-no-vnni: $(TEST)/.installed
+	$(TEST)/bin/python -m tests.emulated_cpu
 
 # The tables of README.md and docs/benchmarks.md, measured again; nothing else should run (how long
 # each part takes: docs/benchmarks.md). Interrupted, the same command goes on; once it is through,

@@ -11,6 +11,7 @@ run it.
 
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import flatbuffers
 import numpy as np
@@ -105,6 +106,31 @@ def make_onnx(network: TinyNetwork | TinyLocator) -> bytes:
     return model.SerializeToString()
 
 
+def make_onnx_int8(float32: bytes) -> bytes:
+    """Static int8 in QDQ form, uint8 activations and int8 weights, as the export's recipe."""
+    from onnxruntime import quantization
+
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
+        source.write_bytes(float32)
+        pictures = representative_pictures()
+
+        class Reader(quantization.CalibrationDataReader):
+            def get_next(self) -> dict[str, np.ndarray] | None:
+                return next(pictures, None)
+
+        quantization.quantize_static(
+            source,
+            target,
+            Reader(),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+        )
+        return target.read_bytes()
+
+
 def make_refused_by_xnnpack(tflite: bytes) -> bytes:
     """Shrink the scale of the activation map's quantized tensor by 2**20."""
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(tflite, 0))
@@ -125,7 +151,9 @@ def main() -> None:
     tflite = make_tflite(network)
     (FOLDER / "tiny.tflite").write_bytes(tflite)
     (FOLDER / "tiny_xnnpack_refuses.tflite").write_bytes(make_refused_by_xnnpack(tflite))
-    (FOLDER / "tiny.onnx").write_bytes(make_onnx(network))
+    onnx = make_onnx(network)
+    (FOLDER / "tiny.onnx").write_bytes(onnx)
+    (FOLDER / "tiny_int8.onnx").write_bytes(make_onnx_int8(onnx))
     locator = TinyLocator()
     (FOLDER / "tiny_locator.tflite").write_bytes(make_tflite(locator, int8=False))
     (FOLDER / "tiny_locator.onnx").write_bytes(make_onnx(locator))

@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edge_app.bundle.load import load_bundle
+from edge_app.bundle.manifest import InputSpec
 from edge_app.errors import (
     BundleError,
     BundleFormatError,
@@ -17,10 +19,11 @@ from edge_app.errors import (
 )
 from edge_app.images.phantom import Phantom, draw_phantom
 from edge_app.images.preprocess import preprocess
-from edge_app.runtimes import RUNTIMES, open_runtime
+from edge_app.runtimes import RUNTIMES, open_network, open_runtime
+from edge_app.runtimes.base import NetworkFile
 from tests.conftest import REPOSITORY
 from tests.tiny_bundle import SPEC, TOLERANCE, write_tiny_bundle
-from tests.tiny_network import forward
+from tests.tiny_network import FOLDER, SIDE, forward
 
 INSTALLED = [engine.name for engine in RUNTIMES if engine.is_installed]
 BATCHES = [preprocess(draw_phantom(Phantom(seed)), SPEC) for seed in range(4)]
@@ -53,6 +56,25 @@ def test_outputs_are_those_of_the_numpy_reference(
         assert found.activation_map.mean() == pytest.approx(found.logit, abs=tolerance)
         assert found.embedding == pytest.approx(expected.embedding, abs=tolerance)
         assert found.subtype_logit == pytest.approx(expected.subtype_logit, abs=tolerance)
+
+
+def test_int8_in_onnx_is_right_on_every_processor(tmp_path: Path) -> None:
+    """Without VNNI onnxruntime's sums of uint8 x int8 saturated: wrong scores, no error.
+
+    `make test-no-vnni` runs this on such a processor.
+    """
+    require("onnxruntime")
+    content = (FOLDER / "tiny_int8.onnx").read_bytes()
+    file = tmp_path / "model.onnx"
+    file.write_bytes(content)
+    roles = {"logit": "logit"}
+    described = NetworkFile(
+        file, "static_int8", InputSpec("image", (1, SIDE, SIDE, 1), "uint8"), roles
+    )
+    network = open_network(described, "onnx", import_module("onnxruntime"), 1)
+    for batch in BATCHES:
+        logit = float(network.run(batch)["logit"].item())
+        assert logit == pytest.approx(forward(batch).logit, abs=0.1)
 
 
 def test_an_earlier_answer_is_not_overwritten_by_a_later_one(tiny_bundle_folder: Path) -> None:
