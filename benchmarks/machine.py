@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import TracebackType
 
 from edge_app.cores import usable_cores
 
@@ -219,12 +218,7 @@ class EnergyMeter:
             self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.source == "RAPL":
             self.joules = self._rapl_joules()
         elif self._thread is not None:
@@ -284,12 +278,12 @@ def busy_share(root: Path = Path("/"), seconds: float = 0.5) -> float | None:
 
 def _processor_times(root: Path) -> list[int] | None:
     """User, nice, system, idle, iowait, irq, softirq and steal of all cores, in ticks (proc(5))."""
-    words = (_text(root / "proc/stat") or "").partition("\n")[0].split()
+    words = (read_text(root / "proc/stat") or "").partition("\n")[0].split()
     return [int(word) for word in words[1:9]] if words[:1] == ["cpu"] else None
 
 
 def _board(root: Path) -> str | None:
-    text = _text(root / "proc/device-tree/model")
+    text = read_text(root / "proc/device-tree/model")
     return None if text is None else text.strip("\x00\n ")
 
 
@@ -311,7 +305,7 @@ def _clock(root: Path) -> float | None:
 
 
 def _throttling(root: Path) -> tuple[str, ...] | None:
-    text = _text(root / "sys/devices/platform/soc/soc:firmware/get_throttled")
+    text = read_text(root / "sys/devices/platform/soc/soc:firmware/get_throttled")
     if text is None:
         return None
     bits = int(text.strip(), 16)
@@ -319,7 +313,7 @@ def _throttling(root: Path) -> tuple[str, ...] | None:
 
 
 def _load(root: Path) -> float | None:
-    text = _text(root / "proc/loadavg")
+    text = read_text(root / "proc/loadavg")
     return None if text is None else float(text.split()[0])
 
 
@@ -337,7 +331,7 @@ def _ina_power_files(root: Path) -> list[Path]:
     """Hwmon power readings in microwatts."""
     found: list[Path] = []
     for sensor in sorted((root / "sys/class/hwmon").glob("hwmon*")):
-        if (_text(sensor / "name") or "").strip() in _INA_SENSORS:
+        if (read_text(sensor / "name") or "").strip() in _INA_SENSORS:
             found += sorted(sensor.glob("power*_input"))
     return found
 
@@ -351,18 +345,19 @@ def _jpeg_library() -> Mapping[str, str]:
 
 
 def _colon_fields(path: Path) -> dict[str, str]:
-    lines = (line.partition(":") for line in (_text(path) or "").splitlines())
+    lines = (line.partition(":") for line in (read_text(path) or "").splitlines())
     return {key.strip(): value.strip() for key, colon, value in lines if colon}
 
 
 def _number(path: Path) -> float | None:
     try:
-        return float((_text(path) or "").strip())
+        return float((read_text(path) or "").strip())
     except ValueError:
         return None
 
 
-def _text(path: Path) -> str | None:
+def read_text(path: Path) -> str | None:
+    """A file of the kernel's; None where there is no such file or it may not be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -4,7 +4,8 @@ import sys
 import threading
 from collections import defaultdict
 from pathlib import Path
-from types import TracebackType
+
+from benchmarks.machine import read_text
 
 _PROC = Path("/proc")
 _PERIOD_S = 0.1
@@ -15,7 +16,7 @@ def peak_memory_mb() -> float | None:
 
     On Linux VmHWM: `getrusage` would count what the parent held before the exec as well.
     """
-    status = _text(_PROC / "self/status")
+    status = read_text(_PROC / "self/status")
     for line in (status or "").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024 / 1e6
@@ -44,12 +45,7 @@ class TreeMemory:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
 
@@ -66,7 +62,7 @@ def family(pid: int) -> list[int]:
     """A process and its descendants, as far as they live."""
     children: dict[int, list[int]] = defaultdict(list)
     for stat in _PROC.glob("[0-9]*/stat"):
-        text = _text(stat)
+        text = read_text(stat)
         if text:
             # The name in parentheses may hold spaces; the parent is the second field behind it.
             children[int(text.rpartition(")")[2].split()[1])].append(int(stat.parent.name))
@@ -77,14 +73,7 @@ def family(pid: int) -> list[int]:
 
 
 def _pss_mb(pid: int) -> float | None:
-    for line in (_text(_PROC / str(pid) / "smaps_rollup") or "").splitlines():
+    for line in (read_text(_PROC / str(pid) / "smaps_rollup") or "").splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024 / 1e6
     return None
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None

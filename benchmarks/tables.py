@@ -330,10 +330,11 @@ def _trained_note(trained_on: int | None, n: int | None = None) -> str:
             "Whether the network was trained on any of these pictures is not known here: the "
             "split of its checkpoint is not in train/checkpoints."
         )
-    of = "" if n is None else f" of these {n}"
     if not trained_on:
         return ""
-    return f"**The network was trained on {trained_on}{of} pictures, so their figures flatter.**"
+    these = "these" if n is None else f"these {n}"
+    seen = f"{trained_on} of {these} pictures"
+    return f"**The network was trained on {seen}, so their figures flatter.**"
 
 
 def _undefined_notes(rows: Sequence[AccuracyRow]) -> list[tuple[str, list[str]]]:

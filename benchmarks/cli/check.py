@@ -128,6 +128,6 @@ def _write_baseline(now: tuple[Guarded, ...], machine: Machine, *, short: bool) 
     baseline = Baseline(
         check.FORMAT_VERSION, machine.processor, machine.cores, versions(machine), full, brief
     )
-    write_whole(check.BASELINE, [canonical_json(baseline).decode()])
+    write_whole(check.BASELINE, canonical_json(baseline))
     print(f"{check.BASELINE}: {len(now)} ratios written")
     return EXIT_OK
