@@ -16,7 +16,6 @@ import numpy as np
 
 from benchmarks.contenders import Contender
 from benchmarks.processes import WorkerError, run_worker
-from benchmarks.progress import progress
 from benchmarks.record import (
     Accuracy,
     AccuracyRow,
@@ -31,6 +30,7 @@ from benchmarks.training_split import trained_on
 from edge_app.bundle.manifest import Bundle
 from edge_app.files.codec import encode
 from edge_app.images.labelled_pictures import LabelledPicture, sizes_hash, split_hash
+from edge_app.progress import progress
 from edge_app.statistics import discrimination as metrics
 from edge_app.statistics.calibration import (
     ReliabilityBin,

@@ -23,11 +23,11 @@ from typing import Any
 from benchmarks.contenders import Contender
 from benchmarks.machine import read_sensors
 from benchmarks.processes import Worker, WorkerError, run_worker
-from benchmarks.progress import progress
 from benchmarks.record import Latency, LatencyFigures, LatencyRow
 from benchmarks.store import Recording
 from edge_app.cores import usable_cores
 from edge_app.files.codec import encode
+from edge_app.progress import progress
 
 
 @dataclass(frozen=True, slots=True)

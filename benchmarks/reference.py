@@ -19,8 +19,8 @@ import numpy as np
 from benchmarks.contenders import Contender
 from benchmarks.machine import Machine, package_versions
 from benchmarks.processes import WorkerError, run_worker
-from benchmarks.progress import progress
 from edge_app.files.codec import encode
+from edge_app.progress import progress
 
 REFERENCE = "reference"
 # Their versions decide how fast the references are.

@@ -22,13 +22,13 @@ from benchmarks.contenders import Contender
 from benchmarks.folder_command import batch_command, run_command
 from benchmarks.picture_folder import choose_pictures, link_pictures
 from benchmarks.processes import WorkerError, run_worker
-from benchmarks.progress import progress
 from benchmarks.record import Scale, ScaleCurve, ScalePoint
 from benchmarks.store import Recording
 from benchmarks.timing import log_mean, t95
 from edge_app.bundle.manifest import Bundle
 from edge_app.files.codec import encode
 from edge_app.images.phantom import Phantom, draw_phantom
+from edge_app.progress import progress
 from edge_app.statistics.intervals import normal_quantile_two_sided
 
 Measure = Callable[[float], ScalePoint]

@@ -16,11 +16,11 @@ from pathlib import Path
 from PIL import Image
 
 from benchmarks.processes import WorkerError
-from benchmarks.progress import progress
 from benchmarks.record import Startup, StartupRow
 from benchmarks.store import Recording
 from edge_app.errors import RuntimeUnavailableError
 from edge_app.images.phantom import Phantom, draw_phantom
+from edge_app.progress import progress
 
 BARE = "python -c pass"
 VERSION = "pneumoscope --version"

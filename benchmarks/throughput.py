@@ -24,7 +24,6 @@ from benchmarks.folder_command import batch_command, run_command
 from benchmarks.machine import Sensors, read_sensors
 from benchmarks.picture_folder import Chosen, choose_pictures, link_pictures
 from benchmarks.processes import Worker, WorkerError
-from benchmarks.progress import progress
 from benchmarks.record import Throughput, ThroughputRow
 from benchmarks.reference import REFERENCE
 from benchmarks.store import Recording
@@ -32,6 +31,7 @@ from edge_app.bundle.manifest import Bundle, ModelFormat
 from edge_app.cores import usable_cores
 from edge_app.files.codec import encode
 from edge_app.images.labelled_pictures import Labelling
+from edge_app.progress import progress
 from edge_app.results.rows import read_results
 from edge_app.runtimes import open_runtime
 from edge_app.statistics import discrimination as metrics

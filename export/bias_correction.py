@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_app.progress import track
 from export.interpreter import open_interpreter
-from export.progress import track
 
 Means = dict[str, npt.NDArray[np.float64]]
 

@@ -15,13 +15,13 @@ from edge_app.images.labelled_pictures import (
 )
 from edge_app.images.preprocess import PreprocessSpec
 from edge_app.images.read import read_image
+from edge_app.progress import step, track
 from edge_app.statistics import discrimination as metrics
 from edge_app.statistics.intervals import wilson
 from edge_app.statistics.observations import BoolArray, patient_weights
 from export.errors import ExportError
 from export.fitting import rounded, share_at
 from export.pictures import Pictures
-from export.progress import step, track
 from export.scores import Logits
 
 

@@ -19,11 +19,11 @@ from edge_app.decision import Reason
 from edge_app.files.codec import CodecError, decode
 from edge_app.images.lung_frame import WHOLE, Frame, lung_frame
 from edge_app.images.preprocess import PreprocessSpec, preprocess
+from edge_app.progress import track
 from edge_app.runtimes.base import LungOutputs
 from edge_app.screening.locator import find_lungs, quarter_turns
 from export.checkpoint import Checkpoint
 from export.errors import ExportError
-from export.progress import track
 
 Grey = npt.NDArray[np.uint8]
 Arrays = Mapping[str, npt.NDArray[np.float32]]

@@ -44,9 +44,9 @@ from edge_app.images.labelled_pictures import (
 )
 from edge_app.images.preprocess import PreprocessSpec
 from edge_app.images.read import read_image
+from edge_app.progress import track
 from export.checkpoint import Record
 from export.errors import CheckpointError, ExportError
-from export.progress import track
 
 Grey = npt.NDArray[np.uint8]
 Change = Callable[[Grey, np.random.Generator], Grey]

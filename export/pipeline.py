@@ -34,6 +34,7 @@ from edge_app.bundle.manifest import (
 from edge_app.files.codec import canonical_json
 from edge_app.images.labelled_pictures import LabelledPicture, Labelling
 from edge_app.images.preprocess import PreprocessSpec, preprocess
+from edge_app.progress import step
 from edge_app.statistics import discrimination as metrics
 from edge_app.statistics.calibration import Platt, reliability
 from edge_app.statistics.intervals import Figure
@@ -60,7 +61,6 @@ from export.parity import (
     require_logits,
 )
 from export.pictures import STORED, Pictures, Sources, all_forms, representative
-from export.progress import step
 from export.recipe import Recipe
 from export.scores import (
     Logits,

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_app.bundle.manifest import ModelFormat
+from edge_app.progress import track
 from export.checkpoint import Network
 from export.errors import ExportError
-from export.progress import track
 from export.tflite_model import SIGNATURE
 
 Pixels = npt.NDArray[np.uint8]

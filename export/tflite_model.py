@@ -20,11 +20,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from edge_app.progress import track
 from export.bias_correction import correct_biases
 from export.checkpoint import Network
 from export.errors import ExportError
 from export.interpreter import open_interpreter
-from export.progress import track
 from export.recipe import StaticSpec
 
 ConvertedRecipe = Literal["float32", "float16", "dynamic_int8"]

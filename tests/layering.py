@@ -34,7 +34,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("runtimes", "site"),
     ("bundle", "results"),
     ("images", "files"),
-    ("statistics", "cores", "errors", "decision", "version"),
+    ("statistics", "cores", "progress", "errors", "decision", "version"),
 )
 
 

@@ -33,7 +33,7 @@ def test_every_room_has_a_floor_and_the_hall_is_empty() -> None:
     packages = {path.parent.name for path in hall.glob("*/__init__.py")}
     modules = {path.stem for path in hall.glob("*.py")}
     assert packages | modules <= rooms
-    assert modules == {"__init__", "__main__", "cores", "decision", "errors", "version"}
+    assert modules == {"__init__", "__main__", "cores", "decision", "errors", "progress", "version"}
 
 
 @pytest.mark.parametrize(

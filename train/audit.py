@@ -17,10 +17,10 @@ import numpy as np
 
 from edge_app.errors import InputError, UnreadableImageError
 from edge_app.images.labelled_pictures import LabelledPicture, join_duplicates
+from edge_app.progress import track
 from edge_app.statistics import discrimination as metrics
 from edge_app.statistics.intervals import Figure
 from train.duplicates import Fingerprint, find_duplicates, fingerprint
-from train.progress import track
 from train.quantities import NAMES, Quantities, measure
 from train.record import write_rows
 from train.splits import shared_values

@@ -18,7 +18,7 @@ from PIL import Image
 from edge_app.errors import InputError, StorageError, UnreadableImageError
 from edge_app.files.whole import whole, write_whole
 from edge_app.images.read import read_image
-from train.progress import track
+from edge_app.progress import track
 
 MAX_SIDE = 512
 # Decoded ahead of the writer, so that memory stays small however many files there are.

@@ -13,7 +13,7 @@ from pathlib import Path
 from edge_app.errors import DataError, InputError, UnreadableImageError
 from edge_app.images.labelled_pictures import LabelledPicture
 from edge_app.images.read import read_image
-from train.progress import track
+from edge_app.progress import track
 from train.record import file_sha256
 
 _SHOWN = 3

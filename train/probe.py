@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from edge_app.images.labelled_pictures import LabelledPicture
 from edge_app.images.preprocess import PreprocessSpec
+from edge_app.progress import track
 from edge_app.statistics import discrimination as metrics
 from edge_app.statistics.intervals import Figure, wilson
 from train.cache import read_grey
@@ -24,7 +25,6 @@ from train.counterfactuals import CHANGES, Change, Picture
 from train.decision import Floats
 from train.evaluate import validate
 from train.plots import figure
-from train.progress import track
 from train.quantities import measure
 from train.samples import NAMES_OF_LABELS
 from train.tables import markdown_table, short

@@ -91,10 +91,10 @@ def _score(plan: "BatchPlan", *, quiet: bool) -> "Summary | None":
     """Run with progress; None where it was interrupted."""
     from edge_app.runs.batch import run_batch
     from edge_app.runs.interruption import Interruption
-    from edge_app.runs.progress import open_progress
+    from edge_app.runs.progress import RunProgress
 
     stream = cast(TextIO, LastingStream(sys.stderr))
-    progress = open_progress(stream, quiet=quiet)
+    progress = RunProgress(stream, quiet=quiet)
     try:
         with Interruption() as interruption, progress:
             return run_batch(plan, progress.update, on_note=note, check=interruption.check)
