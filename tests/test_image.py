@@ -3,6 +3,8 @@
 import contextlib
 import hashlib
 import io
+import lzma
+import math
 import os
 import resource
 import struct
@@ -17,7 +19,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageOps
 
 from edge_app.errors import UnreadableImageError
-from edge_app.images.radiograph import MAX_PIXELS, Radiograph
+from edge_app.images.radiograph import MAX_DECODED_BYTES, MAX_PIXELS, Radiograph
 from edge_app.images.read import decode_image, read_image
 from tests.pictures import encoded, gradient
 from tests.tiny_bundle import SPEC
@@ -225,7 +227,9 @@ def test_paths_that_are_no_files(tmp_path: Path) -> None:
         read_image(tmp_path / "pipe.png")
 
 
-def png_that_claims(width: int, height: int) -> bytes:
+def png_that_claims(
+    width: int, height: int, colour_type: int = 0, bytes_per_pixel: int = 1
+) -> bytes:
     """A valid PNG of these dimensions whose rows are all zero: tiny, and gigabytes when decoded."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
@@ -233,9 +237,9 @@ def png_that_claims(width: int, height: int) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
 
     rows = zlib.compressobj(9)
-    row = bytes(width + 1)
+    row = bytes(width * bytes_per_pixel + 1)
     data = b"".join(rows.compress(row) for _ in range(height)) + rows.flush()
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
     parts = (chunk(b"IHDR", header), chunk(b"IDAT", data), chunk(b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
@@ -262,8 +266,76 @@ def test_the_limit_in_pixels() -> None:
 def test_several_pages_are_refused(format: str) -> None:
     pages = [Image.fromarray(gradient()), Image.fromarray(255 - gradient())]
     data = encoded(pages[0], format, save_all=True, append_images=pages[1:])
-    with pytest.raises(UnreadableImageError, match="2 pictures"):
+    with pytest.raises(UnreadableImageError, match="several pictures"):
         decode_image(data, "x")
+
+
+def test_thousands_of_pages_are_refused_without_counting_them() -> None:
+    page = encoded(Image.new("L", (1, 1)), "TIFF", compression=None)
+    count = struct.unpack_from("<H", page, 8)[0]
+    assert struct.unpack_from("<I", page, 4)[0] == 8
+    link = 10 + 12 * count
+    # Each page's directory stands once more, behind itself.
+    directory = page[8:link]
+    pages = bytearray(page[:link] + struct.pack("<I", len(page)) + page[link + 4 :])
+    for _ in range(20_000):
+        pages += directory + struct.pack("<I", len(pages) + len(directory) + 4)
+    pages[-4:] = bytes(4)
+    with pytest.raises(UnreadableImageError, match="several pictures"):
+        decode_image(bytes(pages), "x.tif")
+
+
+@pytest.mark.parametrize("compression", ["tiff_adobe_deflate", "tiff_deflate", "jpeg", "tiff_lzw"])
+@pytest.mark.parametrize("filling", [b"\0", b"\x5a"])
+def test_a_damaged_tiff_raises_and_prints_nothing(
+    compression: str, filling: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    noise = np.random.default_rng(1).integers(90, 140, (300, 300)).astype(np.uint8)
+    data = encoded(Image.fromarray(noise), "TIFF", compression=compression)
+    assert decode_image(data, "x.tif").pixels.shape == (300, 300)
+    for place in (len(data) // 4, len(data) // 2, len(data) * 3 // 4):
+        torn = data[:place] + filling * 1500 + data[place + 1500 :]
+        with pytest.raises(UnreadableImageError, match=r"^x\.tif: "):
+            decode_image(torn, "x.tif")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_compressions_of_tiff_that_hide_damage_are_refused() -> None:
+    with pytest.raises(UnreadableImageError, match="fax"):
+        decode(Image.new("1", (200, 200)), "TIFF", compression="group4")
+    with pytest.raises(UnreadableImageError, match="rare compression"):
+        decode(Image.fromarray(gradient()), "TIFF", compression="zstd")
+
+
+@pytest.mark.parametrize("kind", ["RGBA", "float"])
+def test_the_limit_in_bytes(kind: str) -> None:
+    side = math.isqrt(MAX_DECODED_BYTES // 4) + 1
+    if kind == "RGBA":
+        data = png_that_claims(side, side, colour_type=6, bytes_per_pixel=4)
+    else:
+        data = bytearray(encoded(Image.new("F", (2, 2)), "TIFF"))
+        for tag in (256, 257):
+            entry = data.index(struct.pack("<HHI", tag, 4, 1))
+            data[entry + 8 : entry + 12] = struct.pack("<I", side)
+    with pytest.raises(UnreadableImageError, match="120 MB are not decoded"):
+        decode_image(bytes(data), "x")
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("bare_jpegls.jpg", "JPEG-LS"),
+        ("hostile/webp_79mp_rgba.webp", "120 MB"),
+        ("hostile/half_tiff_adobe_deflate_L_00319_zeroblock.tif", "damaged"),
+        ("hostile/half_tiff_group4_01234_zeroblock.tif", "fax"),
+        ("hostile/tiffpages_20000.tif.xz", "several pictures"),
+    ],
+)
+def test_reported_files_are_unreadable(shared_cases: Path, file: str, said: str) -> None:
+    data = (shared_cases / file).read_bytes()
+    data = lzma.decompress(data) if file.endswith(".xz") else data
+    with pytest.raises(UnreadableImageError, match=said):
+        decode_image(data, file)
 
 
 def test_lab_colour_is_refused() -> None:

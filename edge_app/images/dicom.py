@@ -84,7 +84,7 @@ def _require_one_grey_picture(dataset: "Dataset", data: bytes) -> None:
         raise UnsupportedDicomError(f"{dataset.BitsStored} bits stored; at most 16 are read")
     if dataset.BitsAllocated not in (8, 16):
         raise UnreadableImageError(f"{dataset.BitsAllocated} bits allocated; 8 and 16 are read")
-    check_size(dataset.Columns, dataset.Rows)
+    check_size(dataset.Columns, dataset.Rows, dataset.BitsAllocated // 8)
 
 
 def _without_picture(dataset: "Dataset", data: bytes) -> InputError:

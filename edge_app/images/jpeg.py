@@ -39,13 +39,17 @@ def decode_grey(data: bytes, size: tuple[int, int], wanted: tuple[int, int]) -> 
     return _decode(data, "GRAY", *least)[:, :, 0]
 
 
-def require_undamaged(data: bytes) -> None:
-    """Decode a CMYK JPEG, whose pixels Pillow gives, for libjpeg's warnings alone.
+def require_undamaged(data: bytes, colours: str) -> None:
+    """Decode a JPEG whose pixels Pillow gives, for libjpeg's warnings alone.
+
+    Args:
+        data: the file.
+        colours: "GRAY" for one that is grey or in colour, "CMYK" for one of those.
 
     Raises:
         UnreadableImageError: damaged.
     """
-    _decode(data, "CMYK", 0, 0)
+    _decode(data, colours, 0, 0)
 
 
 def _decode(
@@ -56,7 +60,8 @@ def _decode(
             data, colours, min_width=least_width, min_height=least_height
         )
     except ValueError as error:
-        raise UnreadableImageError(f"the JPEG is damaged: {error}") from error
+        reason = str(error).removeprefix("Corrupt JPEG data: ")
+        raise UnreadableImageError(f"the JPEG is damaged: {reason}") from error
     return pixels
 
 

@@ -11,6 +11,9 @@ from edge_app.errors import UnreadableImageError
 # The largest detectors give 25 megapixels, stitched whole-spine pictures about 30. A file of a
 # few kilobytes can ask for gigabytes; below Pillow's own warning at 89 megapixels.
 MAX_PIXELS = 80_000_000
+# Of the decoded pixels as the decoder holds them: 16 bits, colour and transparency take two and
+# four bytes a pixel, and decoding and preparing them about five times as much at its peak.
+MAX_DECODED_BYTES = 120_000_000
 
 TOO_LARGE = (
     f"more than {MAX_PIXELS // 1_000_000} megapixels are not decoded "
@@ -68,13 +71,18 @@ def hash_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int, bytes_per_pixel: int) -> None:
     """Refuse a picture of unreasonable size before its pixels are allocated.
 
     Raises:
-        UnreadableImageError: no pixels, or more than `MAX_PIXELS`.
+        UnreadableImageError: no pixels, more than `MAX_PIXELS`, or `MAX_DECODED_BYTES` of them.
     """
     if width < 1 or height < 1:
         raise UnreadableImageError(f"{width} x {height} pixels are no picture")
     if width * height > MAX_PIXELS:
         raise UnreadableImageError(f"{width} x {height} pixels: {TOO_LARGE}")
+    if width * height * bytes_per_pixel > MAX_DECODED_BYTES:
+        raise UnreadableImageError(
+            f"{width} x {height} pixels of {bytes_per_pixel} bytes: more than "
+            f"{MAX_DECODED_BYTES // 1_000_000} MB are not decoded; save the picture as 8-bit grey"
+        )

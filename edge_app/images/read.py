@@ -16,10 +16,12 @@ What becomes grey, and how:
 """
 
 import io
+import os
 import stat
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
@@ -34,7 +36,7 @@ from edge_app.images.preprocess_spec import PreprocessSpec
 from edge_app.images.radiograph import TOO_LARGE, Pixels, Radiograph, check_size, hash_bytes
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
-
+_BLOCK_PIXELS = 1 << 20
 
 _ORIENTATION_TAG = 0x0112
 _TIFF_PHOTOMETRIC_TAG = 262
@@ -122,16 +124,23 @@ def _describe_foreign(data: bytes) -> str:
 def _decode_raster(data: bytes, kind: str, spec: PreprocessSpec | None) -> Radiograph:
     if kind == "PNG":
         _require_whole_png(data)
+    if kind == "JPEG":
+        _require_readable_jpeg(data)
     # Importing one plugin spares Image.open the import of all forty.
     import_module(_PLUGINS[kind])
     with Image.open(io.BytesIO(data), formats=(kind,)) as image:
-        check_size(*image.size)
+        check_size(*image.size, _bytes_per_pixel(image, kind))
         _refuse_several_pages(image, kind)
+        if kind == "TIFF":
+            from edge_app.images.tiff import require_undamaged
+
+            require_undamaged(data, image)
         original_size = _stored_size(image, kind)
         if kind == "JPEG":
             pixels, max_value = _decode_jpeg(data, image, spec)
         else:
-            image.load()
+            with _native_words_dropped():
+                image.load()
             pixels, max_value = _to_grey(image, kind)
         pixels = _orient(pixels, image, kind)
     return Radiograph(
@@ -141,6 +150,23 @@ def _decode_raster(data: bytes, kind: str, spec: PreprocessSpec | None) -> Radio
         sha256=hash_bytes(data),
         original_size=original_size,
     )
+
+
+@contextmanager
+def _native_words_dropped() -> Iterator[None]:
+    """Keep what libtiff prints of a damaged file from the terminal: the error is Pillow's."""
+    try:
+        saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # no standard error to protect
+        yield
+        return
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
 
 
 _PLUGINS = {
@@ -162,7 +188,7 @@ def _decode_jpeg(
     wanted = _draft_size(image.size, spec)
     if image.mode != "CMYK":
         return jpeg.decode_grey(data, image.size, wanted), 255
-    jpeg.require_undamaged(data)
+    jpeg.require_undamaged(data, "CMYK")
     image.draft("L", wanted)
     image.load()
     return _to_grey(image, "JPEG")
@@ -187,13 +213,44 @@ def _require_whole_png(data: bytes) -> None:
     raise UnreadableImageError("the PNG is truncated")
 
 
+def _require_readable_jpeg(data: bytes) -> None:
+    """Name the kinds of JPEG that are none of a camera's."""
+    from edge_app.images.codestream import JPEG_LS, READABLE, read_jpeg_header
+
+    header = read_jpeg_header(data)
+    if header.process in READABLE and header.bits == 8:
+        return
+    what = "JPEG-LS" if header.process == JPEG_LS else "JPEG of a kind for archives"
+    raise UnreadableImageError(
+        f"a {what} with {header.bits} bits a sample, which is not read outside of DICOM; save it "
+        "as PNG"
+    )
+
+
+def _bytes_per_pixel(image: Image.Image, kind: str) -> int:
+    """What the decoder will hold of each pixel."""
+    if image.mode in ("1", "L", "P") or (kind == "JPEG" and image.mode == "RGB"):
+        return 1
+    return 2 if image.mode.startswith("I;16") else 4
+
+
 def _refuse_several_pages(image: Image.Image, kind: str) -> None:
-    pages = getattr(image, "n_frames", 1)
     # A JPEG with several pictures (MPO) is one photograph with previews of itself.
-    if pages > 1 and kind != "JPEG":
+    if kind != "JPEG" and _has_second_page(image, kind):
         raise UnreadableImageError(
-            f"the {kind} holds {pages} pictures; save the one that is meant as a file of its own"
+            f"the {kind} holds several pictures; save the one that is meant as a file of its own"
         )
+
+
+def _has_second_page(image: Image.Image, kind: str) -> bool:
+    if kind != "TIFF":
+        return getattr(image, "n_frames", 1) > 1
+    # Counting them reads every page's header: tens of thousands take a minute.
+    try:
+        image.seek(1)
+    except EOFError:
+        return False
+    return True
 
 
 def _stored_size(image: Image.Image, kind: str) -> tuple[int, int]:
@@ -221,11 +278,27 @@ def _to_grey(image: Image.Image, kind: str) -> tuple[Pixels, int]:
         return _stretch_to_sixteen_bit(np.asarray(image))
     if image.mode == "LAB":
         raise UnreadableImageError("CIELAB colour is not read; save the picture as grey or RGB")
+    if image.mode == "L" and "transparency" not in image.info:
+        return np.asarray(image), 255
+    width, height = image.size
+    pixels = np.empty((height, width), np.uint8)
+    for top, bottom in _row_blocks(height, width):
+        pixels[top:bottom] = _block_to_grey(image.crop((0, top, width, bottom)))
+    return pixels, 255
+
+
+def _row_blocks(height: int, width: int) -> list[tuple[int, int]]:
+    """Rows from and up to: a conversion of the whole picture at once holds several of it."""
+    rows = max(1, _BLOCK_PIXELS // width)
+    return [(top, min(top + rows, height)) for top in range(0, height, rows)]
+
+
+def _block_to_grey(image: Image.Image) -> npt.NDArray[np.uint8]:
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         image = _over_black(image)
     if image.mode in ("CMYK", "P", "HSV"):
         image = image.convert("RGB")
-    return np.asarray(image if image.mode == "L" else image.convert("L")), 255
+    return np.asarray(image.convert("L"))
 
 
 def _sixteen_bit(image: Image.Image, kind: str) -> tuple[Pixels, int]:
@@ -241,17 +314,17 @@ def _sixteen_bit(image: Image.Image, kind: str) -> tuple[Pixels, int]:
     return pixels, max_value
 
 
-def _stretch_to_sixteen_bit(values: npt.NDArray[np.generic]) -> tuple[Pixels, int]:
+def _stretch_to_sixteen_bit(values: npt.NDArray[Any]) -> tuple[Pixels, int]:
     """Map the range of 32-bit integers or floats onto 0..65535."""
-    numbers = values.astype(np.float64)
-    low, high = float(numbers.min()), float(numbers.max())
+    low, high = float(values.min()), float(values.max())
     if not np.isfinite(high - low):
         raise UnreadableImageError("the picture holds values that are not finite")
+    pixels = np.zeros(values.shape, np.uint16)
     if high > low:
-        numbers = (numbers - low) * (65535 / (high - low))
-    else:
-        numbers = np.zeros_like(numbers)
-    return np.rint(numbers).astype(np.uint16), 65535
+        for top, bottom in _row_blocks(*values.shape):
+            numbers = values[top:bottom].astype(np.float64)
+            pixels[top:bottom] = np.rint((numbers - low) * (65535 / (high - low)))
+    return pixels, 65535
 
 
 def _over_black(image: Image.Image) -> Image.Image:
