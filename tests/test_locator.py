@@ -18,6 +18,8 @@ from edge_app.images.radiograph import Radiograph
 from edge_app.report.thumbnail_maker import make_thumbnail
 from edge_app.results.rows import decode_row, encode_row
 from edge_app.runtimes import RUNTIMES, open_runtime
+from edge_app.runtimes.base import LungOutputs
+from edge_app.screening.locator import find_lungs
 from edge_app.screening.score_file import score_file
 from edge_app.screening.screener import Screener, ScreeningResult
 from edge_app.screening.selftest import run_self_test
@@ -129,6 +131,33 @@ def test_which_way_up_is_not_guessed(screener: Screener) -> None:
 
 def test_a_blank_picture_is_told_before_the_locator_is_asked(screener: Screener) -> None:
     assert answer(screener, np.full((300, 300), 90, np.uint8)).reason is Reason.NO_CONTRAST
+
+
+@pytest.mark.parametrize(("films", "reason"), [(1, None), (2, Reason.LUNGS_NOT_FOUND)])
+def test_two_films_on_one_picture_are_not_read_as_one(films: int, reason: Reason | None) -> None:
+    lungs = np.full((28, 28), -9, np.float32)
+    for film in range(films):
+        top = 3 + 13 * film
+        lungs[top : top + 10, 4:12] = lungs[top : top + 10, 15:23] = 9
+    sure = np.array([9, 0, 0, 0], np.float32)
+    outputs = LungOutputs(lungs, sure, sure[:3], np.full(4, -9, np.float32))
+    found, refusal = find_lungs(outputs, RULES, 0)
+    assert found is not None
+    assert found.box.parts == 2 * films
+    assert (None if refusal is None else refusal.reason) is reason
+    if refusal is not None:
+        assert "send each film as a picture of its own" in refusal.message
+
+
+def test_a_lung_that_is_white_does_not_hide_the_other() -> None:
+    lungs = np.full((28, 28), -9, np.float32)
+    lungs[4:24, 4:13] = 9
+    sure = np.array([9, 0, 0, 0], np.float32)
+    outputs = LungOutputs(lungs, sure, sure[:3], np.full(4, -9, np.float32))
+    found, refusal = find_lungs(outputs, RULES, 0)
+    assert refusal is None
+    assert found is not None
+    assert found.box.parts == 1
 
 
 def test_two_films_on_one_picture_get_an_answer_or_a_reason(screener: Screener) -> None:

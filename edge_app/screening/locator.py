@@ -21,6 +21,8 @@ from edge_app.runtimes.base import Floats, LungOutputs
 from edge_app.screening.refusals import Refusal, find_contrast_refusal
 
 SIDES = ("left", "top", "right", "bottom")
+# A chest has two lungs. One may be missing from the map, white with disease: that is read.
+_MOST_LUNGS = 2
 _FRONTAL, _LATERAL = 0, 1
 
 
@@ -96,6 +98,8 @@ def find_lungs(
         quarter_turns=turns,
         touched=tuple(s for s, p in zip(SIDES, cut_off, strict=True) if p >= rules.touches_edge),
     )
+    if refusal is None and box.parts > _MOST_LUNGS:
+        refusal = _SEVERAL_FILMS
     if refusal is None and _is_doubtful(box, rules):
         refusal = _NOT_FOUND
     cut = [s for s, p in zip(SIDES, cut_off, strict=True) if p >= rules.cut_off]
@@ -116,6 +120,11 @@ _NOT_FOUND = Refusal(
     Reason.LUNGS_NOT_FOUND,
     "the lungs were not found with certainty; take or scan the film again so that the whole chest "
     "is on it, or have it read by a person",
+)
+
+_SEVERAL_FILMS = Refusal(
+    Reason.LUNGS_NOT_FOUND,
+    "more than two lungs seem to be on this picture; send each film as a picture of its own",
 )
 
 
