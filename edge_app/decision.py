@@ -1,4 +1,4 @@
-"""The words of an answer: what was decided, and why where nothing could be."""
+"""The words of an answer: what was decided, how probable it is, and why where nothing is said."""
 
 from enum import StrEnum
 
@@ -40,3 +40,9 @@ class Reason(StrEnum):
     LUNGS_NOT_FOUND = "lungs_not_found"
     LUNGS_CUT_OFF = "lungs_cut_off"
     ROTATED = "rotated"  # and it cannot be told how
+
+
+def show_probability(probability: float) -> str:
+    """Three digits for people, and never a certainty: `> 0.999` instead of `1.000`."""
+    text = f"{probability:.3f}"
+    return {"1.000": "> 0.999", "0.000": "< 0.001"}.get(text, text)

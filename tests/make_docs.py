@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 DOCS = Path(__file__).parent.parent / "docs"
 _MADE = "<!-- Made by `make docs` from the code; do not edit. -->\n"
-COMMAND_LINES = ("edge_app.cli", "train.cli", "export.cli")
+COMMAND_LINES = ("edge_app.cli", "train.cli", "export.cli", "benchmarks.cli")
 
 
 def pages() -> dict[str, str]:

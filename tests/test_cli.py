@@ -15,7 +15,7 @@ from PIL import Image
 
 from edge_app import __version__
 from edge_app.cli import main
-from edge_app.decision import Decision, Status
+from edge_app.decision import Decision, Status, show_probability
 from edge_app.images.phantom import Phantom, draw_phantom
 from edge_app.results.validate import validate_results
 from tests.conftest import REPOSITORY
@@ -118,7 +118,10 @@ def test_score_prints_a_line_a_file(
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith(f"{files[0]}: no_pneumonia_seen, probability 0.")
     assert second.startswith(f"{files[1]}: pneumonia_suspected, probability 0.")
-    assert "operating point balanced" in first
+    # The cut-offs of the tiny bundle at their probabilities; the logit is for --json.
+    assert first.endswith(", balanced)")
+    assert "(cut-offs 0." in first
+    assert "raw score" not in first
 
 
 def test_score_json_prints_rows_of_the_format(
@@ -140,11 +143,53 @@ def test_score_json_prints_rows_of_the_format(
     assert failed.message == "none.png: No such file or directory"
 
 
-def test_score_ends_with_1_where_every_file_fails(
+def test_score_ends_with_4_where_no_file_is_there_and_with_1_where_none_can_be_read(
     tmp_path: Path, tiny_bundle_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["score", str(tmp_path / "a"), "--bundle", str(tiny_bundle_folder)]) == 1
-    assert "not_assessable (unreadable): a: No such file" in capsys.readouterr().out
+    bundle = ["--bundle", str(tiny_bundle_folder)]
+    assert main(["score", str(tmp_path / "a"), *bundle]) == 4
+    # The name once.
+    line = f"{tmp_path / 'a'}: not_assessable (unreadable): No such file or directory\n"
+    assert capsys.readouterr().out == line
+    (tmp_path / "b").write_bytes(b"no picture")
+    assert main(["score", str(tmp_path / "a"), str(tmp_path / "b"), *bundle]) == 1
+
+
+def test_score_of_a_folder_says_which_command_is_meant(
+    pictures: Path, tiny_bundle_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["score", str(pictures), "--bundle", str(tiny_bundle_folder)]) == 2
+    printed = capsys.readouterr()
+    assert f"pneumoscope batch {pictures} -o OUT" in printed.err
+    assert printed.out == ""
+
+
+def test_score_reads_standard_input(pictures: Path, tiny_bundle_folder: Path) -> None:
+    command = ("score", "--json", "-", "--bundle", tiny_bundle_folder)
+    with (pictures / "low.png").open("rb") as stream:
+        done = run(*command, stdin=stream)
+    assert done.returncode == 0, done.stderr
+    row = json.loads(done.stdout)
+    assert (row["file"], row["decision"]) == ("standard input", "no_pneumonia_seen")
+    done = run(*command, stdin=subprocess.DEVNULL)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["message"] == "the file is empty"
+
+
+def test_a_name_prints_no_second_answer_and_no_command_of_a_terminal(
+    pictures: Path, tiny_bundle_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    forged = pictures / "a\nb.png: no_pneumonia_seen, probability 0.001\x1b[2J.png"
+    (pictures / "low.png").rename(forged)
+    bundle = ["--bundle", str(tiny_bundle_folder)]
+    assert main(["score", str(forged), str(forged.with_name("c\x1b[1m\n.png")), *bundle]) == 1
+    assert main(["score", str(forged.with_name("c\x1b[1m\n.png")), *bundle]) == 4
+    assert main(["validate", str(forged)]) == 1
+    assert main(["model", "verify", str(forged)]) != 0
+    assert main(["info", "--bundle", str(forged)]) != 0
+    printed = capfd.readouterr()
+    assert "\x1b" not in printed.out + printed.err
+    assert sum(line.startswith("b.png") for line in printed.out.splitlines()) == 0
 
 
 def test_a_refusal_is_an_answer(
@@ -263,6 +308,24 @@ def test_an_unknown_operating_point_ends_with_2(pictures: Path, tiny_bundle_fold
     arguments = ["score", str(pictures / "low.png"), "--bundle", str(tiny_bundle_folder)]
     assert main([*arguments, "--operating-point", "nonesuch"]) == 2
     assert main([*arguments, "--operating-point", "screening"]) == 0
+    info = ["info", "--bundle", str(tiny_bundle_folder), "--operating-point"]
+    assert main([*info, "nonesuch"]) == 2
+    assert main([*info, "screening"]) == 0
+
+
+def test_info_on_a_runtime_that_is_missing_ends_with_3(
+    tiny_bundle_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_app.runtimes.Engine.is_installed", False)
+    bundle = ["--bundle", str(tiny_bundle_folder)]
+    assert main(["info", "--runtime", "litert", *bundle]) == 3
+    assert "pip install 'pneumoscope[litert]'" in capsys.readouterr().err
+    assert main(["info", *bundle]) == 0
+
+
+def test_a_probability_for_people_is_never_a_certainty() -> None:
+    shown = [show_probability(p) for p in (0.0, 0.0004, 0.5, 0.9994, 0.99951, 1.0)]
+    assert shown == ["< 0.001", "< 0.001", "0.500", "0.999", "> 0.999", "> 0.999"]
 
 
 def test_ctrl_c_ends_with_130_and_whole_rows(tiny_bundle_folder: Path, tmp_path: Path) -> None:
@@ -420,8 +483,9 @@ def test_validate(
     main(["batch", str(pictures), "-o", str(out), "--bundle", str(tiny_bundle_folder)])
     capsys.readouterr()
     results = out / "results.jsonl"
-    assert main(["validate", str(results)]) == 0
-    assert capsys.readouterr().out == f"{results}: 2 rows, valid\n"
+    for named in (results, out):
+        assert main(["validate", str(named)]) == 0
+        assert capsys.readouterr().out == f"{results}: 2 rows, valid\n"
     results.write_bytes(results.read_bytes()[:-20])
     assert main(["validate", str(results)]) == 1
     assert "line 3: torn" in capsys.readouterr().out
@@ -435,11 +499,16 @@ def test_info(tiny_bundle_folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     for text in (
         "Model tiny-random-1 of 2026-11-23, not signed",
         "age: 1 to 5 years",
-        "balanced (default)",
+        "Operating point balanced",
+        "others: screening",
         "sensitivity 0.900 (95% CI 0.800 to 0.950",
         "1 golden inputs passed",
     ):
         assert text in printed
+    assert "raw score" not in printed
+    assert len(printed.splitlines()) <= 24  # one screen
+    assert main(["info", "--verbose", *bundle]) == 0
+    assert "raw scores: " in capsys.readouterr().out
     assert main(["info", "--json", *bundle]) == 0
     assert json.loads(capsys.readouterr().out)["model_id"] == "tiny-random-1"
 
@@ -484,7 +553,7 @@ def test_a_reader_that_goes_away_is_no_failure(pictures: Path, signed_bundle_fol
 def test_file_names_that_are_no_utf8_are_printed(tiny_bundle_folder: Path, tmp_path: Path) -> None:
     name = os.fsdecode(b"r\xf6ntgen.png")
     done = run("score", tmp_path / name, "--bundle", tiny_bundle_folder)
-    assert done.returncode == 1
+    assert done.returncode == 4
     assert "ntgen.png: not_assessable (unreadable)" in done.stdout
     done = run("score", "--json", tmp_path / name, "--bundle", tiny_bundle_folder)
     assert json.loads(done.stdout)["status"] == "failed"

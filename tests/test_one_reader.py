@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.commands import _cases
 
-from benchmarks.__main__ import _parser
 from benchmarks.accuracy import measure_accuracy
-from benchmarks.record import Stopwatch
+from benchmarks.cli import make_parser
+from benchmarks.cli.options import cases
+from benchmarks.record import Accuracy
+from benchmarks.store import Recording
 from edge_app.bundle.load import load_bundle
 from edge_app.images.labelled_pictures import LabelledPicture, split_hash
 from export.checkpoint import Record
@@ -60,7 +61,7 @@ def trained_on(folder: Path, run: Path) -> tuple[list[LabelledPicture], Record]:
 
 def measured_on(folder: Path, *arguments: str) -> list[LabelledPicture]:
     """What `benchmarks accuracy` reads of the folder."""
-    return _cases(_parser().parse_args(["accuracy", "--data", str(folder), *arguments]))
+    return cases(make_parser().parse_args(["accuracy", "--data", str(folder), *arguments]))
 
 
 def test_training_export_and_benchmarks_agree(folder: Path, tmp_path: Path) -> None:
@@ -94,11 +95,11 @@ def test_pictures_that_were_fitted_on_are_named(folder: Path, tmp_path: Path) ->
     points = tuple(replace(p, fitted_on=fitted_on) for p in bundle.manifest.operating_points)
     bundle = replace(bundle, manifest=replace(bundle.manifest, operating_points=points))
     named = tuple(dict.fromkeys(f"operating point {point.name}" for point in points))
-    for cases, expected in (
+    for pictures_there, expected in (
         (measured_on(folder, "--split", "validation"), named),
         (measured_on(folder, "--split", "train"), ()),
     ):
-        watch = Stopwatch("again", "model")
-        section = measure_accuracy(bundle, [], cases, "a site", watch, lambda _: None)
+        recording: Recording[Accuracy] = Recording("accuracy", "again", "model")
+        section = measure_accuracy(bundle, [], pictures_there, "a site", recording)
         assert section.data.fitted_here == expected
         assert section.data.n_patients == 4

@@ -9,6 +9,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from edge_app.cli.streams import one_line
 from edge_app.errors import EXIT_INTERRUPTED, PneumoscopeError
 
 _RESUME = "--resume"
@@ -24,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = args.run(args)
         return code
     except PneumoscopeError as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
+        print(f"benchmarks: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt as error:
         # A command that records says what it leaves; the others write nothing before their end.

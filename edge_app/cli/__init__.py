@@ -26,7 +26,7 @@ def main(argv: "Sequence[str] | None" = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    from edge_app.cli.streams import mute, say
+    from edge_app.cli.streams import mute, one_line, say
     from edge_app.errors import EXIT_INTERRUPTED, EXIT_OK, PneumoscopeError
 
     _tame_streams()
@@ -36,7 +36,7 @@ def _run(arguments: list[str]) -> int:
         sys.stdout.flush()
         return code
     except PneumoscopeError as error:
-        say(f"pneumoscope: {error}", sys.stderr)
+        say(f"pneumoscope: {one_line(str(error))}", sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         say("pneumoscope: interrupted", sys.stderr)

@@ -9,7 +9,7 @@ from edge_app.cli.model_options import add_model_options
 from edge_app.errors import EXIT_OK
 
 if TYPE_CHECKING:
-    from edge_app.bundle.manifest import Bundle
+    from edge_app.bundle.manifest import Bundle, ModelFile, OperatingPoint
 
 _LAST_MEASURED = Path()
 
@@ -21,6 +21,11 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         help="show the model, its limits and the runtimes",
         description="Show versions, the model bundle with its figures and limits, and which "
         "runtimes are installed. --self-test also runs the bundle's golden inputs here.",
+    )
+    parser.add_argument(
+        "--verbose",
+        action="store_true",
+        help="all model files, all operating points, and what each was fitted on",
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--json", action="store_true", help="print the bundle's bundle.json")
@@ -48,8 +53,12 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(bundle.to_json().decode("utf-8"), end="")
         return EXIT_OK
+    model = _model_file(bundle, args.runtime)
+    point = bundle.operating_point(model, args.operating_point)
     tested = list(_self_test(bundle, args)) if args.self_test else []
-    for line in (*_program(), *_model(bundle), *_operating_points(bundle), *_runtimes(), *tested):
+    answers = _all_points(bundle) if args.verbose else _point(bundle, model, point)
+    lines = (*_program(), *_model(bundle, verbose=args.verbose), "", *answers, *_runtimes())
+    for line in (*lines, *tested):
         print(line)
     return EXIT_OK
 
@@ -73,46 +82,76 @@ def _program() -> Iterator[str]:
     )
 
 
-def _model(bundle: "Bundle") -> Iterator[str]:
+def _model_file(bundle: "Bundle", runtime: str | None) -> "ModelFile":
+    """The file that would score: of the runtime that is named, else of the first installed.
+
+    Raises:
+        RuntimeUnavailableError, BundleError: the runtime that is named cannot score here.
+    """
+    from edge_app.runtimes import RUNTIMES, open_runtime
+
+    if runtime is not None:
+        return open_runtime(bundle, runtime).model
+    models = (bundle.model(engine.format) for engine in RUNTIMES if engine.is_installed)
+    return next((model for model in models if model is not None), bundle.manifest.models[0])
+
+
+def _model(bundle: "Bundle", *, verbose: bool) -> Iterator[str]:
     manifest = bundle.manifest
     population = manifest.population
     signed = f"signed with the key {bundle.signed_by}" if bundle.signed_by else "not signed"
     yield ""
     yield f"Model {manifest.model_id} of {manifest.created}, {signed}"
     yield f"  folder: {bundle.folder}"
-    for model in manifest.models:
-        size = manifest.files[model.file].bytes / 1e6
-        yield f"  {model.file}: {model.recipe}, {size:.1f} MB, SHA-256 {model.sha256[:16]}..."
+    if verbose:
+        locators = manifest.locator.models if manifest.locator is not None else ()
+        for model in (*manifest.models, *locators):
+            size = manifest.files[model.file].bytes / 1e6
+            yield f"  {model.file}: {model.recipe}, {size:.1f} MB, SHA-256 {model.sha256}"
     yield f"  validated on: {population.description}"
     if population.age_years is not None:
         low, high = population.age_years
         yield f"  age: {low:g} to {high:g} years; known other ages are refused"
     yield f"  views: {', '.join(population.views)}; sites: {', '.join(population.sites)}"
-    gate = manifest.input_gate.kind if manifest.input_gate is not None else "none"
-    yield f"  input gate: {gate}"
+    if manifest.input_gate is not None:
+        yield f"  input gate: {manifest.input_gate.kind}"
+    elif manifest.locator is not None:
+        yield "  input gate: none; pictures in which no lungs are found are refused"
+    else:
+        yield "  input gate: none, so pictures that are not chest X-rays may be scored too"
     yield f"  licence: {manifest.provenance.licence}"
 
 
-def _operating_points(bundle: "Bundle") -> Iterator[str]:
+def _point(bundle: "Bundle", model: "ModelFile", point: "OperatingPoint") -> Iterator[str]:
+    """The cut-offs in use, as probabilities."""
+    from edge_app.decision import show_probability
+
+    probability = bundle.calibration(model).probability
+    low, high = show_probability(probability(point.refer_low)), probability(point.refer_high)
+    names = bundle.manifest.operating_point_names()
+    yield f"Operating point {point.name}: {point.purpose}"
+    yield f"  probability below {low}: no_pneumonia_seen"
+    yield f"  probability from {show_probability(high)} on: pneumonia_suspected"
+    yield "  between them: indeterminate"
+    yield f"  sensitivity {point.sensitivity}"
+    yield f"  specificity {point.specificity}"
+    yield f"  others: {', '.join(name for name in names if name != point.name) or 'none'}"
+
+
+def _all_points(bundle: "Bundle") -> Iterator[str]:
     manifest = bundle.manifest
     for model in manifest.models:
-        yield ""
-        yield f"Operating points of {model.file}"
         for name in manifest.operating_point_names():
             point = bundle.operating_point(model, name)
-            default = " (default)" if name == manifest.default_operating_point else ""
             split = point.fitted_on
-            yield f"  {name}{default}: {point.purpose}"
+            yield f"{model.file}"
+            yield from _point(bundle, model, point)
+            yield f"  raw scores: {point.refer_low:+.3f} and {point.refer_high:+.3f}"
             yield (
-                f"    raw score below {point.refer_low:+.3f} no_pneumonia_seen, "
-                f"from {point.refer_high:+.3f} pneumonia_suspected, indeterminate between"
-            )
-            yield f"    sensitivity {point.sensitivity}"
-            yield f"    specificity {point.specificity}"
-            yield (
-                f"    threshold {point.threshold:+.3f} fitted on {split.name} "
+                f"  threshold {point.threshold:+.3f} fitted on {split.name} "
                 f"({split.n_images} images of {split.n_patients} patients)"
             )
+            yield ""
 
 
 def _runtimes() -> Iterator[str]:
@@ -133,7 +172,7 @@ def _self_test(bundle: "Bundle", args: argparse.Namespace) -> Iterator[str]:
     cases = run_self_test(bundle, runtime)
     yield ""
     yield f"Self-test with {runtime.name} {runtime.version}: {len(cases)} golden inputs passed"
-    for case in cases:
+    for case in cases if args.verbose else ():
         yield (
             f"  {case.file}: {case.found:+.4f}, promised {case.expected:+.4f}, "
             f"difference {case.difference:.4f}"

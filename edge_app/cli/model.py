@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from edge_app.cli.streams import one_line
 from edge_app.errors import EXIT_OK
 
 
@@ -116,4 +117,4 @@ def _signed(key: str | None) -> str:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(one_line(text), file=sys.stderr, flush=True)

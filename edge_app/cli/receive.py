@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_app.cli.model_options import positive
-from edge_app.cli.run_options import add_run_options, describe, note, run_options, seconds
+from edge_app.cli.run_options import (
+    add_run_options,
+    describe,
+    note,
+    run_options,
+    say_outcome,
+    seconds,
+    silent,
+)
 from edge_app.cli.streams import one_line, say
 from edge_app.errors import EXIT_INTERRUPTED
 
@@ -14,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge_app.dicom_net.receiver import Peer, ReceiverOptions, Tls
-    from edge_app.runs.summary import Outcome
 
 _LOG_BYTES = 10_000_000
 _MEGA = 1_000_000
@@ -107,7 +114,7 @@ def _receive(args: argparse.Namespace) -> int:
         patience_seconds=0.0,
         options=run_options(args),
     )
-    on_outcome = _silent if args.quiet else _say
+    on_outcome = silent if args.quiet else say_outcome
     with Interruption() as interruption, Receiver(spool, options, log) as receiver:
         if not args.quiet:
             note(f"{options.ae_title} listens on port {receiver.port}; Ctrl-C stops")
@@ -185,12 +192,3 @@ def _port(text: str) -> int:
     if not 0 <= number <= 65535:
         raise argparse.ArgumentTypeError(f"{number} is not a port")
     return number
-
-
-def _say(outcome: "Outcome") -> None:
-    reason = f" ({outcome.reason})" if outcome.reason is not None else ""
-    say(f"{one_line(outcome.file)}: {outcome.decision}{reason}", sys.stdout)
-
-
-def _silent(outcome: "Outcome") -> None:
-    return

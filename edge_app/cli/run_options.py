@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edge_app.runs.scoring_run import RunOptions
-    from edge_app.runs.summary import Summary
+    from edge_app.runs.summary import Outcome, Summary
 
 _FORMATS = ("jsonl", "csv", "html")
 # A worker takes about 50 MB beside what it shares.
@@ -105,6 +105,16 @@ def seconds(text: str) -> float:
 def note(text: str) -> None:
     """Tell a user what is no error."""
     say(f"pneumoscope: {one_line(text)}", sys.stderr)
+
+
+def say_outcome(outcome: "Outcome") -> None:
+    """A line about a file that has just got its row."""
+    reason = f" ({outcome.reason})" if outcome.reason is not None else ""
+    say(f"{one_line(outcome.file)}: {outcome.decision}{reason}", sys.stdout)
+
+
+def silent(outcome: "Outcome") -> None:
+    """In place of `say_outcome`, for --quiet."""
 
 
 def describe(summary: "Summary") -> str:

@@ -1,14 +1,23 @@
 """`pneumoscope score FILE...`: one line a file."""
 
 import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_app.cli.model_options import add_model_options, open_screener
-from edge_app.errors import EXIT_OK, EXIT_SOME_FAILED
+from edge_app.cli.streams import one_line
+from edge_app.errors import EXIT_NO_INPUT, EXIT_OK, EXIT_SOME_FAILED, UsageError
 
 if TYPE_CHECKING:
     from edge_app.results.rows import ResultRow
+    from edge_app.screening.screener import Screener
+
+_STANDARD_INPUT = Path("-")
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -17,9 +26,11 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         "score",
         help="score single pictures",
         description="Score pictures and print one line a file. A suspicion is no failure: the "
-        "exit code is 1 only where a file could not be read.",
+        "exit code is 1 only where a file could not be read, and 4 where none of them is there.",
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="pictures; - reads standard input"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     add_model_options(parser)
     parser.set_defaults(run=run)
@@ -29,24 +40,63 @@ def run(args: argparse.Namespace) -> int:
     """Score the files in the order in which they are named."""
     from edge_app.decision import Status
     from edge_app.files.codec import compact_json
+
+    _refuse_folders(args.files)
+    screener = open_screener(args)
+    failed = False
+    for path in args.files:
+        row = _score(screener, path)
+        failed = failed or row.status is Status.FAILED
+        print(compact_json(row) if args.json else describe(row, screener), flush=True)
+    if failed and not any(path == _STANDARD_INPUT or os.path.lexists(path) for path in args.files):
+        return EXIT_NO_INPUT
+    return EXIT_SOME_FAILED if failed else EXIT_OK
+
+
+def _refuse_folders(paths: list[Path]) -> None:
+    for path in paths:
+        if os.path.isdir(path):
+            raise UsageError(
+                f"{path} is a folder: pneumoscope batch {path} -o OUT scores what is in it"
+            )
+
+
+def _score(screener: "Screener", path: Path) -> "ResultRow":
+    from edge_app.results.rows import printable
     from edge_app.screening.score_file import score_file
 
-    screener = open_screener(args)
-    code = EXIT_OK
-    for path in args.files:
-        name = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
-        row = score_file(screener, path, name)
-        if row.status is Status.FAILED:
-            code = EXIT_SOME_FAILED
-        print(compact_json(row) if args.json else describe(row), flush=True)
-    return code
+    if path != _STANDARD_INPUT:
+        return score_file(screener, path, printable(str(path)))
+    with _standard_input() as copy:
+        row = score_file(screener, copy, "standard input")
+        return replace(row, message=row.message and row.message.removeprefix(f"{copy.name}: "))
 
 
-def describe(row: "ResultRow") -> str:
-    """A row as one line for people."""
-    if row.raw_score is None:
-        return f"{row.file}: {row.decision} ({row.reason}): {row.message}"
+@contextmanager
+def _standard_input() -> Iterator[Path]:
+    """What is piped in, as a file: decoders want one that can be read twice."""
+    import shutil
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="pneumoscope-") as folder:
+        copy = Path(folder) / "standard-input"
+        with copy.open("wb") as stream:
+            shutil.copyfileobj(sys.stdin.buffer, stream)
+        yield copy
+
+
+def describe(row: "ResultRow", screener: "Screener") -> str:
+    """A row as one line for people: probabilities, never the raw score."""
+    from edge_app.decision import show_probability
+
+    name = one_line(row.file)
+    if row.probability is None:
+        # The message begins with the file's name, which stands there already.
+        message = (row.message or "").removeprefix(f"{os.path.basename(row.file)}: ")
+        return f"{name}: {row.decision} ({row.reason}): {one_line(message)}"
+    point = screener.operating_point
+    low, high = map(screener.calibration.probability, (point.refer_low, point.refer_high))
     return (
-        f"{row.file}: {row.decision}, probability {row.probability:.3f}, "
-        f"raw score {row.raw_score:+.3f}, operating point {row.operating_point}"
+        f"{name}: {row.decision}, probability {show_probability(row.probability)} "
+        f"(cut-offs {show_probability(low)} and {show_probability(high)}, {point.name})"
     )

@@ -3,14 +3,19 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from edge_app.cli.run_options import add_run_options, describe, note, run_options, seconds
-from edge_app.cli.streams import one_line, say
+from edge_app.cli.run_options import (
+    add_run_options,
+    describe,
+    note,
+    run_options,
+    say_outcome,
+    seconds,
+    silent,
+)
+from edge_app.cli.streams import say
 from edge_app.errors import EXIT_INTERRUPTED
-
-if TYPE_CHECKING:
-    from edge_app.runs.summary import Outcome
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -56,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
     options = run_options(args)
     plan = WatchPlan(args.folder, args.out, args.poll, args.settle, args.patience, options)
-    on_outcome = _silent if args.quiet else _say
+    on_outcome = silent if args.quiet else say_outcome
     if not args.quiet:
         note(f"watching {args.folder}; Ctrl-C stops")
     with Interruption() as interruption:
@@ -65,12 +70,3 @@ def run(args: argparse.Namespace) -> int:
     if not args.quiet:
         say(describe(summary), sys.stdout)
     return EXIT_INTERRUPTED
-
-
-def _say(outcome: "Outcome") -> None:
-    reason = f" ({outcome.reason})" if outcome.reason is not None else ""
-    say(f"{one_line(outcome.file)}: {outcome.decision}{reason}", sys.stdout)
-
-
-def _silent(outcome: "Outcome") -> None:
-    return

@@ -141,7 +141,7 @@ class Screener:
         self.operating_point: OperatingPoint = bundle.operating_point(
             runtime.model, operating_point
         )
-        self._calibration = bundle.calibration(runtime.model)
+        self.calibration = bundle.calibration(runtime.model)
         if bundle.manifest.golden.cases:
             run_self_test(bundle, runtime)
 
@@ -199,7 +199,7 @@ class Screener:
             reason=None,
             message="",
             raw_score=outputs.logit,
-            probability=self._calibration.probability(outputs.logit),
+            probability=self.calibration.probability(outputs.logit),
             subtype_logit=outputs.subtype_logit,
             operating_point=self.operating_point.name,
             quality=quality,

@@ -14,6 +14,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from edge_app.cli.streams import one_line
 from edge_app.errors import EXIT_INTERRUPTED, PneumoscopeError
 
 
@@ -24,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = args.run(args)
         return code
     except PneumoscopeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted; nothing was written", file=sys.stderr)

@@ -16,6 +16,7 @@ import csv
 import sys
 from collections.abc import Sequence
 
+from edge_app.cli.streams import one_line
 from edge_app.errors import (
     EXIT_BUNDLE,
     EXIT_INTERRUPTED,
@@ -36,14 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except (PneumoscopeError, csv.Error) as error:
         # Keras's messages have many lines; the reader of a log wants one.
-        print("error:", " ".join(str(error).splitlines()), file=sys.stderr)
+        print("error:", one_line(" ".join(str(error).splitlines())), file=sys.stderr)
         return getattr(error, "exit_code", EXIT_USAGE)
     except ImportError as error:
         print(f"error: {error}; pip install 'pneumoscope[train]'", file=sys.stderr)
         return EXIT_BUNDLE
     except OSError as error:
         # A folder where a file is meant, or a file where a folder is, is a slip of the pen.
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         wrong_kind = isinstance(error, IsADirectoryError | NotADirectoryError | FileExistsError)
         return EXIT_USAGE if wrong_kind else EXIT_STORAGE
     except KeyboardInterrupt:
