@@ -5,7 +5,14 @@ Mitchell M et al. Model cards for model reporting. FAT* 2019.
 
 from collections.abc import Sequence
 
-from edge_app.bundle.manifest import Figure, Manifest, Metric, ModelFile, OperatingPoint
+from edge_app.bundle.manifest import (
+    Figure,
+    Locator,
+    Manifest,
+    Metric,
+    ModelFile,
+    OperatingPoint,
+)
 from export.about import About
 from export.fitting import PointSpecs
 from export.parity import Report, table
@@ -22,6 +29,7 @@ def model_card(manifest: Manifest, about: About, report: Report, points: PointSp
         f"## Population\n{_population(manifest)}\n",
         f"## Limits\n{about.limits.strip()}\n",
         f"## Model files\n{_files(manifest)}\n",
+        *_first_look(manifest, default),
         f"## Operating points of `{default.file}`\n{_points(manifest, default)}\n",
         f"## What `indeterminate` promises\n{promises(points)}\n",
         f"## Figures of `{default.file}`\n{_figures(manifest, default)}\n",
@@ -62,6 +70,66 @@ def _files(manifest: Manifest) -> str:
     return "\n".join(
         ["| file | format | recipe | bytes | SHA-256 |", "|---|---|---|---|---|", *rows]
     )
+
+
+def _first_look(manifest: Manifest, model: ModelFile) -> list[str]:
+    """The section on the locator, none for a reader of whole pictures."""
+    locator = manifest.locator
+    if locator is None:
+        return []
+    files = [
+        f"| `{m.file}` | {m.format} | {m.recipe} | {manifest.files[m.file].bytes:,} "
+        f"| `{m.sha256[:16]}` | `{_reader_of(manifest, locator, m)}` |"
+        for m in locator.models
+    ]
+    refused = [
+        f"| {m.split.name} | {m.split.n_images}, {m.split.n_patients} | {show(m.value)} |"
+        for m in manifest.metrics
+        if (m.name, m.model_sha256) == ("refused", model.sha256)
+    ]
+    lines = [
+        "## The first look: where the lungs are\n",
+        "A locator looks at the whole picture and finds the lungs; the model above reads their box "
+        f"with {_percent(locator.margin)} of its sides around it and nothing else of the picture. "
+        "Calibration and operating points hold for each model file with its own locator file, and "
+        "with no other:",
+        "",
+        "| file | format | recipe | bytes | SHA-256 | finds the lungs for |",
+        "|---|---|---|---|---|---|",
+        *files,
+        "",
+        *_rules(locator),
+        "",
+        f"Refused by these rules, with the files of `{model.file}`, each patient counting once:",
+        "",
+        "| pictures | n, patients | share refused |",
+        "|---|---|---|",
+        *refused,
+        "",
+        "The figures below count refused pictures too, by the score that they would have had.\n",
+    ]
+    return ["\n".join(lines)]
+
+
+def _reader_of(manifest: Manifest, locator: Locator, model: ModelFile) -> str:
+    return next(m.file for m in manifest.models if locator.pairs[m.sha256] == model.sha256)
+
+
+def _rules(locator: Locator) -> list[str]:
+    """What is done with what the locator says, a line a rule."""
+    rules = locator.rules
+    return [
+        "- A picture that is turned by 90, 180 or 270 degrees with a probability of "
+        f"{rules.turned:g} or more is put right and flagged; of the others, one that is upright "
+        f"with a probability under {rules.least_upright:g} is refused.",
+        "- What is a frontal chest film with a probability under "
+        f"{rules.least_frontal:g} is refused.",
+        f"- Lungs whose certainty is under {rules.least_certainty:g}, whose box covers less than "
+        f"{_percent(rules.least_area)} of the picture, or of which there are more than two, are "
+        "not read.",
+        f"- Lungs that are cut off at an edge with a probability of {rules.touches_edge:g} or more "
+        f"are flagged, with {rules.cut_off:g} or more refused.",
+    ]
 
 
 def _points(manifest: Manifest, model: ModelFile) -> str:
