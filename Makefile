@@ -60,7 +60,7 @@ test-pi:
 test-no-vnni: $(TEST)/.installed
 	$(TEST)/bin/python -m tests.emulated_cpu
 
-# The tables of README.md and docs/benchmarks.md, measured again; nothing else should run (how long
+# The tables of docs/, measured again; nothing else should run (how long
 # each part takes: docs/benchmarks.md). Interrupted, the same command goes on; once it is through,
 # it begins anew. Everything is also in out/benchmarks/report.html.
 DATA ?= ../shared/data

@@ -1,4 +1,4 @@
-"""The tables of README.md and docs/ come from the committed `benchmarks/results.json`.
+"""The tables of docs/ come from the committed `benchmarks/results.json`.
 
 A document holds `<!-- benchmarks:NAME -->` and `<!-- /benchmarks:NAME -->`; what stands between
 them is the table of that name. `fill` replaces it; a document is stale where that changes

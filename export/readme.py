@@ -1,4 +1,4 @@
-"""The README's part about formats, written from a bundle's figures between two markers."""
+"""`docs/formats.md`: a bundle's figures, written into a document between two markers."""
 
 import re
 from pathlib import Path
@@ -107,13 +107,13 @@ def _point_rows(bundle: Bundle) -> list[str]:
 
 
 def replace_section(text: str, section: str) -> str:
-    """A README with another section between the markers.
+    """A document with another section between the markers.
 
     Raises:
         ExportError: the markers do not stand there once each, in their order.
     """
     pattern = re.compile(f"{re.escape(BEGIN)}\n.*?{re.escape(END)}", re.DOTALL)
     if text.count(BEGIN) != 1 or text.count(END) != 1 or not pattern.search(text):
-        raise ExportError(f"the README lacks the markers {BEGIN} and {END}, once each")
+        raise ExportError(f"the document lacks the markers {BEGIN} and {END}, once each")
     # A function, since a backslash in the section would mean something in a template.
     return pattern.sub(lambda _: f"{BEGIN}\n{section}{END}", text)

@@ -2,7 +2,8 @@
 
 The four parsers become `docs/cli.md`; the dataclasses that are stored become
 `docs/results-format.md` and `docs/bundle-format.md`; the public names of `edge_app` become
-`docs/python-api.md`. `tests/test_docs.py` fails where a page is not what the code says.
+`docs/python-api.md`; `docs/architecture.md` gets its floors from `tests/layering.py`.
+`tests/test_docs.py` fails where a page is not what the code says.
 """
 
 import argparse
@@ -25,6 +26,7 @@ COMMAND_LINES = ("edge_app.cli", "train.cli", "export.cli", "benchmarks.cli")
 def pages() -> dict[str, str]:
     """Every page by its name in docs/."""
     return {
+        "architecture.md": _architecture(),
         "bundle-format.md": _bundle_format(),
         "cli.md": _cli(),
         "python-api.md": _python_api(),
@@ -40,6 +42,16 @@ def main() -> int:
             path.write_text(text, encoding="utf-8")
             print(f"docs/{name}")
     return 0
+
+
+def _architecture() -> str:
+    """The page as it stands, with the floors between its markers."""
+    from tests.layering import FLOORS
+
+    floors = "\n".join(", ".join(rooms) for rooms in FLOORS)
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    block = f"<!-- floors -->\n```\n{floors}\n```\n<!-- /floors -->"
+    return re.sub("<!-- floors -->.*<!-- /floors -->", lambda _: block, text, flags=re.DOTALL)
 
 
 def _cli() -> str:
