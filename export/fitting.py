@@ -134,41 +134,27 @@ def _weighted_error(labels: npt.NDArray[np.bool_], columns: npt.NDArray[np.float
     return expected_calibration_error(labels, columns[:, 0], weights=columns[:, 1])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Site:
-    """Pictures of another site that was set aside to choose by, and their raw scores."""
-
-    pictures: Pictures
-    logits: Logits
-
-
 def fit_points(
     specs: Sequence[PointSpec],
     pictures: Pictures,
     logits: Logits,
     model_sha256: str,
     split: Split,
-    sites: Sequence[Site] = (),
 ) -> tuple[OperatingPoint, ...]:
-    """Fit every operating point; `sites` as of `fit_threshold`.
+    """Fit every operating point.
 
     Raises:
         ExportError: a wanted figure cannot be shown on these pictures: too few, or too many errors.
     """
-    return tuple(_fit_point(spec, pictures, logits, model_sha256, split, sites) for spec in specs)
+    return tuple(_fit_point(spec, pictures, logits, model_sha256, split) for spec in specs)
 
 
 def _fit_point(
-    spec: PointSpec,
-    pictures: Pictures,
-    logits: Logits,
-    model_sha256: str,
-    split: Split,
-    sites: Sequence[Site],
+    spec: PointSpec, pictures: Pictures, logits: Logits, model_sha256: str, split: Split
 ) -> OperatingPoint:
     labels, weights = pictures.labels, patient_weights(pictures.patients)
     try:
-        threshold = round(fit_threshold(spec, pictures, logits, sites), _DIGITS)
+        threshold = round(fit_threshold(spec, pictures, logits), _DIGITS)
         band = operating.fit_band(
             labels,
             logits,
@@ -194,14 +180,8 @@ def _fit_point(
     )
 
 
-def fit_threshold(
-    spec: PointSpec, pictures: Pictures, logits: Logits, sites: Sequence[Site] = ()
-) -> float:
+def fit_threshold(spec: PointSpec, pictures: Pictures, logits: Logits) -> float:
     """The threshold that a specification asks for.
-
-    `balanced` takes each of `sites` for one more form: the scores of another site are shifted, and
-    a cut that suits the validation pictures alone calls its healthy sick. Nothing else is fitted
-    on them.
 
     Raises:
         ValueError: these pictures cannot show what it asks for.
@@ -210,24 +190,14 @@ def fit_threshold(
         # Larger copies exist of some pictures only: too few to speak for a form of their own.
         common = pictures.in_common_forms()
         chosen, scores = pictures.select(common), logits[common]
-        parts = [(chosen, scores), *((site.pictures, site.logits) for site in sites)]
-        return operating.threshold_balanced(
-            np.concatenate([part.labels for part, _ in parts]),
-            np.concatenate([found for _, found in parts]),
-            np.concatenate([patient_weights(part.patients) for part, _ in parts]),
-            np.concatenate([chosen.forms, *(_one_form(site.pictures) for site in sites)]),
-        )
+        weights = patient_weights(chosen.patients)
+        return operating.threshold_balanced(chosen.labels, scores, weights, chosen.forms)
     find = {
         "sensitivity": operating.threshold_for_sensitivity,
         "specificity": operating.threshold_for_specificity,
     }[spec.criterion]
     weights = patient_weights(pictures.patients)
     return find(pictures.labels, logits, spec.at_least, spec.lower_bound, weights=weights)
-
-
-def _one_form(pictures: Pictures) -> npt.NDArray[np.str_]:
-    """All pictures of a site as one form; its views hold one class each only too often."""
-    return np.array([f"site {pictures.files[0]}"] * len(pictures))
 
 
 def shares_at(threshold: float, pictures: Pictures, logits: Logits) -> tuple[Figure, Figure]:

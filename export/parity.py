@@ -17,7 +17,7 @@ import numpy as np
 from edge_app.statistics import discrimination as metrics
 from edge_app.statistics.intervals import Figure
 from export.errors import ExportError, GateError
-from export.fitting import PointSpec, Site, fit_threshold, rounded
+from export.fitting import PointSpec, fit_threshold, rounded
 from export.looks import View, edge_error
 from export.pictures import STORED, Pictures
 from export.recipe import Limits
@@ -134,18 +134,15 @@ def _not_finite(logits: Logits) -> str:
 
 
 def keras_thresholds(
-    specs: Sequence[PointSpec],
-    pictures: Pictures,
-    logits: Logits,
-    sites: Sequence[Site] = (),
+    specs: Sequence[PointSpec], pictures: Pictures, logits: Logits
 ) -> dict[str, float]:
-    """Keras's own threshold of every operating point, on all forms; `sites` as in fitting.
+    """Keras's own threshold of every operating point, on all forms.
 
     Raises:
         ExportError: a point's aim cannot be shown on these pictures.
     """
     try:
-        return {spec.name: round(fit_threshold(spec, pictures, logits, sites), 4) for spec in specs}
+        return {spec.name: round(fit_threshold(spec, pictures, logits), 4) for spec in specs}
     except ValueError as error:
         raise ExportError(f"the trained network itself is not good enough: {error}") from error
 

@@ -46,7 +46,7 @@ from export.checkpoint import LOCATOR_ROLES, Checkpoint, Network
 from export.diagram import reliability_png
 from export.errors import GateError
 from export.figures import area_under_precision, measure, read_external, refused_share, split_of
-from export.fitting import MOST_ECE, PointSpecs, Site, fit_calibration, fit_points, rounded
+from export.fitting import MOST_ECE, PointSpecs, fit_calibration, fit_points, rounded
 from export.golden import TOLERANCE, golden_arrays, to_npy
 from export.looks import Finder, Run, View, reader_inputs, views
 from export.parity import (
@@ -87,8 +87,6 @@ class Order:
         shipped: names of those whose files go into the bundle, the default of a format first.
         model_id, created: as they stand in the bundle; `created` is YYYY-MM-DD.
         external: CSV files or folders of other sites by name, measured and never fitted on.
-        development: the same of sites that were set aside to choose by: the balanced threshold
-            takes each for one more form. Rows without a label are passed over.
         labelling: what the external sites call their classes and columns.
         tflite_runtime: a Python with tflite-runtime, whose rows go into the report only.
     """
@@ -98,7 +96,6 @@ class Order:
     model_id: str
     created: str
     external: Mapping[str, Path]
-    development: Mapping[str, Path]
     labelling: Labelling
     tflite_runtime: Path | None
 
@@ -142,11 +139,6 @@ class Exported:
     def sha256(self) -> str:
         """Of the reader's file."""
         return hashlib.sha256(self.content).hexdigest()
-
-    def scores(self, others: Pictures, spec: PreprocessSpec) -> Logits:
-        """The files' raw scores of other pictures."""
-        inputs = reader_inputs(others.pixels, self.look(others.pixels), spec)
-        return file_logits(self.content, self.recipe.format, inputs)
 
     def look(self, pictures: Sequence[Grey], *, turn: bool = True) -> Sequence[View]:
         """What the locator's file makes of other pictures."""
@@ -193,12 +185,7 @@ def build(
     inputs = reader_inputs(pictures.pixels, seen, spec)
     validation = Validation(pictures, seen, keras_logits(checkpoint.network, inputs))
     require_logits(validation.reference)
-    aside = [
-        read_external(name, path, Labelling(left_out=("",)), spec)
-        for name, path in order.development.items()
-    ]
-    trained_sites = [_site(checkpoint.network, finder, others, spec) for others in aside]
-    thresholds = keras_thresholds(points.point, pictures, validation.reference, trained_sites)
+    thresholds = keras_thresholds(points.point, pictures, validation.reference)
     n = max((r.static.representative_images for r in order.recipes if r.static), default=0)
     shown = representative(entries, sources, spec, n, seed, framings=framings) if n else []
     samples = finder_samples = None
@@ -257,16 +244,9 @@ def build(
         validation,
         chosen,
         external,
-        aside,
         report,
         every,
     )
-
-
-def _site(network: Network, finder: Finder | None, others: Pictures, spec: PreprocessSpec) -> Site:
-    """The trained networks' raw scores of another site's pictures."""
-    seen = views(others.pixels, finder, _trained(finder))
-    return Site(others, keras_logits(network, reader_inputs(others.pixels, seen, spec)))
 
 
 def _trained(finder: Finder | None) -> Run | None:
@@ -377,7 +357,6 @@ def _assemble(
     validation: Validation,
     chosen: Sequence[Exported],
     external: Mapping[str, Pictures],
-    aside: Sequence[Pictures],
     report: Report,
     whole: Report,
 ) -> Built:
@@ -389,16 +368,14 @@ def _assemble(
     calibrations: list[Calibration] = []
     fitted: list[OperatingPoint] = []
     figures: list[Metric] = []
-    chosen_by = "".join(f", balanced cut also by {name}" for name in order.development)
     everywhere = split_of(
-        f"{about.data_name} patient-wise validation, all forms{chosen_by}", validation.pictures
+        f"{about.data_name} patient-wise validation, all forms", validation.pictures
     )
     for item in chosen:
         step(f"{item.recipe.name}: calibrate")
         sha256 = item.sha256
         calibration = fit_calibration(validation.pictures, item.logits, sha256, everywhere)
-        sites = [Site(others, item.scores(others, spec)) for others in aside]
-        mine = fit_points(points.point, validation.pictures, item.logits, sha256, everywhere, sites)
+        mine = fit_points(points.point, validation.pictures, item.logits, sha256, everywhere)
         calibrations.append(calibration)
         fitted += mine
         figures += _figures(about, validation, item, mine, points.default, external, spec)

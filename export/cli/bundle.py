@@ -36,12 +36,6 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         help="class folders with larger copies; again for larger ones still",
     )
     add("--external", action="append", metavar="NAME=DATA", help="another site, to measure only")
-    add(
-        "--development",
-        action="append",
-        metavar="NAME=DATA",
-        help="another site, set aside to choose the balanced cut by; classes NORMAL and PNEUMONIA",
-    )
     add_labelling_options(parser.add_argument_group("what other sites call their classes"))
     add("--about", default="chest_xray", help="texts: a TOML file, or a name in export/about")
     add("--gate", type=Path, help="the input gate's parameters as JSON")
@@ -98,7 +92,6 @@ def run(options: argparse.Namespace) -> int:
         or f"pneumoscope-{record.name}-{spec.width}-{checkpoint.sha256[:8]}",
         created=options.created or record.started[:10],
         external=external,
-        development=_named(options.development),
         labelling=labelling,
         tflite_runtime=options.tflite_runtime,
     )
