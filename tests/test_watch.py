@@ -151,6 +151,7 @@ def test_an_overwritten_file_gets_a_second_row_and_the_first_is_stale(plan: Watc
     assert [note.partition(";")[0] for note in session.notes] == [
         "a.png was changed after it was scored"
     ] * 2
+    assert session.summary.stale == 2
     found = rows(plan)
     assert [row.file for row in found] == ["a.png", "b.png", "a.png", "a.png"]
     assert len({row.sha256 for row in found if row.file == "a.png"}) == 3

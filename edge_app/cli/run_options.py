@@ -124,6 +124,8 @@ def describe(summary: "Summary") -> str:
         lines.append(f"  refused:   {_counts(summary.refused)}")
     if summary.failed:
         lines.append(f"  failed:    {_counts(summary.failed)}")
+    if summary.stale:
+        lines.append(f"  stale, since their files were overwritten: {summary.stale} of these rows")
     if summary.unlisted_folders:
         lines.append(f"  sub-folders that could not be listed: {summary.unlisted_folders}")
     return "\n".join(lines)

@@ -293,6 +293,7 @@ class ScoringRun:
             complete=complete,
             workers=self.options.workers,
             threads=self.options.threads,
+            stale=sum(self.store.stale.values()),
             unlisted_folders=unlisted_folders,
             empty_folders=empty_folders,
         )

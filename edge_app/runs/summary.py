@@ -35,6 +35,7 @@ class Summary:
         files: rows in the results.
         scored_now: rows that this run added; the others stood there already.
         known: files without a row, since an earlier run knows their content.
+        stale: rows of content that was overwritten since; they count among all others.
         unlisted_folders: sub-folders that could not be listed when the run looked last; what is in
             them has no score.
         empty_folders: sub-folders without a name in them, as where a device is not mounted.
@@ -53,6 +54,7 @@ class Summary:
     files: int
     scored_now: int
     known: int
+    stale: int
     unlisted_folders: int
     empty_folders: int
     decisions: Mapping[str, int]
@@ -115,6 +117,7 @@ class RunningSummary:
         complete: bool,
         workers: int,
         threads: int,
+        stale: int,
         unlisted_folders: int,
         empty_folders: int,
     ) -> Summary:
@@ -128,6 +131,7 @@ class RunningSummary:
             files=self.files,
             scored_now=self.scored_now,
             known=self.known,
+            stale=stale,
             unlisted_folders=unlisted_folders,
             empty_folders=empty_folders,
             decisions={d.value: self.decisions[d] for d in Decision},
