@@ -122,7 +122,7 @@ def _load_private(path: Path) -> "Ed25519PrivateKey":
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError, TypeError) as error:
-        raise BundleIntegrityError(f"{path}: no private key that can be read: {error}") from error
+        raise BundleIntegrityError(f"{path}: not a readable private key: {error}") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise BundleIntegrityError(f"{path}: not an Ed25519 key")
     return key

@@ -191,7 +191,7 @@ def drop_calibration(document: Document) -> None:
     ("change", "text"),
     [
         (set_at("format_version", 3), "format version 3"),
-        (set_at("created", "23.11.2026"), "no date"),
+        (set_at("created", "23.11.2026"), "not a date"),
         (set_at("models", []), "no model"),
         (set_at("models", 0, "format", "pickle"), r"models\[0\].format"),
         (set_at("models", 0, "file", "gone.tflite"), "gone.tflite"),

@@ -117,9 +117,9 @@ def test_a_key_of_another_kind_or_none_at_all_is_refused(tmp_path: Path) -> None
     with pytest.raises(BundleIntegrityError, match="not an Ed25519 key"):
         sign(b"{}", elliptic)
     private, public = generate_keys(tmp_path / "me")
-    with pytest.raises(BundleIntegrityError, match="no private key"):
+    with pytest.raises(BundleIntegrityError, match="not a readable private key"):
         sign(b"{}", public)
-    with pytest.raises(BundleIntegrityError, match="no private key"):
+    with pytest.raises(BundleIntegrityError, match="not a readable private key"):
         sign(b"{}", tmp_path / "missing.key")
     with pytest.raises(BundleIntegrityError, match="no public key"):
         sign(b"{}", private, private)

@@ -131,4 +131,4 @@ def _check_names(names: list[str]) -> None:
     if len({name.casefold() for name in names}) != len(names):
         raise BundleFormatError("a name stands twice")
     if MANIFEST_FILE not in names:
-        raise BundleFormatError(f"{MANIFEST_FILE} is missing: this is no model bundle")
+        raise BundleFormatError(f"{MANIFEST_FILE} is missing: this is not a model bundle")

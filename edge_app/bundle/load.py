@@ -65,7 +65,7 @@ def require_signature(bundle: Bundle) -> None:
 def _load(folder: Path, trusted_keys: Mapping[str, bytes] | None) -> Bundle:
     manifest_path = folder / MANIFEST_FILE
     if not manifest_path.is_file():
-        raise BundleFormatError(f"{folder}: {MANIFEST_FILE} is missing: this is no model bundle")
+        raise BundleFormatError(f"{folder}: {MANIFEST_FILE} is missing: this is not a model bundle")
     content = manifest_path.read_bytes()
     try:
         signed_by = verify_signature(folder, content, trusted_keys)

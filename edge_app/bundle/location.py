@@ -122,5 +122,5 @@ def read_state(models: Path) -> State:
         ) from error
     for name in (state.current, state.previous):
         if name is not None and (name in ("", ".", "..") or re.search(r"[/\\:]", name)):
-            raise BundleFormatError(f"{path}: {name!r} is no name of a stored bundle")
+            raise BundleFormatError(f"{path}: {name!r} does not name a stored bundle")
     return state

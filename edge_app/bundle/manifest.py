@@ -147,7 +147,7 @@ class LocatorRules:
     Attributes:
         box: how the lungs' box is read off the map.
         least_certainty, least_area: below either, of the map or of the box, no lungs were found.
-        least_frontal: below this probability it is no frontal chest film.
+        least_frontal: below this probability it is not a frontal chest film.
         turned: from this probability of another orientation on, the picture is put right.
         least_upright: below this probability, of a picture that was not put right, it is refused.
         cut_off: from this probability at any edge on, it is refused.
@@ -254,7 +254,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True, slots=True)
 class InputGate:
-    """How pictures that are no chest X-ray are recognized: a kind and its numbers."""
+    """How pictures that are not chest X-rays are recognized: a kind and its numbers."""
 
     kind: str
     parameters: Mapping[str, float | tuple[float, ...]]
@@ -588,7 +588,7 @@ def check_file_names(names: Iterable[str]) -> None:
 def _check_file_name(name: str) -> None:
     path = PurePosixPath(name)
     clean = str(path) == name and not path.is_absolute() and ".." not in path.parts
-    # The folder itself, ".", has no parts; lone surrogates are no text that a disk could hold.
+    # The folder itself, ".", has no parts; lone surrogates are not text that a disk could hold.
     if not clean or not path.parts or re.search(r'[\\:*?"<>|\x00-\x1f\ud800-\udfff]', name):
         raise BundleFormatError(f"{MANIFEST_FILE}: files: {name!r} is not a plain relative path")
     if any(len(part.encode("utf-8")) > _LONGEST_NAME_BYTES for part in path.parts):
@@ -614,12 +614,12 @@ def _check_date(text: str) -> None:
     except ValueError:
         valid = False
     if not valid:
-        raise BundleFormatError(f"{MANIFEST_FILE}: created: {text!r} is no date YYYY-MM-DD")
+        raise BundleFormatError(f"{MANIFEST_FILE}: created: {text!r} is not a date YYYY-MM-DD")
 
 
 def _check_sha256(text: str) -> None:
     if not re.fullmatch(r"[0-9a-f]{64}", text):
-        raise ValueError(f"{text!r} is no SHA-256 in lower-case hexadecimal")
+        raise ValueError(f"{text!r} is not a SHA-256 in lower-case hexadecimal")
 
 
 def _require_distinct(place: str, items: list[str]) -> None:

@@ -68,7 +68,7 @@ def make_parser() -> "argparse.ArgumentParser":
 
 
 def _tame_streams() -> None:
-    """File names that are no UTF-8 are printed escaped; decoders' warnings are not printed."""
+    """File names that are not UTF-8 are printed escaped; decoders' warnings are not printed."""
     import io
     import warnings
 

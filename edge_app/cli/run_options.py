@@ -103,7 +103,7 @@ def seconds(text: str) -> float:
 
 
 def note(text: str) -> None:
-    """Tell a user what is no error."""
+    """Tell a user something that is not an error."""
     say(f"pneumoscope: {one_line(text)}", sys.stderr)
 
 

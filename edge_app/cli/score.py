@@ -25,7 +25,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     parser = commands.add_parser(
         "score",
         help="score single pictures",
-        description="Score pictures and print one line a file. A suspicion is no failure: the "
+        description="Score pictures and print one line a file. A suspicion is not a failure: the "
         "exit code is 1 only where a file could not be read, and 4 where none of them is there.",
     )
     parser.add_argument(

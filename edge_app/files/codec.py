@@ -178,7 +178,7 @@ def _decode_scalar(kind: Any, value: object, where: str) -> object:
         return value
     names = {float: "a number", int: "a whole number", str: "a text", bool: "true or false"}
     if kind not in names:
-        raise TypeError(f"{kind!r} is no field type that this codec knows")
+        raise TypeError(f"{kind!r} is not a field type that this codec knows")
     raise _mismatch(where, names[kind], value)
 
 
@@ -202,7 +202,7 @@ def _object_without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object
 
 
 def _refuse_constant(name: str) -> object:
-    raise CodecError(f"not valid JSON: {name} is no JSON number")
+    raise CodecError(f"not valid JSON: {name} is not a JSON number")
 
 
 def _join(where: str, key: str) -> str:

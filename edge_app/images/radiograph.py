@@ -78,7 +78,7 @@ def check_size(width: int, height: int, bytes_per_pixel: int) -> None:
         UnreadableImageError: no pixels, more than `MAX_PIXELS`, or `MAX_DECODED_BYTES` of them.
     """
     if width < 1 or height < 1:
-        raise UnreadableImageError(f"{width} x {height} pixels are no picture")
+        raise UnreadableImageError(f"{width} x {height} pixels do not make a picture")
     if width * height > MAX_PIXELS:
         raise UnreadableImageError(f"{width} x {height} pixels: {TOO_LARGE}")
     if width * height * bytes_per_pixel > MAX_DECODED_BYTES:

@@ -246,7 +246,7 @@ def utc_now() -> str:
 def check_utc_time(text: str) -> None:
     """Raise ValueError unless a text is a time as `utc_now` writes it."""
     if not _UTC_TIME.fullmatch(text):
-        raise ValueError(f"{text!r} is no ISO 8601 time in UTC")
+        raise ValueError(f"{text!r} is not an ISO 8601 time in UTC")
     datetime.fromisoformat(text)
 
 

@@ -144,7 +144,7 @@ def _read_gate(path: Path | None) -> InputGate | None:
     try:
         return decode(InputGate, parse_json(path.read_bytes()))
     except (OSError, CodecError) as error:
-        raise UsageError(f"{path}: no input gate: {error}") from error
+        raise UsageError(f"{path}: not an input gate: {error}") from error
 
 
 def _open_signer(options: argparse.Namespace) -> Callable[[bytes], Signature] | None:

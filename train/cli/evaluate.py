@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
 
     degradation = load_config(options.degrade).degrade if options.degrade else None
     if options.degrade and degradation is None:
-        raise ConfigError(f"--degrade {options.degrade}: this configuration has no table degrade")
+        raise ConfigError(f"--degrade {options.degrade}: this configuration has no degrade table")
     checkpoints = [read_checkpoint(path) for path in options.checkpoint]
     samples = samples_of(options)
     validation, training = held_out_by_all(checkpoints, samples)

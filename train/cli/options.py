@@ -80,7 +80,7 @@ def samples_of(options: argparse.Namespace) -> list[LabelledPicture]:
         # No error: the test split is never trained on, and its numbering may start anew.
         if both := shared_values(test, others, attribute):
             print(
-                f"note: {len(both)} {what} of the data's test split also stand in the splits that "
+                f"note: {len(both)} {what} of the data's test split are also in the splits that "
                 f"are trained and validated on, such as {both[0]}; figures on that test split "
                 "would flatter",
                 file=sys.stderr,
