@@ -187,3 +187,14 @@ def test_a_frame_between_pixels_is_cut_out_and_reduced_at_once(name: str) -> Non
     found = resize(np.stack([row, row]), spec, Frame(7.3 / 60, 0.0, 40.9 / 60, 1.0))
     # At the frame's edges the filter reaches beyond it, into what the picture holds there.
     np.testing.assert_allclose(found[0], reduced_row(row, 8, name, 7.3, 40.9), rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_same_part_of_a_larger_picture_gives_the_same_input(dtype: type) -> None:
+    inner = draw_phantom(Phantom(seed=4), 120, 100).astype(dtype)
+    around = np.pad(inner, ((30, 50), (20, 80)), constant_values=7)
+    frame = Frame(20 / 200, 30 / 200, 120 / 200, 150 / 200)
+    spec = dataclasses.replace(SPEC, range_region=1.0)
+    framed = preprocess(around, spec, frame).astype(int)
+    # The filter reaches a pixel or two across the frame's edge, and nothing else differs.
+    assert np.abs(framed - preprocess(inner, spec))[:, 2:-2, 2:-2].max() <= 2

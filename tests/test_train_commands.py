@@ -70,7 +70,7 @@ def test_fit_evaluate_and_probe(
     assert sum(skew["n_images"] for skew in evaluation["skews"]) == 60
     assert evaluation["subtype"]["auroc"]["n"] == clean["n_positive"]
     assert main(["probe", *arguments, str(tmp_path / "p")]) == 0
-    assert {p.name for p in (tmp_path / "p").iterdir()} == {"probe.json", "probe.png"}
+    assert {p.name for p in (tmp_path / "p").iterdir()} == {"lungs.json", "probe.json", "probe.png"}
     assert "JPEG quality 30" in capsys.readouterr().out
     # Neither report is written over.
     assert main(["probe", *arguments, str(tmp_path / "p")]) == 2

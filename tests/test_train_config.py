@@ -43,7 +43,7 @@ def test_a_record_gives_the_configuration_back() -> None:
         ({"optimizer__momentum": 0.9}, "optimizer.momentum: unknown key"),
         ({"seed": "seven"}, "seed: expected a whole number"),
         ({"seed": None}, "seed: missing key"),
-        ({"network": None}, "exactly one of the tables network and seed_cnn"),
+        ({"network": None}, "exactly one of the tables network, seed_cnn, locator"),
         ({"network__height": 64}, "disagree about the input's size"),
         ({"network__stages": 8}, "stages must lie in 1 to 7"),
         ({"initial_weights": "imagenet-b7"}, "initial_weights: expected"),

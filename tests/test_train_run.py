@@ -15,17 +15,19 @@ pytest.importorskip("keras", reason="needs the extra train")
 
 import keras
 
-from edge_app.errors import StorageError
+from edge_app.errors import ConfigError, StorageError
 from edge_app.files.whole import PART, whole
 from tests.train_inputs import sample, tiny_config, write_phantoms
+from train import reader_task
 from train import run as run_module
 from train.cache import Cache, open_cache
 from train.checkpoint import load_network, read_checkpoint
 from train.cli import main
-from train.config import Config, ConfigError
+from train.config import Config
 from train.folds import pool, read_held_out
 from train.loader import prefetch
 from train.network import multiply_adds
+from train.reader_task import ReaderTask
 from train.record import check_folder, file_sha256, identify, start_record, write_rows
 from train.run import Run
 from train.samples import read_samples
@@ -46,7 +48,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Splits, Cache]:
 
 
 def _fit(config: Config, data: tuple[Splits, Cache], folder: Path) -> dict[str, Any]:
-    return Run(config, data[0], data[1], folder).fit()
+    split, cache = data
+    record = start_record(identify(config, split), split, folder)
+    return Run(config, ReaderTask(config, split, cache), record, folder).fit()
 
 
 def _weights(folder: Path) -> list[np.ndarray]:
@@ -217,7 +221,7 @@ def test_without_degradation_patience_goes_by_the_clean_figure(
     data: tuple[Splits, Cache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aurocs = iter([0.8, 0.9, 0.7, 0.95])
-    monkeypatch.setattr(run_module.metrics, "auroc", lambda labels, scores: next(aurocs))
+    monkeypatch.setattr(reader_task.metrics, "auroc", lambda labels, scores: next(aurocs))
     record = _fit(_clean_config(optimizer__patience=1), data, tmp_path / "run")
     assert [row["val_auroc"] for row in record["history"]] == [0.8, 0.9, 0.7]
     assert record["best"] == {"epoch": 2, "val_auroc": 0.9}
@@ -251,7 +255,7 @@ def test_another_runs_folder_is_left_alone(
 def test_other_data_is_another_run(uninterrupted: Path, data: tuple[Splits, Cache]) -> None:
     split = Splits(data[0].train[1:], data[0].validation)
     with pytest.raises(ConfigError, match=r"\(train_sha256 differ\)"):
-        Run(tiny_config(), split, data[1], uninterrupted)
+        _fit(tiny_config(), (split, data[1]), uninterrupted)
 
 
 def test_other_larger_copies_are_another_run(
@@ -327,7 +331,7 @@ def test_training_stops_when_patience_ends(
     data: tuple[Splits, Cache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aurocs = iter([0.8, 0.8, 0.9, 0.9, 0.7, 0.7, 0.8, 0.8, 0.95, 0.95])
-    monkeypatch.setattr(run_module.metrics, "auroc", lambda labels, scores: next(aurocs))
+    monkeypatch.setattr(reader_task.metrics, "auroc", lambda labels, scores: next(aurocs))
     config = tiny_config(optimizer__epochs=5, optimizer__patience=2)
     record = _fit(config, data, tmp_path / "run")
     # Best after epoch 2, two epochs without a better one, so the fifth is never trained.
@@ -338,7 +342,7 @@ def test_training_stops_when_patience_ends(
 def _stops_early(monkeypatch: pytest.MonkeyPatch) -> Config:
     """A configuration that ends after three of five epochs, its second being the best."""
     aurocs = iter([0.8, 0.8, 0.9, 0.9, 0.7, 0.7])
-    monkeypatch.setattr(run_module.metrics, "auroc", lambda labels, scores: next(aurocs))
+    monkeypatch.setattr(reader_task.metrics, "auroc", lambda labels, scores: next(aurocs))
     return tiny_config(optimizer__epochs=5, optimizer__patience=1)
 
 

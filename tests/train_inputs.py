@@ -1,5 +1,7 @@
 """Inputs of the training tests: phantoms in class folders, a tiny configuration."""
 
+import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +9,9 @@ import numpy as np
 from PIL import Image
 
 from edge_app.images.labelled_pictures import LabelledPicture
-from edge_app.images.phantom import Phantom, draw_phantom
+from edge_app.images.phantom import Phantom, draw_lungs, draw_phantom
 from train.config import Config, parse_config
+from train.outlines import COLUMNS, Box, box_of
 
 
 def write_phantoms(
@@ -108,6 +111,87 @@ def tiny_document(**changes: Any) -> dict[str, Any]:
 def tiny_config(**changes: Any) -> Config:
     """`tiny_document` as a `Config`."""
     return parse_config(tiny_document(**changes), "tiny")
+
+
+def tiny_locator_document(**changes: Any) -> dict[str, Any]:
+    """As `tiny_document`, for a locator."""
+    document = tiny_document(optimizer__subtype_weight=0.0, optimizer__balance=0.0)
+    del document["network"]
+    document["degrade"] |= {"p_border": 0.0, "p_photo": 0.0}
+    document["locator"] = {
+        "height": 32,
+        "width": 32,
+        "stem_channels": 4,
+        "channels": [8, 8, 8],
+        "expansion": 2,
+        "dropout": 0.1,
+    }
+    document["locate"] = {
+        "p_stored": 0.3,
+        "inward": 0.2,
+        "outward": 0.4,
+        "rotation_degrees": 10.0,
+        "p_quarter": 0.3,
+        "p_cloud": 0.3,
+        "p_composed": 0.3,
+        "p_inverted": 0.1,
+    }
+    return document | changes
+
+
+READ = {
+    "margin": 0.03,
+    "jitter": 0.03,
+    "p_reframe": 0.3,
+    "inward": 0.15,
+    "outward": 0.2,
+    "rotation_degrees": 5.0,
+    "p_exchange": 0.5,
+    "p_painted": 0.2,
+    "p_opacity": 0.2,
+    "p_style": 0.3,
+    "p_contrast": 0.3,
+    "p_tissue": 0.2,
+}
+
+
+def write_outlines(pictures: Path, samples: Sequence[LabelledPicture]) -> Path:
+    """A CSV of the phantoms' lungs beside their pictures, and of a film and a stripe to train on.
+
+    The phantoms are those of `write_phantoms`; the CSV's files are relative to its folder.
+    """
+    rows = []
+    for s in samples:
+        with Image.open(s.path) as image:
+            width, height = image.size
+        seed = int(s.path.stem.split("_")[-1]) if s.label else _seed_of_normal(s.path.stem)
+        mask = draw_lungs(Phantom(seed=seed), height, width)
+        path = pictures / "masks" / f"{s.path.stem}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(mask).save(path)
+        rows.append(_outline_row(s.name, f"masks/{path.name}", box_of(mask), "frontal", "labelled"))
+    film, stripe = pictures / "film.png", pictures / "stripe.png"
+    Image.fromarray(draw_phantom(Phantom(seed=99), 60, 60)).save(film)
+    Image.fromarray(np.tile(np.arange(60, dtype=np.uint8), (60, 1))).save(stripe)
+    rows.append(_outline_row("film.png", "", None, "frontal", "train"))
+    rows.append(_outline_row("stripe.png", "", None, "none", "train"))
+    path = pictures / "outlines.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def _seed_of_normal(stem: str) -> int:
+    _, patient, picture = stem.split("-")
+    return 2 * int(patient) + int(picture)
+
+
+def _outline_row(file: str, mask: str, box: Box | None, view: str, use: str) -> dict[str, str]:
+    edges = [""] * 4 if box is None else [f"{edge:.5f}" for edge in box]
+    values = (file, mask, *edges, view, "phantoms", use, "")
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 def sample(patient: str, picture: int = 0, label: int = 0, **fields: Any) -> LabelledPicture:

@@ -4,7 +4,7 @@ A run folder (or the `model.keras` in it) enters; a `Checkpoint` leaves, checked
 record beside it. `Scorer` averages the logits of one or several of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from edge_app.errors import ConfigError
 from edge_app.images.labelled_pictures import LabelledPicture, split_hash
-from edge_app.images.preprocess import PreprocessSpec
+from edge_app.images.preprocess import PreprocessSpec, preprocess
 from edge_app.images.read import read_image
-from train.config import Config, ConfigError
+from train.config import Config
 from train.record import CHECKPOINT, RECORD, Record, file_sha256, identity_of, read_record
 from train.splits import Splits, make_splits
 
 if TYPE_CHECKING:
     import keras
+
+    from train.lung_finder import LungFinder
 
 T = TypeVar("T")
 Reader = Callable[[T, PreprocessSpec], npt.NDArray[np.generic]]
@@ -116,10 +119,23 @@ class Scorer:
     Args:
         checkpoints: at least one; each prepares pictures its own way.
         mirror: average with the logit of the mirrored picture (test-time augmentation).
+        locator: finds the lungs for checkpoints that see nothing else.
+
+    Raises:
+        ConfigError: such a checkpoint without a locator, a locator that none needs, or a
+            locator among the checkpoints.
     """
 
-    def __init__(self, checkpoints: Sequence[Checkpoint], *, mirror: bool = False) -> None:
+    def __init__(
+        self,
+        checkpoints: Sequence[Checkpoint],
+        *,
+        mirror: bool = False,
+        locator: Checkpoint | None = None,
+    ) -> None:
+        _check_roles(checkpoints, locator)
         self.checkpoints, self.mirror = tuple(checkpoints), mirror
+        self.finder = None if locator is None else _finder(locator)
         self._networks = [load_network(checkpoint) for checkpoint in checkpoints]
 
     def outputs(self, items: Sequence[T], read: Reader[T]) -> dict[str, npt.NDArray[np.float32]]:
@@ -129,23 +145,55 @@ class Scorer:
             items: n of whatever `read` understands; each is read once a network and view.
             read: gives (height, width) uint8 or uint16 for an item and a preprocessing.
         """
-        from train.predict import inputs, predict
+        from train.predict import predict
 
         parts = []
         for network, checkpoint in zip(self._networks, self.checkpoints, strict=True):
             spec = checkpoint.config.preprocess
             for mirrored in (False, True) if self.mirror else (False,):
                 view = partial(_view, read, spec, mirrored)
-                parts.append(predict(network, inputs(items, view, spec)))
+                parts.append(predict(network, self.inputs(items, view, checkpoint.config)))
         return {
             name: np.mean([part[name][:, 0] for part in parts], axis=0)
             for name in ("logit", "subtype_logit")
             if all(name in part for part in parts)
         }
 
+    def inputs(
+        self, items: Sequence[T], read: Callable[[T], npt.NDArray[np.generic]], config: Config
+    ) -> Iterator[npt.NDArray[np.uint8]]:
+        """What a network of this configuration is shown of each item: (1, height, width, 1)."""
+        from train.predict import BATCH_SIZE, ahead, batched
+
+        if self.finder is None or config.read is None:
+            yield from ahead(items, lambda item: preprocess(read(item), config.preprocess))
+            return
+        from train.lung_finder import frame_or_whole
+
+        margin = config.read.margin
+        for batch in batched(ahead(items, read), BATCH_SIZE):
+            for pixels, box in zip(batch, self.finder.boxes_of(batch), strict=True):
+                yield preprocess(pixels, config.preprocess, frame_or_whole(box, margin))
+
     def logits(self, items: Sequence[T], read: Reader[T]) -> npt.NDArray[np.float32]:
         """As `outputs`, the logit alone: float32 (n,)."""
         return self.outputs(items, read)["logit"]
+
+
+def _check_roles(checkpoints: Sequence[Checkpoint], locator: Checkpoint | None) -> None:
+    for checkpoint in checkpoints:
+        if checkpoint.config.locator is not None:
+            raise ConfigError(f"{checkpoint.path} finds lungs and reads none: give it as --locator")
+        if checkpoint.config.read is not None and locator is None:
+            raise ConfigError(f"{checkpoint.path} is shown the lungs alone: give it a --locator")
+    if locator is not None and all(checkpoint.config.read is None for checkpoint in checkpoints):
+        raise ConfigError("these networks see whole pictures: --locator would go unused")
+
+
+def _finder(locator: Checkpoint) -> "LungFinder":
+    from train.lung_finder import LungFinder
+
+    return LungFinder(locator)
 
 
 def read_file(path: Path, spec: PreprocessSpec) -> npt.NDArray[np.generic]:

@@ -14,10 +14,12 @@ from edge_app.errors import ConfigError as ConfigError
 from edge_app.files.codec import CodecError, decode
 from edge_app.images.preprocess import PreprocessSpec
 from train.degrade import DegradeSpec
+from train.locator_views import LocateSpec
+from train.reader_views import ReadSpec
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 # A table that a file may leave out; TOML has no null.
-_OPTIONAL_TABLES = ("network", "seed_cnn", "degrade", "distill")
+_OPTIONAL_TABLES = ("network", "seed_cnn", "locator", "locate", "read", "degrade", "distill")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,38 @@ class SeedCnnSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class LocatorSpec:
+    """Size of the locator.
+
+    Attributes:
+        height, width: input size in pixels, multiples of 16.
+        stem_channels: channels at half the input's size.
+        channels: at a quarter, an eighth and a sixteenth of it.
+        expansion: of the inverted residuals.
+        dropout: share of the pooled features dropped in training.
+    """
+
+    height: int
+    width: int
+    stem_channels: int
+    channels: tuple[int, int, int]
+    expansion: int
+    dropout: float
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a number outside of its domain."""
+        if self.height % 16 or self.width % 16 or min(self.height, self.width) < 32:
+            raise ValueError("the locator halves its input four times: multiples of 16 from 32 on")
+        if self.stem_channels < 1 or min(self.channels) < 1 or self.expansion < 1:
+            raise ValueError("stem_channels, channels and expansion must be positive")
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """Height and width of the map of lungs."""
+        return self.height // 4, self.width // 4
+
+
+@dataclass(frozen=True, slots=True)
 class OptimizerSpec:
     """AdamW with linear warm-up and cosine decay to zero.
 
@@ -174,7 +208,10 @@ class Config:
         initial_weights: of an EfficientNet-Lite. A network narrower or shallower than the
             published one takes its most important channels and its first blocks.
         preprocess: travels into the bundle unchanged.
-        network, seed_cnn: one of the two families.
+        network, seed_cnn, locator: one of the three families; the last finds the lungs, the others
+            read them.
+        locate: how a locator's pictures are varied; it needs `degrade` besides.
+        read: how a reader's frame is found and varied; null shows it whole pictures.
         degrade: null trains on clean pictures (the article's way).
         distill: null learns from the labels alone.
     """
@@ -187,6 +224,9 @@ class Config:
     optimizer: OptimizerSpec
     network: NetworkSpec | None
     seed_cnn: SeedCnnSpec | None
+    locator: LocatorSpec | None
+    locate: LocateSpec | None
+    read: ReadSpec | None
     degrade: DegradeSpec | None
     distill: DistillSpec | None
 
@@ -196,20 +236,27 @@ class Config:
             raise ValueError(f"seed must lie in [0, 2**32): {self.seed}")
         if (family.height, family.width) != (self.preprocess.height, self.preprocess.width):
             raise ValueError("network and preprocess disagree about the input's size")
-        if self.seed_cnn is not None:
+        if (self.locator is None) != (self.locate is None):
+            raise ValueError("the tables locator and locate come together")
+        if self.locator is not None and self.degrade is None:
+            raise ValueError("a locator needs the table degrade")
+        if self.read is not None and (self.locator is not None or self.degrade is None):
+            raise ValueError("the table read is for readers, and needs the table degrade")
+        if self.network is None:
             if self.initial_weights != "random":
-                raise ValueError("no ImageNet weights fit seed_cnn: initial_weights = 'random'")
+                raise ValueError(
+                    "ImageNet weights fit the table network alone: initial_weights = 'random'"
+                )
             if self.optimizer.subtype_weight:
-                raise ValueError("seed_cnn has no sub-type output: subtype_weight = 0")
+                raise ValueError("only the table network has a sub-type output: subtype_weight = 0")
 
     @property
-    def family(self) -> NetworkSpec | SeedCnnSpec:
-        """The one table of `network` and `seed_cnn` that is there."""
-        if self.network is not None and self.seed_cnn is None:
-            return self.network
-        if self.seed_cnn is not None and self.network is None:
-            return self.seed_cnn
-        raise ValueError("exactly one of the tables network and seed_cnn must be there")
+    def family(self) -> NetworkSpec | SeedCnnSpec | LocatorSpec:
+        """The one table of `network`, `seed_cnn` and `locator` that is there."""
+        there = [table for table in (self.network, self.seed_cnn, self.locator) if table]
+        if len(there) != 1:
+            raise ValueError("exactly one of the tables network, seed_cnn, locator must be there")
+        return there[0]
 
     @property
     def variant(self) -> str | None:

@@ -96,6 +96,15 @@ class DegradeSpec:
 def degrade(pixels: Picture, spec: DegradeSpec, rng: np.random.Generator) -> Picture:
     """One random degradation of a (height, width) uint8 radiograph, bright = dense."""
     image = _geometry(Image.fromarray(pixels, mode="L"), spec, rng)
+    return _rest_of_its_life(image, spec, rng)
+
+
+def degrade_only(pixels: Picture, spec: DegradeSpec, rng: np.random.Generator) -> Picture:
+    """As `degrade`, for a picture whose geometry was varied already."""
+    return _rest_of_its_life(Image.fromarray(pixels, mode="L"), spec, rng)
+
+
+def _rest_of_its_life(image: Image.Image, spec: DegradeSpec, rng: np.random.Generator) -> Picture:
     image = _exposure(image, spec, rng)
     if rng.random() < spec.p_border:
         image = _border(image, rng)

@@ -8,6 +8,7 @@ alone, so a resumed run sees what an uninterrupted one would have seen, with any
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -18,6 +19,10 @@ from edge_app.images.preprocess import PreprocessSpec, preprocess
 from train.cache import Cache
 from train.config import Config
 from train.degrade import degrade
+from train.known_lungs import KnownLungs
+
+if TYPE_CHECKING:
+    from train.task import Batches
 
 Pictures = npt.NDArray[np.uint8]
 Column = npt.NDArray[np.float32]
@@ -46,6 +51,7 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc, unused-ignor
         samples, cache, config: what to train on and how.
         epoch: from 0; another epoch is another order and other degradations.
         teachers: preprocessing of each teacher's input.
+        lungs: where the lungs are, for a network that sees nothing else.
     """
 
     def __init__(
@@ -55,8 +61,10 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc, unused-ignor
         config: Config,
         epoch: int,
         teachers: tuple[PreprocessSpec, ...] = (),
+        lungs: KnownLungs | None = None,
     ) -> None:
         super().__init__()
+        self._lungs = lungs
         self._samples, self._cache, self._config, self._epoch = samples, cache, config, epoch
         self._teachers = teachers
         self._order = np.random.default_rng([config.seed, epoch]).permutation(len(samples))
@@ -69,30 +77,38 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc, unused-ignor
         size = self._config.optimizer.batch_size
         chosen = self._order[index * size : (index + 1) * size].tolist()
         samples = [self._samples[i] for i in chosen]
-        degraded = [self._degraded(i) for i in chosen]
+        views = [self._view(i) for i in chosen]
+        degraded = [pixels for pixels, _ in views]
+        answers = [target for _, target in views]
         smoothing = self._config.optimizer.label_smoothing
         return Batch(
             pictures=_prepare(degraded, self._config.preprocess),
             targets={
-                "logit": _column(s.label * (1 - smoothing) + smoothing / 2 for s in samples),
+                "logit": _column(t * (1 - smoothing) + smoothing / 2 for t in answers),
                 "subtype_logit": _column(s.subtype == "bacteria" for s in samples),
             },
             weights={
                 "logit": _column(self._class_weights[s.label] for s in samples),
-                "subtype_logit": _column(bool(s.subtype) for s in samples),
+                "subtype_logit": _column(
+                    bool(s.subtype) and t == s.label for s, t in zip(samples, answers, strict=True)
+                ),
             },
             teacher_pictures=tuple(_prepare(degraded, spec) for spec in self._teachers),
         )
 
-    def _degraded(self, index: int) -> Pictures:
-        rng = np.random.default_rng([self._config.seed, self._epoch, index])
+    def _view(self, index: int) -> tuple[Pictures, float]:
+        """A degraded picture and the answer that goes with it."""
+        config = self._config
+        rng = np.random.default_rng([config.seed, self._epoch, index])
         sample = self._samples[index]
         # Half the time the larger copy, where there is one: another resize filter and quality.
         path = sample.larger if rng.random() < 0.5 and sample.larger is not None else sample.path
         pixels = self._cache.read(path)
-        if self._config.degrade is None:
-            return pixels
-        return degrade(pixels, self._config.degrade, rng)
+        if self._lungs is not None:
+            return self._lungs.view(pixels, sample, rng)
+        if config.degrade is not None:
+            pixels = degrade(pixels, config.degrade, rng)
+        return pixels, float(sample.label)
 
 
 def class_weights(samples: Sequence[LabelledPicture], balance: float) -> tuple[float, float]:
@@ -104,7 +120,7 @@ def class_weights(samples: Sequence[LabelledPicture], balance: float) -> tuple[f
     return normal / mean, pneumonia / mean
 
 
-def prefetch(batches: TrainingBatches, start: int, workers: int) -> Iterator[Batch]:
+def prefetch(batches: "Batches", start: int, workers: int) -> Iterator[Batch]:
     """Batches from `start` on, in order, prepared ahead by threads.
 
     Pillow and NumPy release the GIL where the time goes, so threads fill the cores, and nothing

@@ -8,16 +8,30 @@ or that cannot divide the batch, is known before a picture is decoded.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from edge_app.errors import ConfigError
 from edge_app.images.labelled_pictures import LabelledPicture
 from train.blocks import check_fits
-from train.cache import open_cache
+from train.cache import Cache, open_cache
 from train.checkpoint import Checkpoint, held_out
-from train.config import Config, ConfigError
+from train.config import Config
 from train.devices import make_deterministic, require_packages, use_all_devices
-from train.record import Record, check_folder, held, identify, read_record
+from train.outlines import Outlines, require
+from train.record import (
+    Identity,
+    Record,
+    check_folder,
+    held,
+    identify,
+    read_record,
+    start_record,
+)
 from train.splits import Splits, make_splits
 from train.torch_state import find_weights
+
+if TYPE_CHECKING:
+    from train.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +42,14 @@ class Plan:
         config, splits: what is trained on what.
         folder: of the run.
         teachers: checkpoints to distil from, none or as many as wanted.
+        outlines: of lungs, where the configuration needs them.
     """
 
     config: Config
     splits: Splits
     folder: Path
     teachers: tuple[Checkpoint, ...] = ()
+    outlines: Outlines | None = None
 
 
 def plan_run(
@@ -41,6 +57,7 @@ def plan_run(
     samples: Sequence[LabelledPicture],
     folder: Path,
     teachers: Sequence[Checkpoint] = (),
+    outlines: Outlines | None = None,
 ) -> Plan:
     """Check that a run can start.
 
@@ -52,7 +69,8 @@ def plan_run(
         RuntimeUnavailableError: the package with the first weights is not installed.
     """
     splits = make_splits(samples, config.split, config.seed)
-    check_folder(folder, identify(config, splits, [teacher.sha256 for teacher in teachers]))
+    check_folder(folder, _identity(config, splits, teachers, outlines))
+    _check_outlines(config, splits, outlines)
     if config.distill is not None and not teachers:
         raise ConfigError(f"{config.name} learns from a teacher: name its checkpoint (--teacher)")
     if config.distill is None and teachers:
@@ -67,7 +85,7 @@ def plan_run(
     if config.variant is not None and config.network is not None:
         check_fits(config.network, config.variant)
         find_weights(config.variant)
-    return Plan(config, splits, folder, tuple(teachers))
+    return Plan(config, splits, folder, tuple(teachers), outlines)
 
 
 def execute(plan: Plan, cache_folder: Path | None, workers: int) -> Record:
@@ -89,13 +107,48 @@ def execute(plan: Plan, cache_folder: Path | None, workers: int) -> Record:
     use_all_devices(plan.config.optimizer.batch_size)
     samples = (*plan.splits.train, *plan.splits.validation)
     paths = [path for s in samples for path in (s.path, s.larger) if path is not None]
+    outlines = plan.outlines
+    if outlines is not None:
+        paths += [other.path for other in outlines.used("train")]
     cache = open_cache(paths, cache_folder or plan.folder / "cache")
     from train.run import Run
 
+    identity = _identity(plan.config, plan.splits, plan.teachers, outlines)
     plan.folder.mkdir(parents=True, exist_ok=True)
     with held(plan.folder):
         # Within, so that what it reads of the folder is not being written by another process.
-        return Run(plan.config, plan.splits, cache, plan.folder, plan.teachers, workers).fit()
+        record = start_record(identity, plan.splits, plan.folder)
+        return Run(plan.config, _task(plan, cache), record, plan.folder, workers).fit()
+
+
+def _task(plan: Plan, cache: Cache) -> "Task":
+    if plan.config.locator is not None:
+        from train.locator_task import LocatorTask
+
+        assert plan.outlines is not None, "checked by plan_run"
+        splits = plan.splits
+        return LocatorTask(plan.config, splits.train, splits.validation, plan.outlines, cache)
+    from train.reader_task import ReaderTask
+
+    return ReaderTask(plan.config, plan.splits, cache, plan.teachers, plan.outlines)
+
+
+def _identity(
+    config: Config, splits: Splits, teachers: Sequence[Checkpoint], outlines: Outlines | None
+) -> Identity:
+    sha256 = "" if outlines is None else outlines.sha256
+    return identify(config, splits, [teacher.sha256 for teacher in teachers], sha256)
+
+
+def _check_outlines(config: Config, splits: Splits, outlines: Outlines | None) -> None:
+    if config.locator is None and config.read is None:
+        if outlines is not None:
+            raise ConfigError(f"{config.name} sees whole pictures: --outlines would go unused")
+        return
+    if outlines is None:
+        raise ConfigError(f"{config.name} learns from outlines: name their CSV (--outlines)")
+    for side in (splits.train, splits.validation):
+        require((sample.name for sample in side), outlines)
 
 
 def _check_teacher(teacher: Checkpoint, samples: Sequence[LabelledPicture], splits: Splits) -> None:

@@ -19,6 +19,7 @@ BATCH_SIZE = 64
 Array = npt.NDArray[np.float32]
 Picture = npt.NDArray[np.uint8]
 T = TypeVar("T")
+Made = TypeVar("Made")
 
 
 def predict(network: keras.Model, pictures: Iterable[Picture]) -> dict[str, Array]:
@@ -53,9 +54,14 @@ def inputs(
         read: gives (height, width) uint8 or uint16.
         spec: the network's preprocessing.
     """
+    return ahead(pictures, lambda item: preprocess(read(item), spec))
+
+
+def ahead(items: Iterable[T], prepare: Callable[[T], Made]) -> Iterator[Made]:
+    """What `prepare` makes of each item, in order, made ahead by threads."""
     with ThreadPoolExecutor() as pool:
-        for chunk in batched(pictures, BATCH_SIZE):
-            yield from pool.map(lambda item: preprocess(read(item), spec), chunk)
+        for chunk in batched(items, BATCH_SIZE):
+            yield from pool.map(prepare, chunk)
 
 
 def clean_and_degraded(

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from edge_app.cores import usable_cores
-from edge_app.errors import StorageError
+from edge_app.errors import ConfigError, StorageError
 from edge_app.files.codec import encode
 from edge_app.files.locks import FileLock
 from edge_app.files.whole import PART, whole, write_whole
 from edge_app.images.labelled_pictures import LabelledPicture, split_hash
-from train.config import Config, ConfigError, parse_config
+from train.config import Config, parse_config
 from train.splits import Splits, larger_hash
 
 RECORD = "run.json"
@@ -48,6 +48,7 @@ class Identity:
         teachers: SHA-256 of each teacher's checkpoint, in order.
         larger_sha256: hash of which training pictures have a larger copy, and of the copies'
             sizes; "" without any, None where an older record does not say.
+        outlines_sha256: of the CSV of outlines; "" without one.
     """
 
     config: Config
@@ -55,13 +56,16 @@ class Identity:
     validation_sha256: str
     teachers: tuple[str, ...] = ()
     larger_sha256: str | None = None
+    outlines_sha256: str = ""
 
 
 # What a refusal calls the parts of an identity whose names say too little.
-_IN_WORDS = {"larger_sha256": "larger copies (--larger)"}
+_IN_WORDS = {"larger_sha256": "larger copies (--larger)", "outlines_sha256": "--outlines"}
 
 
-def identify(config: Config, splits: Splits, teachers: Sequence[str] = ()) -> Identity:
+def identify(
+    config: Config, splits: Splits, teachers: Sequence[str] = (), outlines: str = ""
+) -> Identity:
     """The identity of a run on this split."""
     return Identity(
         config,
@@ -69,6 +73,7 @@ def identify(config: Config, splits: Splits, teachers: Sequence[str] = ()) -> Id
         split_hash(p.identity for p in splits.validation),
         tuple(teachers),
         larger_hash(splits.train),
+        outlines,
     )
 
 
@@ -84,6 +89,7 @@ def identity_of(record: Record, where: Path) -> Identity:
         record.get("validation_sha256", ""),
         tuple(record.get("teachers", ())),
         record.get("larger_sha256"),
+        record.get("outlines_sha256", ""),
     )
 
 
@@ -118,7 +124,7 @@ def check_folder(folder: Path, identity: Identity) -> None:
             )
         return
     held = identity_of(record, folder / RECORD)
-    names = ["config", "train_sha256", "validation_sha256", "teachers"]
+    names = ["config", "train_sha256", "validation_sha256", "teachers", "outlines_sha256"]
     if held.larger_sha256 is not None:
         names.append("larger_sha256")
     different = [
@@ -149,6 +155,7 @@ def start_record(identity: Identity, splits: Splits, folder: Path) -> Record:
         "train_sha256": identity.train_sha256,
         "validation_sha256": identity.validation_sha256,
         "larger_sha256": identity.larger_sha256,
+        "outlines_sha256": identity.outlines_sha256,
         "teachers": list(identity.teachers),
         "train": _count(splits.train),
         "validation": _count(splits.validation),

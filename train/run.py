@@ -11,7 +11,6 @@ import math
 import time
 import zipfile
 import zlib
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,16 +18,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from edge_app.errors import ConfigError
 from edge_app.files.whole import whole
-from edge_app.statistics import discrimination as metrics
-from train.cache import Cache
-from train.checkpoint import Checkpoint
-from train.config import Config, ConfigError
-from train.distill import Teachers
-from train.loader import TrainingBatches, prefetch
+from train.config import Config
+from train.loader import prefetch
 from train.network import multiply_adds
 from train.plots import draw_curves
-from train.predict import clean_and_degraded, inputs, predict
 from train.record import (
     CHECKPOINT,
     HISTORY,
@@ -36,18 +31,14 @@ from train.record import (
     VALIDATION,
     Record,
     file_sha256,
-    identify,
-    start_record,
     write_json,
     write_rows,
 )
-from train.splits import Splits
+from train.task import Task
 from train.trainer import averaged, float32_copy, make_trainer
 
 STATE_EVERY_STEPS = 50
 STATE = "state.npz"
-# Figures of an epoch; the second one only where the configuration degrades.
-_CLEAN, _DEGRADED = "val_auroc", "val_auroc_degraded"
 
 
 @dataclass
@@ -73,9 +64,10 @@ class Run:
     """One training run in one folder.
 
     Args:
-        config, splits, cache: what to train, and on what.
+        config: what to train.
+        task: batches to train on, and how the network is judged.
+        record: of this run, as `start_record` gives it.
         folder: new, or that of the same run, which then goes on.
-        teachers: checkpoints to learn from; the configuration must have `distill` then.
         workers: threads that prepare batches; they do not change the result.
 
     Raises:
@@ -83,20 +75,11 @@ class Run:
     """
 
     def __init__(
-        self,
-        config: Config,
-        splits: Splits,
-        cache: Cache,
-        folder: Path,
-        teachers: Sequence[Checkpoint] = (),
-        workers: int = 2,
+        self, config: Config, task: Task, record: Record, folder: Path, workers: int = 2
     ) -> None:
-        self._config, self._splits, self._cache = config, splits, cache
+        self._config, self._task, self._record = config, task, record
         self._folder, self._workers = folder, workers
-        identity = identify(config, splits, [teacher.sha256 for teacher in teachers])
-        self._record = start_record(identity, splits, folder)
-        self._teachers = Teachers(teachers, config.distill)
-        self._trainer = make_trainer(config, len(splits.train))
+        self._trainer = make_trainer(config, task.n_train)
         self._progress = Progress()
 
     def fit(self) -> Record:
@@ -114,22 +97,15 @@ class Run:
             self._finish_epoch()
         return self._finish()
 
-    @property
-    def _criterion(self) -> str:
-        """The figure by which the best epoch is chosen and training stops."""
-        return _CLEAN if self._config.degrade is None else _DEGRADED
-
     def _train_epoch(self) -> None:
         progress, steps = self._progress, self._trainer.steps_per_epoch
         epoch, start = divmod(progress.step, steps)
-        batches = TrainingBatches(
-            self._splits.train, self._cache, self._config, epoch, self._teachers.preprocess
-        )
+        batches = self._task.batches(epoch)
         if start == 0:
             progress.losses = {}
         began = time.perf_counter()
         for batch in prefetch(batches, start, self._workers):
-            losses = self._trainer.train(self._teachers.soften(batch))
+            losses = self._trainer.train(self._task.ready(batch))
             if not math.isfinite(losses["loss"]):
                 # Before it is saved: what follows can only be no number again.
                 raise ConfigError(
@@ -176,25 +152,14 @@ class Run:
         self._save_state()
 
     def _validate(self) -> dict[str, float]:
-        """AUROC on clean and, where the configuration degrades, on degraded held-out pictures.
-
-        The network is kept if it is the best so far.
-        """
-        samples, config = self._splits.validation, self._config
-        labels = np.array([sample.label for sample in samples])
-        row, logits = {}, {}
-        clean, degraded = clean_and_degraded(samples, self._cache, config.degrade, config.seed)
-        for name, read in ((_CLEAN, clean), (_DEGRADED, degraded)):
-            if read is None:
-                continue
-            pictures = inputs(range(len(samples)), read, config.preprocess)
-            logits[name] = predict(self._trainer.network, pictures)["logit"][:, 0]
-            row[name] = round(float(metrics.auroc(labels, logits[name])), 5)
-        if row[self._criterion] >= self._progress.best.get(self._criterion, -1.0):
+        """Figures of the held-out pictures; the network is kept if it is the best so far."""
+        row, pictures = self._task.validate(self._trainer.network)
+        criterion = self._task.criterion
+        if row[criterion] >= self._progress.best.get(criterion, -1.0):
             epoch = self._progress.step // self._trainer.steps_per_epoch
             self._progress.best = {"epoch": epoch, **row}
             self._save_checkpoint()
-            self._write_validation(logits[_CLEAN], logits.get(_DEGRADED))
+            write_rows(pictures, self._folder / VALIDATION)
         return row
 
     def _save_checkpoint(self) -> None:
@@ -204,18 +169,9 @@ class Run:
         with whole(self._folder / CHECKPOINT) as partial:
             network.save(partial)
 
-    def _write_validation(self, clean: np.ndarray, degraded: np.ndarray | None) -> None:
-        columns = {"logit": clean} | ({} if degraded is None else {"logit_degraded": degraded})
-        rows = [
-            {"file": sample.name, "label": sample.label, "patient_id": sample.patient_id}
-            | {name: f"{logits[i]:.5f}" for name, logits in columns.items()}
-            for i, sample in enumerate(self._splits.validation)
-        ]
-        write_rows(rows, self._folder / VALIDATION)
-
     def _out_of_patience(self) -> bool:
         patience = self._config.optimizer.patience
-        values = [row[self._criterion] for row in self._progress.history]
+        values = [row[self._task.criterion] for row in self._progress.history]
         if patience == 0 or not values:
             return False
         return len(values) - 1 - int(np.argmax(values)) >= patience
@@ -271,5 +227,5 @@ class Run:
         if self._config.degrade is None:
             # An older run without a degradation repeated its clean figures under this name.
             for row in (*self._progress.history, self._progress.best):
-                row.pop(_DEGRADED, None)
+                row.pop("val_auroc_degraded", None)
         print(f"going on at step {self._progress.step}", flush=True)

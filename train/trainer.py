@@ -14,10 +14,12 @@ import keras
 from train.config import Config
 from train.imagenet import load_imagenet
 from train.loader import Batch
+from train.locator_network import build_locator
 from train.network import build_network
 from train.seed_cnn import build_seed_cnn
 
-LOSSES = ("logit", "subtype_logit")
+# The map's loss is summed over two terms and matters most; the others are three easy questions.
+LOCATOR_WEIGHTS = {"lungs": 1.0, "orientation": 0.2, "view": 0.2, "cut_off": 0.3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +58,15 @@ def make_trainer(config: Config, n_train: int) -> Trainer:
     keras.utils.set_random_seed(config.seed)
     with _dtype_policy(config.optimizer.precision):
         network = build(config)
-        outputs = {name: network.output[name] for name in LOSSES if name in network.output}
-        model = keras.Model(network.input, outputs)
+        weights = _loss_weights(config, network)
+        model = keras.Model(network.input, {name: network.output[name] for name in weights})
     if config.variant is not None and config.network is not None:
         load_imagenet(network, config.network, config.variant)
     steps = n_train // config.optimizer.batch_size
     model.compile(
         optimizer=_optimizer(config, steps * config.optimizer.epochs),
-        loss={name: keras.losses.BinaryCrossentropy(from_logits=True) for name in outputs},
-        loss_weights={
-            name: 1.0 if name == "logit" else config.optimizer.subtype_weight for name in outputs
-        },
+        loss={name: _loss(name) for name in weights},
+        loss_weights=weights,
     )
     model.optimizer.build(model.trainable_variables)
     return Trainer(network, model, steps)
@@ -76,8 +76,43 @@ def build(config: Config) -> keras.Model:
     """The configuration's network with fresh weights; outputs by name."""
     if config.network is not None:
         return build_network(config.network)
-    assert config.seed_cnn is not None, "Config holds one of the two"
+    if config.locator is not None:
+        return build_locator(config.locator)
+    assert config.seed_cnn is not None, "Config holds one of the three"
     return build_seed_cnn(config.seed_cnn)
+
+
+def lungs_loss(truth: Any, logits: Any) -> Any:
+    """Cross-entropy and soft Dice (Milletari et al. 2016, arXiv:1606.04797) of a map: (batch,).
+
+    Args:
+        truth: (batch, rows, columns, 1) share of each cell that is lung.
+        logits: of the same shape.
+    """
+    ops = keras.ops
+    axes = (1, 2, 3)
+    entropy = ops.mean(ops.binary_crossentropy(truth, logits, from_logits=True), axis=axes)
+    probability = ops.sigmoid(logits)
+    both = ops.sum(truth * probability, axis=axes)
+    # The 1 keeps a picture without lungs finite, and pays for an empty map.
+    dice = (2 * both + 1) / (ops.sum(truth + probability, axis=axes) + 1)
+    return entropy + 1 - dice
+
+
+def _loss_weights(config: Config, network: keras.Model) -> dict[str, float]:
+    """The outputs that have a loss, and what it weighs."""
+    if config.locator is not None:
+        return LOCATOR_WEIGHTS
+    weights = {"logit": 1.0, "subtype_logit": config.optimizer.subtype_weight}
+    return {name: weight for name, weight in weights.items() if name in network.output}
+
+
+def _loss(name: str) -> Any:
+    if name == "lungs":
+        return lungs_loss
+    if name in ("orientation", "view"):
+        return keras.losses.CategoricalCrossentropy(from_logits=True)
+    return keras.losses.BinaryCrossentropy(from_logits=True)
 
 
 def float32_copy(network: keras.Model, config: Config) -> keras.Model:

@@ -55,6 +55,14 @@ def draw_phantom(phantom: Phantom, height: int = 512, width: int = 512, bits: in
     return values.astype(np.uint8) if bits <= 8 else values.astype(np.uint16)
 
 
+def draw_lungs(phantom: Phantom, height: int = 512, width: int = 512) -> npt.NDArray[np.bool_]:
+    """Where the lungs of a phantom lie: bool (height, width), pixel for pixel on its picture."""
+    rng = np.random.default_rng(phantom.seed)
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    _body(x, y, rng)  # the body's numbers are drawn before the lungs'
+    return np.asarray(_lungs(x, y, rng) > 0.5)
+
+
 def _ellipse(
     x: FloatPicture,
     y: FloatPicture,

@@ -1,11 +1,13 @@
 """From labelled radiographs to a network, and what it can be trusted with.
 
 python -m train audit DATA -o FOLDER              what gives the labels away?
+python -m train outlines DATA -o CSV              where people drew the lungs, as one list
 python -m train fit CONFIG --data DATA -o RUN     train, or go on
 python -m train kfold CONFIG --data DATA -o RUNS  every fold, pooled
 python -m train search CONFIG --data DATA -o RUNS --sizes 96 128 160
 python -m train evaluate RUN --data DATA -o FOLDER   AUROC, operating point, skew
-python -m train probe RUN --data DATA -o FOLDER      does the score follow the file?
+python -m train probe RUN --data DATA -o FOLDER      does the score follow the lungs, or the file?
+python -m train plates RUN --data DATA -o FOLDER     the worst pictures, to be looked at
 """
 
 # Each command is a module with `add_parser` and `run`; what needs Keras is imported in `run`,
@@ -56,7 +58,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line's parser; `docs/cli.md` is made from it."""
-    from train.cli import audit, compare, describe, evaluate, fit, kfold, probe, search
+    from train.cli import (
+        audit,
+        compare,
+        describe,
+        evaluate,
+        fit,
+        kfold,
+        outlines,
+        plates,
+        probe,
+        search,
+    )
 
     parser = argparse.ArgumentParser(
         prog="python -m train",
@@ -66,6 +79,9 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         title="commands", dest="command", required=True, metavar="COMMAND"
     )
-    for command in (audit, describe, fit, kfold, search, compare, evaluate, probe):
+    commands_in_order = (
+        audit, outlines, describe, fit, kfold, search, compare, evaluate, probe, plates,
+    )  # fmt: skip
+    for command in commands_in_order:
         command.add_parser(commands)
     return parser

@@ -14,6 +14,7 @@ from train.cli.options import (
     add_output,
     held_out_by_all,
     samples_of,
+    scorer_of,
 )
 from train.samples import read_samples
 
@@ -32,12 +33,15 @@ def add_parser(commands: Commands) -> None:
     text = "degrade as this configuration does; needed for one that trains on clean pictures"
     parser.add_argument("--degrade", metavar="CONFIG", help=text)
     parser.add_argument("--adult", type=Path, help="the adult NIH development set's folder")
+    text = "a CSV of other sites' films (file, site, label, finding): how each site's are answered"
+    parser.add_argument("--sites", type=Path, help=text)
 
 
 def run(options: argparse.Namespace) -> int:
     """Write `evaluation.json`, print the tables."""
     from edge_app.files.codec import encode
-    from train.checkpoint import Scorer, read_checkpoint
+    from train import sites
+    from train.checkpoint import read_checkpoint
     from train.config import ConfigError, load_config
     from train.devices import require_packages
     from train.evaluate import evaluate, in_words
@@ -59,11 +63,16 @@ def run(options: argparse.Namespace) -> int:
     require_packages("keras")
     others = [sample.path for chosen in external.values() for sample in chosen]
     check_readable([*others, *(path for found in copies.values() for path in found.values())])
+    films = sites.read_films(options.sites) if options.sites else []
     output = new_folder(options.output)
-    scorer = Scorer(checkpoints, mirror=options.mirror)
+    scorer = scorer_of(options, checkpoints)
     evaluation = evaluate(scorer, validation, training, copies, external, degradation)
     write_json(encode(evaluation), output / "evaluation.json")
     print(in_words(evaluation))
+    if films:
+        answers = sites.answer(scorer, films, evaluation.threshold)
+        write_json(encode(answers), output / "sites.json")
+        print(f"\n{sites.in_words(answers)}")
     return EXIT_OK
 
 

@@ -9,8 +9,10 @@ from train.cli.options import (
     add_command,
     add_config,
     add_data,
+    add_outlines,
     add_output,
     add_training,
+    outlines_of,
     samples_of,
 )
 
@@ -20,6 +22,7 @@ def add_parser(commands: Commands) -> None:
     parser = add_command(commands, "fit", run, "train, or go on with an interrupted run")
     add_config(parser)
     add_data(parser)
+    add_outlines(parser)
     add_output(parser, "the run's folder; that of an interrupted run goes on")
     add_training(parser)
 
@@ -35,7 +38,8 @@ def run(options: argparse.Namespace) -> int:
 
     config = load_config(options.config)
     teachers = [read_checkpoint(path) for path in options.teacher]
-    plan = plan_run(config, samples_of(options), options.output, teachers)
+    outlines = outlines_of(options)
+    plan = plan_run(config, samples_of(options), options.output, teachers, outlines)
     best = execute(plan, options.cache, options.workers)["best"]
     print(f"{options.output}: {', '.join(f'{name} {value}' for name, value in best.items())}")
     # Only what answers for a whole picture writes logits of the held-out ones.

@@ -13,7 +13,8 @@ from train.samples import read_samples
 from train.splits import shared_values
 
 if TYPE_CHECKING:
-    from train.checkpoint import Checkpoint
+    from train.checkpoint import Checkpoint, Scorer
+    from train.outlines import Outlines
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -49,6 +50,23 @@ def add_output(parser: argparse.ArgumentParser, text: str = "a new folder") -> N
     parser.add_argument("-o", "--output", type=Path, required=True, help=text)
 
 
+def add_outlines(parser: argparse.ArgumentParser) -> None:
+    """--outlines and --root."""
+    parser.add_argument(
+        "--outlines", type=Path, help="a CSV of lungs' outlines, as `train outlines` writes it"
+    )
+    parser.add_argument(
+        "--root", type=Path, help="where its files lie; the CSV's folder if left out"
+    )
+
+
+def outlines_of(options: argparse.Namespace) -> "Outlines | None":
+    """What `--outlines` names."""
+    from train.outlines import read_outlines
+
+    return read_outlines(options.outlines, options.root) if options.outlines else None
+
+
 def add_training(parser: argparse.ArgumentParser) -> None:
     """How a run is carried out; nothing here changes its result."""
     parser.add_argument("--cache", type=Path, help="where decoded pictures are kept")
@@ -67,6 +85,17 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     text = "a run's folder, or the .keras file in it; the logits of several are averaged"
     parser.add_argument("checkpoint", type=Path, nargs="+", help=text)
     parser.add_argument("--mirror", action="store_true", help="average with the mirrored picture")
+    parser.add_argument(
+        "--locator", type=Path, help="a locator's run, for networks that are shown the lungs alone"
+    )
+
+
+def scorer_of(options: argparse.Namespace, checkpoints: "Sequence[Checkpoint]") -> "Scorer":
+    """The checkpoints with their locator, ready to score."""
+    from train.checkpoint import Scorer, read_checkpoint
+
+    locator = read_checkpoint(options.locator) if options.locator else None
+    return Scorer(checkpoints, mirror=options.mirror, locator=locator)
 
 
 def samples_of(options: argparse.Namespace) -> list[LabelledPicture]:
@@ -96,8 +125,8 @@ def held_out_by_all(
     Raises:
         ConfigError: a checkpoint was trained on other data, or nothing is left.
     """
+    from edge_app.errors import ConfigError
     from train.checkpoint import held_out
-    from train.config import ConfigError
 
     found = [held_out(checkpoint, samples) for checkpoint in checkpoints]
     seen = {sample.name for splits in found for sample in splits.train}

@@ -8,9 +8,12 @@ from train.cli.options import (
     add_checkpoint,
     add_command,
     add_data,
+    add_outlines,
     add_output,
     held_out_by_all,
+    outlines_of,
     samples_of,
+    scorer_of,
 )
 
 
@@ -20,13 +23,15 @@ def add_parser(commands: Commands) -> None:
     parser = add_command(commands, "probe", run, text)
     add_checkpoint(parser)
     add_data(parser)
+    add_outlines(parser)
     add_output(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write `probe.json` and `probe.png`, print the tables."""
+    """Write `probe.json`, `lungs.json` and `probe.png`, print the tables."""
     from edge_app.files.codec import encode
-    from train.checkpoint import Scorer, read_checkpoint
+    from train import lung_probe
+    from train.checkpoint import read_checkpoint
     from train.devices import require_packages
     from train.probe import draw, in_words, probe
     from train.record import new_folder, write_json
@@ -34,8 +39,13 @@ def run(options: argparse.Namespace) -> int:
     require_packages("keras", "matplotlib")
     checkpoints = [read_checkpoint(path) for path in options.checkpoint]
     validation, _ = held_out_by_all(checkpoints, samples_of(options))
+    outlines = outlines_of(options)
+    scorer = scorer_of(options, checkpoints)
     output = new_folder(options.output)
-    findings = probe(Scorer(checkpoints, mirror=options.mirror), validation)
+    on_lungs = lung_probe.probe_lungs(scorer, validation, outlines)
+    write_json(encode(on_lungs), output / "lungs.json")
+    print(lung_probe.in_words(on_lungs), flush=True)
+    findings = probe(scorer, validation)
     write_json(encode(findings), output / "probe.json")
     draw(findings, output / "probe.png")
     print(in_words(findings))

@@ -1,0 +1,142 @@
+"""A locator and a reader of lungs trained end to end on phantoms, as the commands train them."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("keras", reason="needs the extra train")
+
+from edge_app.errors import ConfigError, DataError
+from edge_app.images.labelled_pictures import LabelledPicture
+from edge_app.images.preprocess import preprocess
+from edge_app.statistics.discrimination import auroc
+from tests.train_inputs import (
+    READ,
+    tiny_config,
+    tiny_document,
+    tiny_locator_document,
+    write_outlines,
+    write_phantoms,
+)
+from train.cache import read_grey
+from train.checkpoint import Scorer, load_network, read_checkpoint
+from train.config import Config, load_config, parse_config
+from train.framing import FRAMINGS
+from train.locator_network import build_locator
+from train.lung_finder import LungFinder
+from train.network import multiply_adds
+from train.outlines import Outlines, read_mask, read_outlines
+from train.plan import execute, plan_run
+from train.samples import read_samples
+from train.task import Figures
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[LabelledPicture], Outlines]:
+    root = write_phantoms(tmp_path_factory.mktemp("lungs") / "data", 6)
+    samples = read_samples(root)
+    return samples, read_outlines(write_outlines(root, samples))
+
+
+def _fit(config: Config, data: tuple[list[LabelledPicture], Outlines], folder: Path) -> Figures:
+    samples, outlines = data
+    best = execute(plan_run(config, samples, folder, (), outlines), None, 2)["best"]
+    assert isinstance(best, dict)
+    return best
+
+
+@pytest.fixture(scope="module")
+def locator(
+    data: tuple[list[LabelledPicture], Outlines], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    document = tiny_locator_document(
+        optimizer=tiny_document()["optimizer"]
+        | {"epochs": 20, "batch_size": 4, "subtype_weight": 0.0, "learning_rate": 1e-2}
+    )
+    document["locate"] |= {"p_composed": 0.1, "p_quarter": 0.0, "p_cloud": 0.0}
+    folder = tmp_path_factory.mktemp("locator") / "run"
+    _fit(parse_config(document, "tiny"), data, folder)
+    return folder
+
+
+def test_the_shipped_locator_is_as_small_as_it_must_be() -> None:
+    spec = load_config("locator").locator
+    assert spec is not None
+    network = build_locator(spec)
+    assert multiply_adds(network) <= 15_000_000
+    assert network.count_params() <= 250_000
+    assert {name: tuple(output.shape[1:]) for name, output in network.output.items()} == {
+        "lungs": (28, 28, 1), "orientation": (4,), "view": (3,), "cut_off": (4,),
+    }  # fmt: skip
+
+
+def test_it_learns_where_the_lungs_of_phantoms_are(
+    locator: Path, data: tuple[list[LabelledPicture], Outlines]
+) -> None:
+    """Of patients that it never saw: cells that are lung stand above cells that are not."""
+    samples, outlines = data
+    held = [row["file"] for row in csv.DictReader((locator / "split.csv").open())
+            if row["split"] == "validation"]  # fmt: skip
+    checkpoint = read_checkpoint(locator)
+    spec = checkpoint.config.preprocess
+    chosen = [sample for sample in samples if sample.name in held]
+    pictures = [read_grey(sample.path) for sample in chosen]
+    inputs = np.concatenate([preprocess(pixels, spec) for pixels in pictures])
+    maps = load_network(checkpoint).predict(inputs, verbose=0)["lungs"][..., 0]
+    truths = []
+    for sample in chosen:
+        path = outlines.by_name[sample.name].mask
+        assert path is not None
+        truths.append(read_mask(path).reshape(8, 28, 8, 28).mean((1, 3)) > 0.5)
+    assert auroc(np.stack(truths).ravel().astype(int), maps.ravel()) > 0.85
+    assert all(box is not None for box in LungFinder(checkpoint).boxes(pictures))
+    rows = list(csv.DictReader((locator / "validation.csv").open()))
+    assert {row["framing"] for row in rows} == {framing.name for framing in FRAMINGS}
+
+
+def test_a_reader_of_lungs_trains_scores_and_wants_its_locator(
+    locator: Path, data: tuple[list[LabelledPicture], Outlines], tmp_path: Path
+) -> None:
+    config = tiny_config(read=READ)
+    best = _fit(config, data, tmp_path / "run")
+    assert {"val_auroc", "val_auroc_degraded"} <= set(best)
+    assert _fit(config, data, tmp_path / "run") == best  # finished, so nothing is done again
+    reader = read_checkpoint(tmp_path / "run")
+    with pytest.raises(ConfigError, match="give it a --locator"):
+        Scorer([reader])
+    found = read_checkpoint(locator)
+    with pytest.raises(ConfigError, match="finds lungs and reads none"):
+        Scorer([found])
+    scorer = Scorer([reader], locator=found)
+    pictures = [read_grey(sample.path) for sample in data[0][:5]]
+    logits = scorer.logits(pictures, lambda pixels, _: pixels)
+    # Around them may stand what wants to: the lungs are found, and only they are read.
+    inputs = np.concatenate(list(scorer.inputs(pictures, lambda pixels: pixels, config)))
+    expected = load_network(reader).predict(inputs, verbose=0)["logit"][:, 0]
+    assert logits == pytest.approx(expected, abs=1e-4)
+
+
+def test_what_a_run_needs_is_asked_before_time_is_spent(
+    data: tuple[list[LabelledPicture], Outlines], tmp_path: Path
+) -> None:
+    samples, outlines = data
+    located = parse_config(tiny_locator_document(), "tiny")
+    with pytest.raises(ConfigError, match="learns from outlines"):
+        plan_run(located, samples, tmp_path / "a")
+    with pytest.raises(ConfigError, match="sees whole pictures"):
+        plan_run(tiny_config(), samples, tmp_path / "a", (), outlines)
+    nobody = Outlines({}, outlines.others, outlines.sha256)
+    with pytest.raises(DataError, match="none of the pictures has an outline"):
+        plan_run(located, samples, tmp_path / "a", (), nobody)
+
+
+def test_other_outlines_are_another_run(
+    locator: Path, data: tuple[list[LabelledPicture], Outlines]
+) -> None:
+    samples, outlines = data
+    config = read_checkpoint(locator).config
+    changed = Outlines(outlines.by_name, outlines.others, "another")
+    with pytest.raises(ConfigError, match=r"\(--outlines differ\)"):
+        plan_run(config, samples, locator, (), changed)

@@ -1,0 +1,281 @@
+"""Does the answer follow the lungs, and nothing else? Frames moved, lungs painted over, opacities.
+
+A `Scorer` and held-out samples enter, a `LungProbe` leaves. A picture that is framed otherwise
+must keep its answer; a picture whose lungs are blacked out must lose it (Maguolo and Nanni 2021,
+arXiv:2004.12823, found that networks trained on such sets do not); an opacity drawn into a healthy
+lung must change it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFilter
+
+from edge_app.images.labelled_pictures import LabelledPicture
+from edge_app.images.preprocess import PreprocessSpec
+from edge_app.progress import track
+from edge_app.statistics import discrimination as metrics
+from edge_app.statistics.intervals import Figure, wilson
+from train.cache import read_grey
+from train.checkpoint import Scorer
+from train.decision import Floats
+from train.framing import FRAMINGS, Framing, frame_picture
+from train.outlines import Mask, Outlines, read_mask
+from train.tables import markdown_table, short
+
+Picture = npt.NDArray[np.uint8]
+
+# Pictures are decoded up to this size; the outlines have 224 pixels.
+_MAX_SIDE = 512
+_STRENGTHS = (0.5, 0.9)
+_PLACES = ("whole", "upper third", "middle third", "lower third")
+_SIDES = ("left", "right")
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Figures of the same pictures in one framing, at the one threshold of all of them.
+
+    Attributes:
+        name: of the framing.
+        auroc, sensitivity, specificity: with intervals.
+        mean_normal, mean_pneumonia: of the logit.
+    """
+
+    name: str
+    auroc: Figure
+    sensitivity: Figure
+    specificity: Figure
+    mean_normal: float
+    mean_pneumonia: float
+
+
+@dataclass(frozen=True, slots=True)
+class Painted:
+    """What is left of the ranking when a part of each picture is painted over.
+
+    Attributes:
+        name: what was painted, and how.
+        auroc: near 0.5 where the lungs carried the answer and are gone.
+    """
+
+    name: str
+    auroc: Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Opacity:
+    """Healthy pictures into which an opacity was drawn.
+
+    Attributes:
+        side: of the picture; the patient's right lung stands at its left.
+        place: which part of that lung.
+        strength: 1 is as dense as the soft tissue beside the lungs.
+        called: share that is called pneumonia.
+    """
+
+    side: str
+    place: str
+    strength: float
+    called: Figure
+
+
+@dataclass(frozen=True, slots=True)
+class LungProbe:
+    """All of it.
+
+    Attributes:
+        threshold: the one at which the worst framing's worse of sensitivity and specificity is
+            best.
+        forms, painted, opacities: the findings; the last two are empty without outlines.
+    """
+
+    threshold: float
+    forms: tuple[Form, ...]
+    painted: tuple[Painted, ...]
+    opacities: tuple[Opacity, ...]
+
+
+def probe_lungs(
+    scorer: Scorer, samples: Sequence[LabelledPicture], outlines: Outlines | None = None
+) -> LungProbe:
+    """Probe a network on held-out pictures.
+
+    Args:
+        scorer: with a locator, where its networks want one.
+        samples: pictures that were not trained on.
+        outlines: of the lungs; without them nothing is painted or drawn.
+    """
+    labels = np.array([sample.label for sample in samples])
+    patients = [sample.patient_id for sample in samples]
+    logits = {
+        framing.name: scorer.logits(samples, partial(_framed, framing))
+        for framing in track(FRAMINGS, "framings", len(FRAMINGS))
+    }
+    threshold = worst_form_threshold(labels, list(logits.values()))
+    forms = tuple(
+        _form(name, labels, values, patients, threshold) for name, values in logits.items()
+    )
+    if outlines is None:
+        return LungProbe(threshold, forms, (), ())
+    known = [sample for sample in samples if sample.name in outlines.by_name]
+    masks = {sample.name: _mask(sample, outlines) for sample in known}
+    painted = tuple(_painted(scorer, known, masks, name, paint) for name, paint in _PAINTS.items())
+    healthy = [sample for sample in known if sample.label == 0]
+    opacities = []
+    for side in _SIDES:
+        for place in _PLACES:
+            for strength in _STRENGTHS:
+                read = partial(_clouded, masks, side, place, strength)
+                called = int((scorer.logits(healthy, read) >= threshold).sum())
+                opacities.append(Opacity(side, place, strength, wilson(called, len(healthy))))
+    return LungProbe(threshold, forms, painted, tuple(opacities))
+
+
+def worst_form_threshold(labels: npt.NDArray[np.intp], forms: Sequence[Floats]) -> float:
+    """The threshold at which the least of all forms' sensitivities and specificities is largest."""
+    grid = np.unique(np.concatenate(forms).round(2))
+    least = [
+        min(min((v[labels == 1] >= t).mean(), (v[labels == 0] < t).mean()) for v in forms)
+        for t in grid
+    ]
+    return float(grid[int(np.argmax(least))])
+
+
+def in_words(findings: LungProbe) -> str:
+    """The findings as text with Markdown tables."""
+    header = ("framing", "AUROC", "sensitivity", "specificity", "mean normal", "mean pneumonia")
+    parts = [
+        f"one threshold for every framing: logit >= {findings.threshold:.3f}",
+        markdown_table(
+            header,
+            [
+                (
+                    form.name,
+                    short(form.auroc),
+                    short(form.sensitivity),
+                    short(form.specificity),
+                    f"{form.mean_normal:+.2f}",
+                    f"{form.mean_pneumonia:+.2f}",
+                )
+                for form in findings.forms
+            ],
+        ),
+    ]
+    if findings.painted:
+        rows = [(painted.name, short(painted.auroc)) for painted in findings.painted]
+        parts.append(markdown_table(("painted over", "AUROC that is left"), rows))
+    if findings.opacities:
+        columns = ("opacity in healthy lungs", "half as dense as soft tissue", "nearly as dense")
+        called = {(o.side, o.place, o.strength): short(o.called) for o in findings.opacities}
+        parts.append(
+            markdown_table(
+                columns,
+                [
+                    (f"{side} lung, {place}", *(called[side, place, s] for s in _STRENGTHS))
+                    for side in _SIDES
+                    for place in _PLACES
+                ],
+            )
+        )
+    return "\n\n".join(parts)
+
+
+def _form(
+    name: str,
+    labels: npt.NDArray[np.intp],
+    logits: Floats,
+    patients: Sequence[str],
+    threshold: float,
+) -> Form:
+    sick, healthy = logits[labels == 1], logits[labels == 0]
+    return Form(
+        name,
+        metrics.auroc_delong(labels, logits, groups=patients),
+        wilson(int((sick >= threshold).sum()), len(sick)),
+        wilson(int((healthy < threshold).sum()), len(healthy)),
+        float(healthy.mean()),
+        float(sick.mean()),
+    )
+
+
+def _framed(framing: Framing, sample: LabelledPicture, _: PreprocessSpec) -> Picture:
+    return frame_picture(read_grey(sample.path, _MAX_SIDE), framing)
+
+
+def _mask(sample: LabelledPicture, outlines: Outlines) -> Mask:
+    path = outlines.by_name[sample.name].mask
+    assert path is not None, "labelled pictures in the list have an outline"
+    return read_mask(path)
+
+
+def _painted(
+    scorer: Scorer,
+    samples: Sequence[LabelledPicture],
+    masks: dict[str, Mask],
+    name: str,
+    paint: Callable[[Picture, Mask], Picture],
+) -> Painted:
+    def read(sample: LabelledPicture, _: PreprocessSpec) -> Picture:
+        pixels = read_grey(sample.path, _MAX_SIDE)
+        return paint(pixels, _stretched(masks[sample.name], pixels))
+
+    labels = np.array([sample.label for sample in samples])
+    patients = [sample.patient_id for sample in samples]
+    return Painted(
+        name, metrics.auroc_delong(labels, scorer.logits(samples, read), groups=patients)
+    )
+
+
+def _stretched(mask: Mask, pixels: Picture) -> Mask:
+    height, width = pixels.shape
+    return np.asarray(Image.fromarray(mask).resize((width, height)))
+
+
+def _lungs_black(pixels: Picture, mask: Mask) -> Picture:
+    return np.where(mask, 0, pixels).astype(np.uint8)
+
+
+def _lungs_grey(pixels: Picture, mask: Mask) -> Picture:
+    return np.where(mask, int(pixels.mean()), pixels).astype(np.uint8)
+
+
+def _lungs_alone(pixels: Picture, mask: Mask) -> Picture:
+    return np.where(mask, pixels, 0).astype(np.uint8)
+
+
+_PAINTS: dict[str, Callable[[Picture, Mask], Picture]] = {
+    "nothing": lambda pixels, _: pixels,
+    "the lungs, black": _lungs_black,
+    "the lungs, the picture's mean grey": _lungs_grey,
+    "all but the lungs, black": _lungs_alone,
+}
+
+
+def _clouded(
+    masks: dict[str, Mask],
+    side: str,
+    place: str,
+    strength: float,
+    sample: LabelledPicture,
+    _: PreprocessSpec,
+) -> Picture:
+    """One lung, or a third of its height, made dense with a soft edge."""
+    pixels = read_grey(sample.path, _MAX_SIDE)
+    mask = _stretched(masks[sample.name], pixels)
+    rows, columns = np.nonzero(mask)
+    y, x = np.indices(pixels.shape)
+    where = mask & ((x < columns.mean()) == (side == "left"))
+    if place != "whole":
+        third = _PLACES.index(place) - 1
+        top, height = rows.min(), np.ptp(rows) + 1
+        where &= (y >= top + height * third / 3) & (y < top + height * (third + 1) / 3)
+    soft = Image.fromarray(where.astype(np.uint8) * 255, mode="L")
+    soft = soft.filter(ImageFilter.GaussianBlur(max(pixels.shape) / 56))
+    weight = strength * np.asarray(soft, np.float32) / 255
+    beside = pixels[~mask & (pixels > 20)]
+    dense = float(np.percentile(beside if beside.size else pixels, 70))
+    return np.clip(pixels * (1 - weight) + dense * weight, 0, 255).astype(np.uint8)
