@@ -203,7 +203,7 @@ def test_too_much_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     [
         (b"", "not a whole bundle file"),
         (b"a text that is no archive", "not a whole bundle file"),
-        (zipped({"readme.txt": b"x"}), "no model bundle"),
+        (zipped({"readme.txt": b"x"}), "not a model bundle"),
         (zipped({"bundle.json": b"", "Bundle.json": b""}), "stands twice"),
     ],
 )
