@@ -120,6 +120,11 @@ def test_a_file_of_hundreds_of_scans_is_refused_at_once() -> None:
     scan = data[data.rindex(b"\xff\xda") : -2]
     with pytest.raises(UnreadableImageError, match="scans is not decoded"):
         decode_image(data[:-2] + scan * 100 + data[-2:], "x")
+    # A second scan where one is all: libjpeg goes no further.
+    plain = encoded(Image.new("L", (2000, 2000)), "JPEG")
+    scan = plain[plain.rindex(b"\xff\xda") : -2]
+    with pytest.raises(UnreadableImageError, match="damaged"):
+        decode_image(plain[:-2] + scan * 100 + plain[-2:], "x")
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from edge_app.errors import UnreadableImageError
 
 # Start of frame (ITU-T T.81, table B.1; T.87 adds 0xF7): how what follows is encoded.
 JPEG_LS = 0xF7
-# Sequential and progressive, by Huffman or arithmetic coding: what libjpeg reads.
-READABLE = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
+# What libjpeg reads: sequential and progressive, by Huffman or arithmetic coding.
+SEQUENTIAL = frozenset({0xC0, 0xC1, 0xC9})
+READABLE = SEQUENTIAL | {0xC2, 0xCA}
 _NO_FRAME = frozenset({0xC4, 0xC8, 0xCC})  # DHT, JPG, DAC
 _START_OF_SCAN = 0xDA
 _J2K_BEGIN = b"\xff\x4f\xff\x51"  # SOC, SIZ

@@ -13,8 +13,8 @@ import tempfile
 from contextlib import suppress
 from typing import Any, BinaryIO
 
-# The largest detectors' pictures take 400 MB in GDCM's JPEG 2000.
-MAX_BYTES = 1 << 30
+# The largest detectors' pictures take 600 MB in GDCM.
+MAX_BYTES = 800_000_000
 MAX_SECONDS = 30
 
 

@@ -130,8 +130,8 @@ def _decode_jpeg(dataset: "Dataset", frame: bytes, header: Codestream) -> Stored
             f"{_syntax(dataset)} with {header.bits} bits is read by no decoder here; convert it, "
             "for example with dcmdjpeg of DCMTK"
         )
+    jpeg.require_few_scans(frame)
     size = header.width, header.height
-    jpeg.require_few_scans(frame, size)
     return jpeg.decode_grey(frame, size, size)
 
 

@@ -48,7 +48,7 @@ def decode(
         raise UnreadableImageError("damaged DICOM file: the decoder broke off at its picture")
     pixels, complaint = answer
     if complaint or len(pixels) != rows * columns * (1 if bits <= 8 else 2):
-        raise UnreadableImageError("damaged DICOM file: the decoder objects to its picture")
+        raise UnreadableImageError("damaged DICOM file: its decoder complains of the picture")
     return pixels
 
 

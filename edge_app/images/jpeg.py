@@ -10,6 +10,7 @@ import numpy.typing as npt
 import simplejpeg
 
 from edge_app.errors import UnreadableImageError
+from edge_app.images.codestream import SEQUENTIAL, read_jpeg_header
 from edge_app.images.radiograph import Pixels
 
 # A progressive file may go over its picture hundreds of times: 26 ns a pixel and scan on a laptop.
@@ -65,16 +66,19 @@ def _decode(
     return pixels
 
 
-def require_few_scans(data: bytes, size: tuple[int, int]) -> None:
+def require_few_scans(data: bytes) -> None:
     """Refuse a file that is made to be decoded for minutes.
 
     Raises:
-        UnreadableImageError: more than `MAX_SCANNED_PIXELS`.
+        UnreadableImageError: more than `MAX_SCANNED_PIXELS`, or no frame header.
     """
+    header = read_jpeg_header(data)
+    if header.process in SEQUENTIAL and header.components == 1:
+        return  # libjpeg ends at a second scan; counting them takes a tenth of the decoding
     # In entropy-coded data 0xFF is never followed by 0xDA (ITU-T T.81, B.1.1.5).
     scans = data.count(b"\xff\xda")
-    if scans * size[0] * size[1] > MAX_SCANNED_PIXELS:
+    if scans * header.width * header.height > MAX_SCANNED_PIXELS:
         raise UnreadableImageError(
-            f"a JPEG of {size[0]} x {size[1]} pixels in {scans} scans is not decoded: no camera or "
-            "detector writes that, decompression bombs do"
+            f"a JPEG of {header.width} x {header.height} pixels in {scans} scans is not decoded: "
+            "no camera or detector writes that, decompression bombs do"
         )

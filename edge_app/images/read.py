@@ -184,7 +184,7 @@ def _decode_jpeg(
     """Grey pixels of a JPEG whose header Pillow has read, and the largest value there could be."""
     from edge_app.images import jpeg
 
-    jpeg.require_few_scans(data, image.size)
+    jpeg.require_few_scans(data)
     wanted = _draft_size(image.size, spec)
     if image.mode != "CMYK":
         return jpeg.decode_grey(data, image.size, wanted), 255
