@@ -90,6 +90,23 @@ def test_an_intact_file_gives_what_pillow_gives(
     assert reduced.pixels.shape == (150, 130)
 
 
+def test_what_some_cameras_write_is_no_damage() -> None:
+    data = encoded(film(), "JPEG")
+    version = data.index(b"JFIF\0") + 5
+    for odd in (
+        data[:version] + b"\x02" + data[version + 1 :],
+        data[:20] + bytes(5) + data[20:],
+        data[:-2] + bytes(30) + data[-2:],
+        data[:-2] + bytes(30) + data[-2:] + b"a trailer",
+        data[:-2] + b"\xff" * 30 + data[-2:],
+    ):
+        assert np.array_equal(decode_image(odd, "x").pixels, in_pillow(data, 1000))
+    # A block of zeros is none of them.
+    for torn in (data[:-4098] + bytes(4096) + data[-2:], data[:-2] + bytes(4096) + data[-2:]):
+        with pytest.raises(UnreadableImageError, match="damaged"):
+            decode_image(torn, "x")
+
+
 @pytest.mark.parametrize("size", [(1, 1), (7, 1200), (129, 127), (1025, 2049)])
 def test_every_size_gives_what_pillow_gives(size: tuple[int, int]) -> None:
     data = encoded(film(*size), "JPEG")

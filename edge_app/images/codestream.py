@@ -11,7 +11,11 @@ JPEG_LS = 0xF7
 SEQUENTIAL = frozenset({0xC0, 0xC1, 0xC9})
 READABLE = SEQUENTIAL | {0xC2, 0xCA}
 _NO_FRAME = frozenset({0xC4, 0xC8, 0xCC})  # DHT, JPG, DAC
-_START_OF_SCAN = 0xDA
+START_OF_SCAN = 0xDA
+# Bytes to a whole unit of a camera's memory.
+MOST_FILLING = 64
+# A profile or thumbnail may take some hundred segments, filling a step a byte.
+_MOST_SEGMENTS = 10_000
 _J2K_BEGIN = b"\xff\x4f\xff\x51"  # SOC, SIZ
 _J2K_END = b"\xff\xd9"
 
@@ -41,18 +45,27 @@ def read_jpeg_header(data: bytes) -> Codestream:
         UnreadableImageError: there is none.
     """
     position = 2
-    while data[position : position + 1] == b"\xff" and position + 10 <= len(data):
+    for _ in range(_MOST_SEGMENTS):
+        position = skip_filling(data, position)
+        if data[position : position + 1] != b"\xff" or position + 10 > len(data):
+            break
         marker = data[position + 1]
-        if marker == 0xFF:  # filling (B.1.1.2)
+        if marker == 0xFF:  # filling of the standard's own (B.1.1.2)
             position += 1
         elif marker == JPEG_LS or (0xC0 <= marker <= 0xCF and marker not in _NO_FRAME):
             bits, height, width, components = struct.unpack_from(">BHHB", data, position + 4)
             return Codestream(marker, width, height, components, bits)
-        elif marker == _START_OF_SCAN:
+        elif marker == START_OF_SCAN:
             break
         else:
             position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
     raise UnreadableImageError("the JPEG is damaged: it has no frame header")
+
+
+def skip_filling(data: bytes, position: int) -> int:
+    """Past the zeros, 64 at most, that some cameras write between segments."""
+    zeros = data[position : position + MOST_FILLING]
+    return position + len(zeros) - len(zeros.lstrip(b"\0"))
 
 
 def read_jpeg2000_header(data: bytes) -> Codestream:

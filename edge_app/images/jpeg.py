@@ -10,12 +10,19 @@ import numpy.typing as npt
 import simplejpeg
 
 from edge_app.errors import UnreadableImageError
-from edge_app.images.codestream import SEQUENTIAL, read_jpeg_header
+from edge_app.images.codestream import (
+    MOST_FILLING,
+    SEQUENTIAL,
+    START_OF_SCAN,
+    read_jpeg_header,
+    skip_filling,
+)
 from edge_app.images.radiograph import Pixels
 
 # A progressive file may go over its picture hundreds of times: 26 ns a pixel and scan on a laptop.
 # The largest detectors' 25 megapixels in the usual ten scans.
 MAX_SCANNED_PIXELS = 250_000_000
+_END = b"\xff\xd9"
 
 
 def decode_grey(data: bytes, size: tuple[int, int], wanted: tuple[int, int]) -> Pixels:
@@ -57,13 +64,53 @@ def _decode(
     data: bytes, colours: str, least_width: int, least_height: int
 ) -> npt.NDArray[np.uint8]:
     try:
-        pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(
-            data, colours, min_width=least_width, min_height=least_height
-        )
+        return _decode_strictly(data, colours, least_width, least_height)
     except ValueError as error:
+        mended = _without_oddities(data)
+        if mended != data:
+            return _decode(mended, colours, least_width, least_height)
         reason = str(error).removeprefix("Corrupt JPEG data: ")
         raise UnreadableImageError(f"the JPEG is damaged: {reason}") from error
+
+
+def _decode_strictly(
+    data: bytes, colours: str, least_width: int, least_height: int
+) -> npt.NDArray[np.uint8]:
+    pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(
+        data, colours, min_width=least_width, min_height=least_height
+    )
     return pixels
+
+
+def _without_oddities(data: bytes) -> bytes:
+    """The file without what libjpeg warns of though nothing of the picture is lost.
+
+    That is a JFIF version other than 1, and a few zeros between segments or before the end marker,
+    with which some cameras fill up. Anything else comes back as it is.
+    """
+    segments, position = [data[:2]], 2
+    while True:
+        position = skip_filling(data, position)
+        segment = data[position : position + 2 + _segment_length(data, position)]
+        if segment[:1] != b"\xff" or len(segment) < 4:
+            return data
+        if segment[1] == START_OF_SCAN:
+            break
+        if segment[4:9] == b"JFIF\0":
+            segment = segment[:9] + b"\x01" + segment[10:]
+        segments.append(segment)
+        position += len(segment)
+    end = data.find(_END, position)
+    scan = data[position:end].rstrip(b"\0")
+    if end < 0 or end - position - len(scan) > MOST_FILLING:
+        return data
+    if scan.endswith(b"\xff"):  # a zero that belongs to it (B.1.1.5)
+        scan += b"\0"
+    return b"".join([*segments, scan, data[end:]])
+
+
+def _segment_length(data: bytes, position: int) -> int:
+    return int.from_bytes(data[position + 2 : position + 4], "big")
 
 
 def require_few_scans(data: bytes) -> None:
