@@ -45,6 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
         readme,
         report,
         scale,
+        sites,
         startup,
         throughput,
     )
@@ -57,7 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in (
         *(accuracy, latency, throughput, compare, scale),
-        *(startup, article, report, check, readme),
+        *(startup, article, sites, report, check, readme),
     ):
         command.add_parser(commands)
     return parser
