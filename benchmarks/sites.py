@@ -1,7 +1,7 @@
 """How the shipped bundle answers films of other sites, where a label is often a source.
 
-A CSV with `file`, `site`, `label` and `finding` enters (`../shared/data/other_sites`); for each site
-and what its films show, the shares of each answer leave, with intervals. No sensitivity is made of
+A CSV with `file`, `site`, `label` and `finding` enters; for each site and what its films show, the
+shares of each answer leave, with intervals. No sensitivity is made of
 it: one site gives the healthy, another the sick, so a figure over both would tell sites apart.
 """
 
