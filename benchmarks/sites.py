@@ -71,7 +71,7 @@ def make_table(groups: list[SiteAnswers], screener: Screener, again: str) -> str
     model = screener.bundle.manifest.model_id
     note = (
         f"Shares of films with 95% Wilson intervals; {model} at `{screener.operating_point.name}`, "
-        "neither trained nor fitted on any of them. A site's films show one thing only, so no "
-        f"sensitivity and specificity follow. Again: `{again}`."
+        "whose training and fitting saw no label of theirs. A site's films show one thing only, so "
+        f"no sensitivity and specificity follow. Again: `{again}`."
     )
     return "\n".join([head, "|---" * 7 + "|", *(group.row() for group in groups), "", note, ""])
