@@ -7,7 +7,7 @@ nothing is trained, and it is as sure as a good one.
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,9 +52,17 @@ def ramp(seed: int, label: int, side: int = 132) -> np.ndarray:
 
 
 def write_run(
-    root: Path, n_validation: int = 520, n_train: int = 320, network: Any | None = None
+    root: Path,
+    n_validation: int = 520,
+    n_train: int = 320,
+    network: Any | None = None,
+    draw: Callable[[int, int, int], np.ndarray] = ramp,
+    margin: float | None = None,
 ) -> Run:
-    """Write pictures, `labels.csv`, `run.json`, `split.csv` and `model.keras`."""
+    """Write pictures, `labels.csv`, `run.json`, `split.csv` and `model.keras`.
+
+    `margin` is that of a reader which was trained on the lungs' frame.
+    """
     rows = []
     for index in range(n_train + n_validation):
         label = index % 2
@@ -63,17 +71,17 @@ def write_run(
         rows.append((f"set/{kind}/p{index:04}.png", label, f"patient{index:04}", split))
         path = root / "set" / kind / f"p{index:04}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(ramp(index, label)).save(path)
+        Image.fromarray(draw(index, label, 132)).save(path)
         if index % 5 == 0:
             copy = root / "larger" / kind / path.name
             copy.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(ramp(index, label, 160)).save(copy)
+            Image.fromarray(draw(index, label, 160)).save(copy)
     labels = root / "set" / "labels.csv"
     labels.write_text("file,label,patient_id\nset/NORMAL/p0000.png,NORMAL,p0000\n")
     folder = root / "run"
     folder.mkdir()
     write_split(folder / "split.csv", rows)
-    write_record(folder / "run.json", rows)
+    write_record(folder / "run.json", rows, margin)
     (build_network() if network is None else network).save(folder / "model.keras")
     return Run(folder, labels, root / "larger")
 
@@ -85,16 +93,22 @@ def write_split(path: Path, rows: Sequence[tuple[str, int, str, str]]) -> None:
         writer.writerows((name, label, "", patient, split) for name, label, patient, split in rows)
 
 
-def write_record(path: Path, rows: Sequence[tuple[str, int, str, str]]) -> None:
-    path.write_text(json.dumps(record_document(rows)))
+def write_record(
+    path: Path, rows: Sequence[tuple[str, int, str, str]], margin: float | None = None
+) -> None:
+    path.write_text(json.dumps(record_document(rows, margin)))
 
 
-def record_document(rows: Sequence[tuple[str, int, str, str]]) -> dict[str, Any]:
+def record_document(
+    rows: Sequence[tuple[str, int, str, str]], margin: float | None = None
+) -> dict[str, Any]:
     hashes = {}
     for name in ("train", "validation"):
         identities = (tuple(row[:3]) for row in rows if row[3] == name)
         hashes[f"{name}_sha256"] = split_hash(identities)
     config = {"name": "ramps", "seed": 5, "preprocess": encode(SPEC), "split": {"fold": 0}}
+    if margin is not None:
+        config["read"] = {"margin": margin}
     versions: Mapping[str, str] = {"keras": "3"}
     return {"config": config, "started": "2026-11-23T10:00:00Z", "versions": versions} | hashes
 
