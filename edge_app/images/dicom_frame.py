@@ -41,8 +41,7 @@ def require_decoder(dataset: "Dataset") -> None:
         return
     if uid not in _JPEG_2000 | _OTHER_JPEG:
         raise UnsupportedDicomError(
-            f"{_syntax(dataset)} is read by no decoder here; convert the file, for example with "
-            "dcmconv or gdcmconv"
+            f"{_syntax(dataset)} is read by no decoder here; have it sent without compression"
         )
     if find_spec("gdcm") is None:
         raise UnsupportedDicomError(f"{_syntax(dataset)} needs a decoder: {INSTALL_HINT}")
