@@ -14,6 +14,7 @@ from PIL import features
 
 from edge_app.bundle.manifest import Population
 from edge_app.errors import InputError
+from edge_app.images import dicom_elements
 from edge_app.images.read import decode_image
 from edge_app.screening.refusals import find_refusal
 from tests.pictures import dicom_bytes, encoded
@@ -69,25 +70,25 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
         end = len(copy) if chance.random() < 0.2 else min(len(copy), 1400)
         place = chance.randrange(min(128, end - 1), end)
         kind = chance.randrange(7)
+        # Where two capital letters stand, a value representation may, and its length behind it.
+        pairs = [match.start() for match in re.finditer(rb"[A-Z]{2}", bytes(copy[:end]))]
         if kind == 0:
             copy[place] ^= 1 << chance.randrange(8)
         elif kind == 1:
             copy[place] = chance.choice((0, 1, 8, 0x20, 0x5C, 0x7F, 0x80, 0xFE, 0xFF))
-        elif kind == 2:  # a length, if it hits one
+        elif kind == 2:
+            at = chance.choice(pairs) + 2 if pairs else place
             wrong = chance.choice((0, 1, 2, 64, 100, 300, 700, 0xFFFF))
-            copy[place : place + 2] = struct.pack("<H", wrong)
+            copy[at : at + 2] = struct.pack("<H", wrong)
         elif kind == 3:
             del copy[place : place + chance.randrange(1, 40)]
         elif kind == 4:
             copy[place:place] = bytes(chance.randrange(256) for _ in range(chance.randrange(1, 20)))
         elif kind == 5:
             del copy[place:]
-        else:  # another value representation, where two capital letters stand
-            pairs = [m.start() for m in re.finditer(rb"[A-Z]{2}", bytes(copy[:end]))]
-            representation = chance.choice((b"UN", b"SQ", b"OB", b"US", b"DS", b"UI", b"PN", b"AT"))
-            if pairs:
-                at = chance.choice(pairs)
-                copy[at : at + 2] = representation
+        elif pairs:
+            at = chance.choice(pairs)
+            copy[at : at + 2] = chance.choice((b"UN", b"SQ", b"OB", b"US", b"DS", b"UI", b"PN"))
     return bytes(copy)
 
 
@@ -134,8 +135,9 @@ def test_ten_thousand_damaged_files(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_the_fuzzer_finds_what_quotes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that passes texts on as they are would be found out."""
-    from edge_app.images import dicom_facts
+    from edge_app.images import dicom, dicom_facts
 
-    monkeypatch.setattr(dicom_facts, "text", dicom_facts.free_text)
-    with pytest.raises(AssertionError):
+    for module in (dicom, dicom_facts):
+        monkeypatch.setattr(module, "text", dicom_elements.free_text)
+    with pytest.raises(AssertionError, match="CANARY"):
         fuzz(3000, seed=3)
