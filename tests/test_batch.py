@@ -819,3 +819,22 @@ def test_results_are_their_owners_only_unless_they_are_shared(
     assert len(modes) == 6
     assert set(modes.values()) == {0o644 if shared else 0o600}, modes
     assert stat.S_IMODE(out.stat().st_mode) == (0o755 if shared else 0o700)
+
+
+def test_a_model_that_nobody_signed_is_named_so_in_header_and_table(
+    ward: Path, tmp_path: Path, signed_bundle_folder: Path
+) -> None:
+    from edge_app.bundle.signature import key_id
+    from tests.tiny_bundle import TEST_PUBLIC_KEY
+
+    unsigned = write_tiny_bundle(tmp_path / "unsigned")
+    for bundle, signer in ((unsigned, "nobody"), (signed_bundle_folder, key_id(TEST_PUBLIC_KEY))):
+        out = tmp_path / f"by-{signer}"
+        notes: list[str] = []
+        options = RunOptions(bundle=bundle, workers=1, formats=("jsonl", "csv"))
+        run_batch(BatchPlan((ward,), out, options=options), on_note=notes.append)
+        assert read_results(out / "results.jsonl")[0].parameters["signed_by"] == signer
+        head, *lines = (out / "results.csv").read_text("utf-8-sig").splitlines()
+        assert head.endswith("model_signed_by")
+        assert all(line.endswith(f",{signer}") for line in lines)
+        assert any("nobody has signed" in note for note in notes) == (signer == "nobody")

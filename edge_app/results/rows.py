@@ -21,6 +21,8 @@ from edge_app.files.codec import CodecError, decode, parse_json
 T = TypeVar("T")
 
 FORMAT_VERSION = 2
+# The parameter of a run that says whose key signed its bundle, or "nobody".
+SIGNED_BY = "signed_by"
 
 _UTC_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z")
 

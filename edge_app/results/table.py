@@ -19,7 +19,7 @@ _FORMULA = re.compile('([;,\t\r\n])(?=[ "]*[=+\\-@\t\r\n＝＋－＠])')
 # What people look for comes first; the lungs' mask is no cell.
 _FIRST = ("file", "decision", "probability", "reason", "message")
 _KEYS = (*_FIRST, *(f.name for f in fields(ResultRow) if f.name not in (*_FIRST, "lungs")))
-COLUMNS = (*_KEYS, "stale")
+COLUMNS = (*_KEYS, "stale", "model_signed_by")
 _PROBABILITY = COLUMNS.index("probability")
 
 
@@ -31,11 +31,13 @@ class _Echo:
         return text
 
 
-def csv_table(rows: Iterable[ResultRow], stale: Mapping[str, int]) -> Iterator[str]:
+def csv_table(
+    rows: Iterable[ResultRow], stale: Mapping[str, int], signed_by: str = ""
+) -> Iterator[str]:
     """Lines of the table, the column names first.
 
-    Rows of content that was overwritten since say so in the last column; `stale` is as of
-    `with_staleness`.
+    Rows of content that was overwritten since say so in `stale`, which is as of `with_staleness`.
+    `signed_by` says whose key vouches for the model: a table is passed on without its header.
 
     Opens as it is in Excel and LibreOffice: the first line begins with a byte order mark, which
     tells them UTF-8, and no text of a row can act as a formula.
@@ -44,7 +46,7 @@ def csv_table(rows: Iterable[ResultRow], stale: Mapping[str, int]) -> Iterator[s
     to_line = csv.writer(_Echo()).writerow
     yield f"\ufeff{to_line(COLUMNS)}"
     for row, is_stale in with_staleness(rows, stale):
-        yield str(to_line([*_csv_cells(values_of(row)), "stale" if is_stale else ""]))
+        yield str(to_line([*_csv_cells(values_of(row)), "stale" if is_stale else "", signed_by]))
 
 
 def _csv_cells(values: Iterable[object]) -> list[object]:

@@ -5,7 +5,14 @@ from collections.abc import Mapping
 
 from edge_app.bundle.manifest import MANIFEST_FILE, Bundle
 from edge_app.errors import BundleIntegrityError
-from edge_app.results.rows import FORMAT_VERSION, CutOffs, RunHeader, printable, utc_now
+from edge_app.results.rows import (
+    FORMAT_VERSION,
+    SIGNED_BY,
+    CutOffs,
+    RunHeader,
+    printable,
+    utc_now,
+)
 from edge_app.runs.workers.messages import Ready
 from edge_app.version import __version__
 
@@ -50,5 +57,9 @@ def describe_run(
             refer_low=point.refer_low,
             refer_high=point.refer_high,
         ),
-        parameters={**parameters, "bundle_sha256": manifest_sha256},
+        parameters={
+            **parameters,
+            "bundle_sha256": manifest_sha256,
+            SIGNED_BY: bundle.signed_by or "nobody",
+        },
     )
