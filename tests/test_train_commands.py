@@ -175,8 +175,8 @@ def test_search_draws_the_curve(
 
 
 def test_describe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["describe", "teacher"]) == 0
-    assert "192x192, 276.8 million multiply-adds, 3.42 million" in capsys.readouterr().out
+    assert main(["describe", "reader"]) == 0
+    assert "128x128, 78.9 million multiply-adds, 0.75 million" in capsys.readouterr().out
 
 
 def _empty_class(data: Path, _: dict[str, str]) -> None:
@@ -441,7 +441,7 @@ def test_evaluate_looks_at_other_sets_before_it_scores(
         (["--adult", str(tmp_path / "none")], 4, "no such folder or CSV file"),
         (["--copies", str(site)], 2, "holds none of the pictures again"),
         (["--copies", str(copies), "--copies", str(copies)], 2, "is named twice"),
-        (["--degrade", str(write_toml(tmp_path / "c.toml", degrade=None))], 2, "no table degrade"),
+        (["--degrade", str(write_toml(tmp_path / "c.toml", degrade=None))], 2, "no degrade table"),
     ]
     for more, code, message in cases:
         arguments = ["evaluate", str(teacher), "--data", str(data), "-o", str(out), *more]

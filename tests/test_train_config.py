@@ -28,7 +28,7 @@ def test_every_configuration_loads_and_has_its_header(name: str) -> None:
 
 
 def test_a_path_loads_like_a_name() -> None:
-    assert load_config(CONFIG_FOLDER / "teacher.toml") == load_config("teacher")
+    assert load_config(CONFIG_FOLDER / "reader.toml") == load_config("reader")
 
 
 def test_a_record_gives_the_configuration_back() -> None:
@@ -68,7 +68,7 @@ def test_a_fault_is_named(change: dict[str, Any], message: str) -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"no such configuration; there are .*teacher"):
+    with pytest.raises(ConfigError, match=r"no such configuration; there are .*reader"):
         load_config("resnet")
 
 

@@ -1,6 +1,8 @@
 """A locator and a reader of lungs trained end to end on phantoms, as the commands train them."""
 
 import csv
+import tomllib
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +25,9 @@ from tests.train_inputs import (
 from train.cache import read_grey
 from train.checkpoint import Scorer, load_network, read_checkpoint
 from train.config import Config, load_config, parse_config
-from train.framing import FRAMINGS
 from train.locator_network import build_locator
-from train.lung_finder import LungFinder
+from train.locator_task import BOX, FORMS
+from train.lung_finder import TURNED, LungFinder
 from train.network import multiply_adds
 from train.outlines import Outlines, read_mask, read_outlines
 from train.plan import execute, plan_run
@@ -93,7 +95,7 @@ def test_it_learns_where_the_lungs_of_phantoms_are(
     assert auroc(np.stack(truths).ravel().astype(int), maps.ravel()) > 0.85
     assert all(box is not None for box in LungFinder(checkpoint).boxes(pictures))
     rows = list(csv.DictReader((locator / "validation.csv").open()))
-    assert {row["framing"] for row in rows} == {framing.name for framing in FRAMINGS}
+    assert {row["framing"] for row in rows} == {framing.name for framing in FORMS}
 
 
 def test_a_reader_of_lungs_trains_scores_and_wants_its_locator(
@@ -140,3 +142,31 @@ def test_other_outlines_are_another_run(
     changed = Outlines(outlines.by_name, outlines.others, "another")
     with pytest.raises(ConfigError, match=r"\(--outlines differ\)"):
         plan_run(config, samples, locator, (), changed)
+
+
+def test_a_film_on_its_side_is_put_upright_before_it_is_read(
+    locator: Path, data: tuple[list[LabelledPicture], Outlines], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were the locator sure of a quarter turn, the picture would be turned back by it."""
+    finder = LungFinder(read_checkpoint(locator))
+    picture = read_grey(data[0][0].path)
+    ((same, box),) = finder.upright([picture])
+    assert same is picture
+    lying = np.ascontiguousarray(np.rot90(picture))
+    seen = finder._look
+
+    def sure(pictures: list[np.ndarray]) -> list[tuple[int, object]]:
+        turns = [int(pixels.shape == lying.shape) for pixels in pictures]
+        return [(turn, box) for turn, (_, box) in zip(turns, seen(pictures), strict=True)]
+
+    monkeypatch.setattr(finder, "_look", sure)
+    ((turned, again),) = finder.upright([lying])
+    assert (turned == picture).all()
+    assert again == box
+
+
+def test_what_export_ships_is_what_training_judged_by() -> None:
+    path = Path(__file__).parent.parent / "export" / "locator_rules.toml"
+    rules = tomllib.loads(path.read_text(encoding="utf-8"))
+    assert rules["box"] == asdict(BOX)
+    assert rules["turned"] == TURNED

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from edge_app.errors import ConfigError, DataError
+from edge_app.images.framing import FRAMINGS, Framing, frame_outline, frame_picture
 from edge_app.images.phantom import Phantom, draw_lungs, draw_phantom
 from tests.train_inputs import READ, tiny_locator_document, write_outlines, write_phantoms
 from train.config import parse_config
 from train.degrade import DegradeSpec
-from train.framing import FRAMINGS, Framing, frame_outline, frame_picture
 from train.locator_views import (
     FRONTAL,
     LATERAL,

@@ -172,7 +172,7 @@ class Scorer:
 
         margin = config.read.margin
         for batch in batched(ahead(items, read), BATCH_SIZE):
-            for pixels, box in zip(batch, self.finder.boxes_of(batch), strict=True):
+            for pixels, box in self.finder.upright(batch):
                 yield preprocess(pixels, config.preprocess, frame_or_whole(box, margin))
 
     def logits(self, items: Sequence[T], read: Reader[T]) -> npt.NDArray[np.float32]:

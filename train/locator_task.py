@@ -13,12 +13,12 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from edge_app.images.framing import FRAMINGS, Framing, frame_outline, frame_picture
 from edge_app.images.labelled_pictures import LabelledPicture
 from edge_app.images.lung_box import LungBox, LungBoxSpec, find_lung_box
 from edge_app.images.preprocess import preprocess
 from train.cache import Cache
 from train.config import Config
-from train.framing import FRAMINGS, Framing, frame_outline, frame_picture
 from train.loader import Batch
 from train.locator_views import (
     View,
@@ -31,6 +31,8 @@ from train.locator_views import (
 from train.outlines import Mask, Outline, Outlines, box_of, read_mask
 from train.predict import predict
 
+FORMS = (Framing("stored"), *FRAMINGS)
+"""In which a locator and a reader of lungs are judged."""
 # Outlined adults are few, and the only ones who are not children.
 _ADULTS = 6
 BOX = LungBoxSpec(threshold=0.5, smallest_part=0.2, left=0.45, top=0.5, right=0.42, bottom=0.19)
@@ -159,7 +161,7 @@ class LocatorTask:
         """Boxes of held-out pictures in every framing: figures, and a row a picture and form."""
         rows: list[dict[str, object]] = []
         figures: dict[str, list[float]] = {"iou": [], "within": [], "error": []}
-        for framing in FRAMINGS:
+        for framing in FORMS:
             boxes = self._boxes(network, framing)
             for source, found in zip(self._validation, boxes, strict=True):
                 assert source.mask is not None

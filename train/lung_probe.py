@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
+from edge_app.images.framing import Framing, frame_picture
 from edge_app.images.labelled_pictures import LabelledPicture
 from edge_app.images.preprocess import PreprocessSpec
 from edge_app.progress import track
@@ -22,7 +23,7 @@ from edge_app.statistics.intervals import Figure, wilson
 from train.cache import read_grey
 from train.checkpoint import Scorer
 from train.decision import Floats
-from train.framing import FRAMINGS, Framing, frame_picture
+from train.locator_task import FORMS
 from train.outlines import Mask, Outlines, read_mask
 from train.tables import markdown_table, short
 
@@ -113,7 +114,7 @@ def probe_lungs(
     patients = [sample.patient_id for sample in samples]
     logits = {
         framing.name: scorer.logits(samples, partial(_framed, framing))
-        for framing in track(FRAMINGS, "framings", len(FRAMINGS))
+        for framing in track(FORMS, "framings", len(FORMS))
     }
     threshold = worst_form_threshold(labels, list(logits.values()))
     forms = tuple(
