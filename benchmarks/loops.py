@@ -20,7 +20,7 @@ from PIL import Image
 from benchmarks.contenders import Contender
 from benchmarks.memory import peak_memory_mb
 from benchmarks.reference import REFERENCE
-from benchmarks.worker import network_inputs
+from benchmarks.worker import ready_looks
 from edge_app.errors import RuntimeUnavailableError
 from edge_app.files.codec import decode
 from edge_app.runtimes import open_runtime
@@ -103,9 +103,9 @@ def floor_loop(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     contender = decode(Contender, request["contender"])
     bundle = contender.open_bundle()
     runtime = open_runtime(bundle, contender.runtime, 1)
-    inputs = network_inputs(bundle.manifest.preprocess)
-    for batch in inputs:
-        runtime.run(batch)
+    infer = ready_looks(bundle)(runtime)
+    for index in range(8):
+        infer(index)
     yield {}  # the versions are those of our own row
     clock = time.perf_counter
     while True:
@@ -116,7 +116,7 @@ def floor_loop(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 image.draft("L", (1, 1))
                 image.load()
             decoded = clock()
-            runtime.run(inputs[index % len(inputs)])
+            infer(index)
             decoding += decoded - started
             inference += clock() - decoded
         count = len(request["files"]) / 1000

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -37,6 +37,9 @@ from edge_app.screening.screener import Screener
 
 PROGRESS_EVERY_S = 0.5
 _DISTINCT_INPUTS = 8
+
+# One picture's inference by its number, on inputs that are ready.
+Infer = Callable[[int], object]
 
 
 def main() -> int:
@@ -69,18 +72,19 @@ def latency(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Single stream: one inference after another, each timed, after a warm-up."""
     contender = decode(Contender, request["contender"])
     bundle = contender.open_bundle()
-    inputs = network_inputs(bundle.manifest.preprocess)
+    looks = ready_looks(bundle)
     started = time.perf_counter()
     runtime = open_runtime(bundle, contender.runtime, contender.threads)
     loaded = time.perf_counter()
-    runtime.run(inputs[0])
+    infer = looks(runtime)
+    infer(0)
     first = time.perf_counter()
     facts = {"load_ms": (loaded - started) * 1e3, "first_ms": (first - loaded) * 1e3}
     yield {"ready": _identity(runtime) | facts}
-    warmup = _warm_up(runtime, inputs, request["warmup_runs"], request["warmup_s"])
+    warmup = _warm_up(infer, request["warmup_runs"], request["warmup_s"])
     samples: list[int] = []
     with EnergyMeter() as energy:
-        yield from _single_stream(runtime, inputs, request, samples)
+        yield from _single_stream(infer, request, samples)
     yield {
         "done": {
             "warmup_runs": warmup,
@@ -89,7 +93,7 @@ def latency(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             "peak_memory_mb": peak_memory_mb(),
             "joules": energy.joules,
             "energy_source": energy.source,
-            "multiply_adds": count_multiply_adds(contender.path),
+            "multiply_adds": _multiply_adds(contender, bundle),
         }
     }
 
@@ -97,13 +101,13 @@ def latency(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def offline(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """All samples at once: runs its share of them when told to, as fast as it can."""
     _, bundle, runtime = _opened(request)
-    inputs = network_inputs(bundle.manifest.preprocess)
-    _warm_up(runtime, inputs, request["warmup_runs"], request["warmup_s"])
+    infer = ready_looks(bundle)(runtime)
+    _warm_up(infer, request["warmup_runs"], request["warmup_s"])
     yield {"ready": _identity(runtime)}
     sys.stdin.readline()
     started = time.monotonic()
     for index in range(request["samples"]):
-        runtime.run(inputs[index % len(inputs)])
+        infer(index)
     # CLOCK_MONOTONIC is one clock for all processes of the machine.
     yield {"done": {"started": started, "ended": time.monotonic()}}
 
@@ -111,8 +115,7 @@ def offline(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def beside_reference(request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Inference and the guard's fixed computation, taking turns."""
     _, bundle, runtime = _opened(request)
-    inputs = network_inputs(bundle.manifest.preprocess)
-    ours, theirs = alternate(lambda index: runtime.run(inputs[index % len(inputs)]))
+    ours, theirs = alternate(ready_looks(bundle)(runtime))
     yield {"done": {"contender_us": ours, "reference_us": theirs}}
 
 
@@ -139,6 +142,37 @@ def network_inputs(spec: PreprocessSpec) -> list[npt.NDArray[np.uint8]]:
     """A few different inputs: phantoms, since what they show does not change the time."""
     phantoms = (draw_phantom(Phantom(seed), 256, 256) for seed in range(_DISTINCT_INPUTS))
     return [preprocess(phantom, spec) for phantom in phantoms]
+
+
+def ready_looks(bundle: Bundle) -> Callable[[Runtime], Infer]:
+    """Both looks of a bundle that has a locator, the reader's alone of another.
+
+    Inputs are made once, before any time is taken. Where the lungs are does not change the time, so
+    the reader's are not cut out of the locator's.
+    """
+    manifest = bundle.manifest
+    inputs = network_inputs(manifest.preprocess)
+    whole = None if manifest.locator is None else network_inputs(manifest.locator.preprocess)
+
+    def with_runtime(runtime: Runtime) -> Infer:
+        def infer(index: int) -> object:
+            if whole is not None:
+                runtime.locate(whole[index % len(whole)])
+            return runtime.run(inputs[index % len(inputs)])
+
+        return infer
+
+    return with_runtime
+
+
+def _multiply_adds(contender: Contender, bundle: Bundle) -> int | None:
+    """Of all that one picture is looked at with; None where a file cannot be counted."""
+    files = [contender.path]
+    if (locator := bundle.manifest.locator) is not None:
+        files.append(bundle.path(locator.model_for(contender.model).file))
+    counts = [count_multiply_adds(file) for file in files]
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def _opened(request: Mapping[str, Any]) -> tuple[Contender, Bundle, Runtime]:
@@ -216,21 +250,18 @@ def _identity(runtime: Runtime) -> dict[str, Any]:
     return {"version": runtime.version, "notes": list(runtime.notes)}
 
 
-def _warm_up(
-    runtime: Runtime, inputs: list[npt.NDArray[np.uint8]], runs: int, seconds: float
-) -> int:
+def _warm_up(infer: Infer, runs: int, seconds: float) -> int:
     """Run until both so many runs and so many seconds have passed; returns the runs."""
     end = time.perf_counter() + seconds
     done = 0
     while done < runs or time.perf_counter() < end:
-        runtime.run(inputs[done % len(inputs)])
+        infer(done)
         done += 1
     return done
 
 
 def _single_stream(
-    runtime: Runtime,
-    inputs: list[npt.NDArray[np.uint8]],
+    infer: Infer,
     request: Mapping[str, Any],
     samples: list[int],
 ) -> Iterator[dict[str, Any]]:
@@ -239,9 +270,9 @@ def _single_stream(
     end = clock() + int(request["max_s"] * 1e9)
     shown = clock()
     while len(samples) < request["runs"] and clock() < end:
-        batch = inputs[len(samples) % len(inputs)]
+        index = len(samples)
         started = clock()
-        runtime.run(batch)
+        infer(index)
         ended = clock()
         samples.append(ended - started)
         if ended - shown > PROGRESS_EVERY_S * 1e9:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -12,6 +13,7 @@ from benchmarks.operations import count_multiply_adds
 from benchmarks.record import Latency
 from benchmarks.store import Recording
 from benchmarks.timing import percentiles
+from benchmarks.worker import _multiply_adds, ready_looks
 from edge_app.bundle.load import load_bundle
 from tests.tiny_bundle import write_tiny_bundle
 from tests.tiny_network import CHANNELS, FOLDER, PATCH, SIDE
@@ -83,3 +85,32 @@ def test_count_of_one_format_serves_the_same_network_in_another(measured: Latenc
     assert [row.multiply_adds for row in spread_counts(rows)] == [7, 7]
     foreign = replace(rows[1], contender=replace(rows[1].contender, foreign=True))
     assert spread_counts([rows[0], foreign])[1].multiply_adds is None
+
+
+class Recorder:
+    """A runtime that notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, tuple[int, ...]]] = []
+
+    def run(self, batch: Any) -> None:
+        self.calls.append(("run", batch.shape))
+
+    def locate(self, batch: Any) -> None:
+        self.calls.append(("locate", batch.shape))
+
+
+@pytest.mark.parametrize("locator", [False, True])
+def test_a_picture_s_inference_is_all_that_it_is_looked_at_with(
+    tmp_path: Path, locator: bool
+) -> None:
+    bundle = load_bundle(write_tiny_bundle(tmp_path, locator=locator))
+    recorder = Recorder()
+    ready_looks(bundle)(cast(Any, recorder))(3)
+    shape = (1, SIDE, SIDE, 1)
+    assert recorder.calls == [("locate", shape)] * locator + [("run", shape)]
+    (contender,) = bundle_contenders(bundle, ["litert"])
+    files = ["model.tflite", *(["locator.tflite"] * locator)]
+    counts = [count_multiply_adds(bundle.path(file)) for file in files]
+    assert None not in counts
+    assert _multiply_adds(contender, bundle) == sum(cast(list[int], counts))
