@@ -99,7 +99,8 @@ benchmarks: $(TEST)/.installed $(EDGE)/.installed $(TFLITE)/.tried
 .PHONY: bundle
 bundle: $(TEST)/.installed
 	rm -rf out/bundle
-	$(TEST)/bin/python -m export bundle $(SHIPPED) -o out/bundle --data $(DATA)/chest_xray/labels.csv \
+	$(TEST)/bin/python -m export bundle $(SHIPPED) --locator train/checkpoints/locator \
+		-o out/bundle --about chest_xray --data $(DATA)/chest_xray/labels.csv \
 		--larger 448=$(DATA)/chest_xray_448/train --larger original=$(DATA)/originals \
 		--external adult_nih=$(DATA)/adult_nih/labels.csv --column label=rsna_class \
 		--positive 'Lung Opacity' --negative Normal --negative 'No Lung Opacity / Not Normal'

@@ -12,6 +12,7 @@ from edge_app.files.codec import CodecError, decode
 from export.errors import ExportError
 
 ABOUT_FOLDER = Path(__file__).parent / "about"
+TEMPLATE = ABOUT_FOLDER / "template.toml"
 
 
 @dataclass(frozen=True, slots=True)

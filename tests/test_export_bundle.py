@@ -40,7 +40,7 @@ def export(run: Run, target: Path, *more: str) -> int:
     return main(
         [
             *("bundle", str(run.folder)),
-            *("-o", str(target), "--data", str(run.labels)),
+            *("-o", str(target), "--data", str(run.labels), "--about", "chest_xray"),
             *("--larger", f"large={run.larger}", *more),
         ]
     )

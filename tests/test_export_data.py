@@ -38,10 +38,11 @@ def test_every_recipe_of_the_project_loads() -> None:
         limits = load_recipe(name).limits
         # What the project promises of its formats.
         assert limits.auroc_change <= 0.001
-        # A float file flips none of the real pictures: of 758, and even of 2,000, one would be more
-        # than half a thousandth. That much is for float16's rounding over their perturbed copies.
-        most = {"float16": 0.0005, "float32": 0.0}
-        assert limits.flipped_share <= most.get(name.partition("_")[2], 0.005)
+        # End to end, two networks. A float file flips none of 758 real pictures (one would be more
+        # than half a thousandth); where a part of the locator's map is kept or left out at the
+        # threshold, a frame jumps, which one of 11,000 perturbed copies does.
+        most = {"float16": 0.002, "float32": 0.0005}
+        assert limits.flipped_share <= most.get(name.partition("_")[2], 0.01)
 
 
 @pytest.mark.parametrize(
@@ -94,6 +95,19 @@ def test_the_texts_of_the_default_bundle_load() -> None:
     assert about.population.views == ("AP",)
     with pytest.raises(ExportError, match="nowhere"):
         load_about("nowhere")
+
+
+def test_a_template_is_written_over_nothing_and_can_be_read(tmp_path: Path) -> None:
+    from export.cli import main
+
+    path = tmp_path / "mine.toml"
+    assert main(["about", str(path)]) == 0
+    assert load_about(path).population.description.startswith("Adults")
+    path.write_text("mine")
+    assert main(["about", str(path)]) == 2
+    assert path.read_text() == "mine"
+    with pytest.raises(SystemExit):  # nobody's model says by default whom another was made for
+        main(["bundle", "x", "-o", "y", "--data", "z"])
 
 
 ROWS = [

@@ -87,7 +87,17 @@ def test_keys_are_checked_before_the_long_work(
     monkeypatch.chdir(tmp_path)
     generate_keys(Path("me"))
     generate_keys(Path("other"))
-    arguments = ["bundle", "none.keras", "-o", "bundle", "--data", "none.csv", *options]
+    arguments = [
+        "bundle",
+        "none.keras",
+        "-o",
+        "bundle",
+        "--data",
+        "none.csv",
+        "--about",
+        "none",
+        *options,
+    ]
     monkeypatch.setattr("export.about.load_about", _too_late)
     assert main(arguments) == code
 

@@ -165,6 +165,8 @@ def export(run: Run, target: Path, *more: str) -> int:
             str(target),
             "--data",
             str(run.labels),
+            "--about",
+            "chest_xray",
             *larger,
             *RECIPES,
             *more,

@@ -37,7 +37,8 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     )
     add("--external", action="append", metavar="NAME=DATA", help="another site, to measure only")
     add_labelling_options(parser.add_argument_group("what other sites call their classes"))
-    add("--about", default="chest_xray", help="texts: a TOML file, or a name in export/about")
+    text = "texts of the bundle: a TOML file (a template: export about), or a name in export/about"
+    add("--about", required=True, metavar="FILE.toml", help=text)
     add("--gate", type=Path, help="the input gate's parameters as JSON")
     add("--recipe", action="append", help="make only these recipes (default: all)")
     add("--ship", action="append", metavar="RECIPE", help="put these files into the bundle")
