@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+from edge_app.bundle.load import load_bundle
+from edge_app.errors import SelfTestError
+from edge_app.images import preprocess as preprocess_module
 from edge_app.images.lung_frame import Frame
 from edge_app.images.phantom import Phantom, draw_phantom
 from edge_app.images.preprocess import PreprocessSpec, grey_range, preprocess, resize
+from edge_app.runtimes import open_runtime
+from edge_app.screening.selftest import run_self_test
 from tests.tiny_bundle import SPEC
 
 PLAIN = dataclasses.replace(
@@ -198,3 +204,15 @@ def test_the_same_part_of_a_larger_picture_gives_the_same_input(dtype: type) -> 
     framed = preprocess(around, spec, frame).astype(int)
     # The filter reaches a pixel or two across the frame's edge, and nothing else differs.
     assert np.abs(framed - preprocess(inner, spec))[:, 2:-2, 2:-2].max() <= 2
+
+
+def test_the_shipped_golden_inputs_tell_a_box_from_a_bilinear_filter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("ai_edge_litert")
+    bundle = load_bundle()
+    runtime = open_runtime(bundle, "litert")
+    run_self_test(bundle, runtime)
+    monkeypatch.setitem(preprocess_module._FILTERS, "bilinear", Image.Resampling.BOX)
+    with pytest.raises(SelfTestError, match="gave other scores"):
+        run_self_test(bundle, runtime)
