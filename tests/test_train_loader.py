@@ -1,5 +1,7 @@
 """Batches: repeatable, independent of workers, weighted as configured."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -119,3 +121,25 @@ def test_an_unreadable_picture_stops_the_epoch(
     without = Cache(cache.pixels, {})
     with pytest.raises(KeyError):
         _epoch(samples, without, tiny_config(), 0, 3)
+
+
+def test_both_classes_pass_through_the_very_same_degradation(
+    samples: list[LabelledPicture], cache: Cache
+) -> None:
+    """The project's central promise: how a picture was degraded says nothing of its class.
+
+    The same pictures with every label turned round give the same batches, byte for byte; only what
+    the network is to say differs.
+    """
+    config = tiny_config()
+    assert config.degrade is not None
+    turned = [replace(sample, label=1 - sample.label) for sample in samples]
+    as_they_are, turned_round = (_epoch(s, cache, config, 1, 2) for s in (samples, turned))
+    plain = _epoch(samples, cache, tiny_config(degrade=None), 1, 2)
+    for one, other, clean in zip(as_they_are, turned_round, plain, strict=True):
+        assert np.array_equal(one.pictures, other.pictures)
+        sick, sick_then = one.targets["logit"], other.targets["logit"]
+        assert np.allclose(sick + sick_then, 1)
+        # And every picture of either class was degraded, none left as it is stored.
+        for picture, stored in zip(one.pictures, clean.pictures, strict=True):
+            assert not np.array_equal(picture, stored)

@@ -281,3 +281,18 @@ def _locate() -> LocateSpec:
 def _changed(path: Path, old: str, new: str) -> Path:
     path.write_text(path.read_text().replace(old, new))
     return path
+
+
+def test_the_label_decides_nothing_of_what_is_shown_of_the_lungs() -> None:
+    """Unless an opacity is drawn, a view of a picture is the same whatever its label is."""
+    spec = replace(PLAIN, p_exchange=0.5, p_painted=0.2, p_reframe=0.5, inward=0.1, outward=0.1)
+    other = np.random.default_rng(0).integers(0, 256, PICTURE.shape).astype(np.uint8)
+    for seed in range(8):
+        views = [
+            random_lungs(
+                _lungs(PICTURE), label, _lungs(other), other, spec, QUIET,
+                np.random.default_rng(seed),
+            )[0]
+            for label in (0, 1)
+        ]  # fmt: skip
+        assert np.array_equal(*views)
