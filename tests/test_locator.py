@@ -149,15 +149,22 @@ def test_two_films_on_one_picture_are_not_read_as_one(films: int, reason: Reason
         assert "send each film as a picture of its own" in refusal.message
 
 
-def test_a_lung_that_is_white_does_not_hide_the_other() -> None:
-    lungs = np.full((28, 28), -9, np.float32)
-    lungs[4:24, 4:13] = 9
-    sure = np.array([9, 0, 0, 0], np.float32)
-    outputs = LungOutputs(lungs, sure, sure[:3], np.full(4, -9, np.float32))
-    found, refusal = find_lungs(outputs, RULES, 0)
-    assert refusal is None
-    assert found is not None
-    assert found.box.parts == 1
+def test_half_a_chest_is_called_sick_or_nothing(folder: Path) -> None:
+    """Either a film of one lung, never to be cleared, or one whose other lung is white."""
+    picture = PHANTOM.copy()
+    picture[:, :150] = 140  # nothing there is as dark as lung
+    bundle = load_bundle(folder)
+    sick = answer(Screener(bundle, operating_point="screening"), picture)
+    assert sick.decision is Decision.PNEUMONIA_SUSPECTED
+    assert sick.lungs is not None
+    assert sick.lungs.is_half
+    other = answer(Screener(bundle), picture)
+    assert other.reason is Reason.LUNGS_NOT_FOUND
+    assert "only one lung was found" in other.message
+    assert (other.raw_score, other.probability, other.activation_map) == (None, None, None)
+    both = answer(Screener(bundle), PHANTOM)
+    assert both.lungs is not None
+    assert not both.lungs.is_half
 
 
 def test_two_films_on_one_picture_get_an_answer_or_a_reason(screener: Screener) -> None:

@@ -21,8 +21,7 @@ from edge_app.runtimes.base import Floats, LungOutputs
 from edge_app.screening.refusals import Refusal, find_contrast_refusal
 
 SIDES = ("left", "top", "right", "bottom")
-# A chest has two lungs. One may be missing from the map, white with disease: that is read.
-_MOST_LUNGS = 2
+_LUNGS = 2  # of a chest
 _FRONTAL, _LATERAL = 0, 1
 
 
@@ -42,6 +41,11 @@ class Lungs:
     mask: npt.NDArray[np.bool_]
     quarter_turns: int
     touched: tuple[str, ...]
+
+    @property
+    def is_half(self) -> bool:
+        """Whether only one lung was found: the other is off the picture, or white with disease."""
+        return self.box.parts < _LUNGS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +102,7 @@ def find_lungs(
         quarter_turns=turns,
         touched=tuple(s for s, p in zip(SIDES, cut_off, strict=True) if p >= rules.touches_edge),
     )
-    if refusal is None and box.parts > _MOST_LUNGS:
+    if refusal is None and box.parts > _LUNGS:
         refusal = _SEVERAL_FILMS
     if refusal is None and _is_doubtful(box, rules):
         refusal = _NOT_FOUND
@@ -122,6 +126,11 @@ _NOT_FOUND = Refusal(
     "is on it, or have it read by a person",
 )
 
+ONE_LUNG = Refusal(
+    Reason.LUNGS_NOT_FOUND,
+    "only one lung was found, and a chest is not called clear by half of it; send a film with both "
+    "lungs, or have it read by a person",
+)
 _SEVERAL_FILMS = Refusal(
     Reason.LUNGS_NOT_FOUND,
     "more than two lungs seem to be on this picture; send each film as a picture of its own",

@@ -80,7 +80,9 @@ def find_contrast_refusal(low: float, high: float) -> Refusal | None:
 def quality_flags(
     radiograph: Radiograph, spec: PreprocessSpec, population: Population
 ) -> dict[str, bool]:
-    """What a reader of the score should know; every flag is always present.
+    """What a reader of the score should know; every flag here is always present.
+
+    The first look adds `turned_upright` and `touches_edge`, once it has looked.
 
     - `age_unknown`: nobody checked that the patient is of the validated age.
     - `view_unknown`: nobody checked the projection.

@@ -20,7 +20,7 @@ from edge_app.images.preprocess import PreprocessSpec, grey_range, resize, stret
 from edge_app.images.radiograph import Radiograph
 from edge_app.images.read import read_image
 from edge_app.runtimes import Runtime, open_runtime
-from edge_app.screening.locator import Lungs, look
+from edge_app.screening.locator import ONE_LUNG, Lungs, look
 from edge_app.screening.refusals import (
     Refusal,
     find_contrast_refusal,
@@ -194,8 +194,11 @@ class Screener:
             return self._refused(refusal, quality, lungs)
         outputs = self.runtime.run(stretch(resized, low, high))
         infer_ms = (time.perf_counter() - started) * 1000
+        decision = decide(outputs.logit, self.operating_point)
+        if lungs is not None and lungs.is_half and decision is not Decision.PNEUMONIA_SUSPECTED:
+            return self._refused(ONE_LUNG, quality)
         return ScreeningResult(
-            decision=decide(outputs.logit, self.operating_point),
+            decision=decision,
             reason=None,
             message="",
             raw_score=outputs.logit,
