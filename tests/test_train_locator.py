@@ -1,12 +1,14 @@
 """A locator and a reader of lungs trained end to end on phantoms, as the commands train them."""
 
 import csv
+import json
 import tomllib
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("keras", reason="needs the extra train")
 
@@ -14,6 +16,7 @@ from edge_app.errors import ConfigError, DataError
 from edge_app.images.labelled_pictures import LabelledPicture
 from edge_app.images.preprocess import preprocess
 from edge_app.statistics.discrimination import auroc
+from tests import train_inputs
 from tests.train_inputs import (
     READ,
     tiny_config,
@@ -22,6 +25,7 @@ from tests.train_inputs import (
     write_outlines,
     write_phantoms,
 )
+from train.__main__ import main
 from train.cache import read_grey
 from train.checkpoint import Scorer, load_network, read_checkpoint
 from train.config import Config, load_config, parse_config
@@ -29,7 +33,8 @@ from train.locator_network import build_locator
 from train.locator_task import BOX, FORMS
 from train.lung_finder import TURNED, LungFinder
 from train.network import multiply_adds
-from train.outlines import Outlines, read_mask, read_outlines
+from train.outlines import Outline, Outlines, read_mask, read_outlines
+from train.place import box_places
 from train.plan import execute, plan_run
 from train.samples import read_samples
 from train.task import Figures
@@ -98,14 +103,23 @@ def test_it_learns_where_the_lungs_of_phantoms_are(
     assert {row["framing"] for row in rows} == {framing.name for framing in FORMS}
 
 
-def test_a_reader_of_lungs_trains_scores_and_wants_its_locator(
-    locator: Path, data: tuple[list[LabelledPicture], Outlines], tmp_path: Path
+@pytest.fixture(scope="module")
+def reader_run(
+    data: tuple[list[LabelledPicture], Outlines], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("reader") / "run"
+    assert {"val_auroc", "val_auroc_degraded"} <= set(_fit(tiny_config(read=READ), data, folder))
+    return folder
+
+
+def test_a_reader_of_lungs_scores_and_wants_its_locator(
+    locator: Path, reader_run: Path, data: tuple[list[LabelledPicture], Outlines]
 ) -> None:
     config = tiny_config(read=READ)
-    best = _fit(config, data, tmp_path / "run")
-    assert {"val_auroc", "val_auroc_degraded"} <= set(best)
-    assert _fit(config, data, tmp_path / "run") == best  # finished, so nothing is done again
-    reader = read_checkpoint(tmp_path / "run")
+    before = (reader_run / "model.keras").stat().st_mtime_ns
+    _fit(config, data, reader_run)  # finished, so nothing is done again
+    assert (reader_run / "model.keras").stat().st_mtime_ns == before
+    reader = read_checkpoint(reader_run)
     with pytest.raises(ConfigError, match="give it a --locator"):
         Scorer([reader])
     found = read_checkpoint(locator)
@@ -170,3 +184,51 @@ def test_what_export_ships_is_what_training_judged_by() -> None:
     rules = tomllib.loads(path.read_text(encoding="utf-8"))
     assert rules["box"] == asdict(BOX)
     assert rules["turned"] == TURNED
+
+
+def test_the_commands_on_lungs_write_their_reports(
+    locator: Path,
+    reader_run: Path,
+    data: tuple[list[LabelledPicture], Outlines],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = data[0][0].path.parent.parent
+    run = [str(reader_run), "--locator", str(locator), "--data", str(root), "--leave-out", "masks"]
+    outlines = ["--outlines", str(root / "outlines.csv")]
+    assert main(["probe", *run, *outlines, "-o", str(tmp_path / "p")]) == 0
+    lungs = json.loads((tmp_path / "p" / "lungs.json").read_text())
+    assert [form["name"] for form in lungs["forms"]] == [form.name for form in FORMS]
+    assert {painted["name"] for painted in lungs["painted"]} >= {"nothing", "the lungs, black"}
+    assert len(lungs["opacities"]) == 16
+    # What is called at the one threshold is what its sensitivity says.
+    least = [min(f["sensitivity"]["value"], f["specificity"]["value"]) for f in lungs["forms"]]
+    assert all(0 <= value <= 1 for value in least)
+    assert main(["plates", *run, *outlines, "--count", "4", "-o", str(tmp_path / "plates")]) == 0
+    with Image.open(tmp_path / "plates" / "locations_held_out.png") as plate:
+        assert plate.size == (8 * 160, 160)
+    assert main(["plates", *run, "-o", str(tmp_path / "none")]) == 2
+    films = root / "films.csv"
+    films.write_text("file,site,label,finding\n" + "masks/film.png,here,NORMAL,\n" * 6)
+    assert main(["evaluate", *run, "--sites", str(films), "-o", str(tmp_path / "e")]) == 0
+    (answer,) = json.loads((tmp_path / "e" / "sites.json").read_text())
+    assert (answer["site"], answer["called"]["n"], answer["sd"]) == ("here", 6, 0.0)
+    films.write_text("file,site\nmasks/film.png,here\n")
+    assert main(["evaluate", *run, "--sites", str(films), "-o", str(tmp_path / "f")]) == 2
+    assert "missing columns ['finding', 'label']" in capsys.readouterr().err
+
+
+def test_what_place_alone_predicts_is_found() -> None:
+    """Where only the sick fill the picture, the box's height tells, and its width does not."""
+    rng = np.random.default_rng(0)
+    samples = [train_inputs.sample(f"p{i}", label=i % 2) for i in range(80)]
+    by_name = {}
+    for s in samples:
+        high, wide = 0.4 + 0.3 * s.label + rng.uniform(0, 0.05), rng.uniform(0.5, 0.8)
+        box = (0.5 - wide / 2, 0.1, 0.5 + wide / 2, 0.1 + high)
+        by_name[s.name] = Outline(s.path, s.name, None, box, "frontal", "x", "labelled", "")
+    found = {p.name: p.auroc.value for p in box_places(samples, Outlines(by_name, (), ""))}
+    assert found["height of the lungs' box"] == 1.0
+    assert found["the box's four numbers together"] > 0.99
+    assert abs(found["width of the lungs' box"] - 0.5) < 0.2
+    assert found["margin at the bottom"] == 0.0

@@ -59,7 +59,7 @@ def outlines(tmp_path: Path) -> tuple[Path, Outlines]:
 def test_outlines_are_read_with_their_boxes(outlines: tuple[Path, Outlines]) -> None:
     path, found = outlines
     assert len(found.by_name) == 8
-    assert [other.name for other in found.used("train")] == ["film.png", "stripe.png"]
+    assert [other.name for other in found.used("train")] == ["masks/film.png", "masks/stripe.png"]
     one = found.by_name["NORMAL/IM-0000-0001.png"]
     assert one.mask is not None
     assert one.box == pytest.approx(box_of(read_mask(one.mask)), abs=0.02)

@@ -170,11 +170,11 @@ def write_outlines(pictures: Path, samples: Sequence[LabelledPicture]) -> Path:
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(mask).save(path)
         rows.append(_outline_row(s.name, f"masks/{path.name}", box_of(mask), "frontal", "labelled"))
-    film, stripe = pictures / "film.png", pictures / "stripe.png"
+    film, stripe = pictures / "masks" / "film.png", pictures / "masks" / "stripe.png"
     Image.fromarray(draw_phantom(Phantom(seed=99), 60, 60)).save(film)
     Image.fromarray(np.tile(np.arange(60, dtype=np.uint8), (60, 1))).save(stripe)
-    rows.append(_outline_row("film.png", "", None, "frontal", "train"))
-    rows.append(_outline_row("stripe.png", "", None, "none", "train"))
+    rows.append(_outline_row("masks/film.png", "", None, "frontal", "train"))
+    rows.append(_outline_row("masks/stripe.png", "", None, "none", "train"))
     path = pictures / "outlines.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)

@@ -288,9 +288,13 @@ def _subtype(held: Validated) -> Subtype | None:
         return None
     logits = held.subtype_logits[known]
     bacterial = np.array([held.samples[i].subtype == "bacteria" for i in known])
-    if bacterial.all() or not bacterial.any():
-        return None
     patients = [held.samples[i].patient_id for i in known]
+    # An interval needs two patients of each.
+    if (
+        min(len({p for p, b in zip(patients, bacterial, strict=True) if b == k}) for k in (0, 1))
+        < 2
+    ):
+        return None
     right = int(((logits > 0) == bacterial).sum())
     return Subtype(
         auroc=metrics.auroc_delong(bacterial.astype(int), logits, groups=patients),

@@ -50,9 +50,15 @@ def predict_by_place(samples: Sequence[LabelledPicture], outlines: Outlines) -> 
     The regressions are cross-fitted over patients in five parts.
     """
     known = [sample for sample in samples if sample.name in outlines.by_name]
-    labels = np.array([sample.label for sample in known])
-    patients = [sample.patient_id for sample in known]
-    boxes = np.array([outlines.by_name[sample.name].box for sample in known])
+    rims = [_predict(name, values, known) for name, values in _rims(known, outlines).items()]
+    return (*box_places(known, outlines), *rims)
+
+
+def box_places(samples: Sequence[LabelledPicture], outlines: Outlines) -> tuple[Place, ...]:
+    """AUROCs of what the lungs' boxes say, each number alone and all together."""
+    labels = np.array([sample.label for sample in samples])
+    patients = [sample.patient_id for sample in samples]
+    boxes = np.array([outlines.by_name[sample.name].box for sample in samples])
     left, top, right, bottom = boxes.T
     numbers = {
         "height of the lungs' box": bottom - top,
@@ -62,17 +68,22 @@ def predict_by_place(samples: Sequence[LabelledPicture], outlines: Outlines) -> 
         "margin at the right": 1 - right,
         "margin at the bottom": 1 - bottom,
     }
-    found = [
-        Place(name, metrics.auroc_delong(labels, values, groups=patients))
-        for name, values in numbers.items()
-    ]
     squares = [boxes[:, i] * boxes[:, j] for i in range(4) for j in range(i, 4)]
-    tables = {"the box's four numbers together": np.column_stack([boxes, *squares])}
-    tables |= _rims(known, outlines)
-    for name, values in tables.items():
-        scores = _cross_fitted(values, labels, patients)
-        found.append(Place(name, metrics.auroc_delong(labels, scores, groups=patients)))
-    return tuple(found)
+    together = np.column_stack([boxes, *squares])
+    return (
+        *(
+            Place(name, metrics.auroc_delong(labels, values, groups=patients))
+            for name, values in numbers.items()
+        ),
+        _predict("the box's four numbers together", together, samples),
+    )
+
+
+def _predict(name: str, values: Floats, samples: Sequence[LabelledPicture]) -> Place:
+    labels = np.array([sample.label for sample in samples])
+    patients = [sample.patient_id for sample in samples]
+    scores = _cross_fitted(values, labels, patients)
+    return Place(name, metrics.auroc_delong(labels, scores, groups=patients))
 
 
 def in_words(places: Sequence[Place]) -> str:
