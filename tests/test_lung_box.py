@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_app.images.lung_box import LungBox, LungBoxSpec, find_lung_box
+from edge_app.images.lung_box import LungBox, LungBoxSpec, _connected_parts, find_lung_box
 from edge_app.images.lung_frame import Frame, lung_frame
 from edge_app.images.phantom import Phantom, draw_lungs, draw_phantom
 
@@ -110,3 +110,34 @@ def test_a_frame_has_its_margin_as_far_as_the_picture_reaches() -> None:
 def test_a_frame_is_a_part_of_the_picture(edges: tuple[float, float, float, float]) -> None:
     with pytest.raises(ValueError, match="no part of a picture"):
         Frame(*edges)
+
+
+def flooded(mask: np.ndarray) -> list[set[tuple[int, int]]]:
+    """Parts whose cells touch by a side, cell by cell."""
+    left = {(int(y), int(x)) for y, x in np.argwhere(mask)}
+    parts = []
+    while left:
+        part, edge = set(), {min(left)}
+        while edge:
+            part |= edge
+            near = {
+                (y + dy, x + dx) for y, x in edge for dy, dx in ((1, 0), (-1, 0), (0, 1), (0, -1))
+            }
+            edge = (near & left) - part
+        left -= part
+        parts.append(part)
+    return parts
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_parts_are_those_that_flooding_finds(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    mask = rng.random(tuple(rng.integers(1, 20, 2))) < 0.45
+    found = [{(int(y), int(x)) for y, x in np.argwhere(part)} for part in _connected_parts(mask)]
+    assert found == flooded(mask)
+    assert all(part.shape == mask.shape for part in _connected_parts(mask))
+
+
+def test_the_end_of_a_row_does_not_touch_the_next_one() -> None:
+    mask = np.array([[False, False, True], [True, False, False]])
+    assert len(_connected_parts(mask)) == 2
