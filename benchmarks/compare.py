@@ -45,7 +45,7 @@ FOREIGN = "foreign: not the bundle's own"
 ELSEWHERE = "only with --python: not installed where the app runs"
 # The loosest limits that the export lets a file pass with (export/recipes/*.toml, [limits]:
 # auroc_change and flipped_share), so that what may ship may be chosen; a test compares them.
-MARGINS = Margins(auroc=0.001, flipped=0.005)
+MARGINS = Margins(auroc=0.001, flipped=0.01)
 _BLOCKS = 8
 
 

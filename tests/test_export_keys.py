@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from edge_app.bundle.load import load_bundle
-from edge_app.bundle.signature import SIGNATURE_FILE, installed_keys, key_id
+from edge_app.bundle.signature import SIGNATURE_FILE, installed_keys, key_id, read_public_key
 from edge_app.errors import BundleError, BundleIntegrityError, StorageError, UsageError
 from export.cli import main
 from export.keys import generate_keys, sign, sign_bundle
@@ -184,6 +184,18 @@ def test_a_trusted_key_of_another_format_is_named(
     )
     with pytest.raises(BundleIntegrityError, match=r"clinic\.pub: no .*public key"):
         load_bundle(tiny_bundle_folder)
+
+
+def test_a_damaged_key_of_the_user_trusts_nobody_and_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_app.bundle.signature.added_keys_folder", lambda: tmp_path)
+    before = installed_keys()
+    generate_keys(tmp_path / "own")
+    (tmp_path / ".part-7-own.pub").write_bytes((tmp_path / "own.pub").read_bytes())
+    (tmp_path / "damaged.pub").write_bytes(b"x")
+    added = set(installed_keys()) - set(before)
+    assert added == {key_id(read_public_key(tmp_path / "own.pub"))}
 
 
 def test_the_command_line(

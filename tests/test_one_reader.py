@@ -56,7 +56,7 @@ def trained_on(folder: Path, run: Path) -> tuple[list[LabelledPicture], Record]:
     identity = identify(tiny_config(), splits)
     start_record(identity, splits, run)
     hashes = (identity.train_sha256, identity.validation_sha256)
-    return list(splits.validation), Record("tiny", SPEC, 1, "2026-11-28", *hashes, {})
+    return list(splits.validation), Record("tiny", SPEC, 1, "2026-11-28", *hashes, {}, None)
 
 
 def measured_on(folder: Path, *arguments: str) -> list[LabelledPicture]:
@@ -82,7 +82,7 @@ def test_pictures_that_were_fitted_on_are_named(folder: Path, tmp_path: Path) ->
     exported = read_split(tmp_path / "run" / SPLIT, folder, record)
     forms = [(p, form) for p in exported if p.split == "validation" for form in ("stored", "more")]
     pictures = Pictures(
-        inputs=np.zeros((len(forms), 1, 1, 1), np.uint8),
+        pixels=(np.zeros((1, 1), np.uint8),) * len(forms),
         labels=np.array([p.label for p, _ in forms]),
         patients=np.array([p.patient_id for p, _ in forms]),
         forms=np.array([form for _, form in forms]),

@@ -1,5 +1,6 @@
 """Receiving by DICOM: what is acknowledged is on the disk; what is not welcome is told so."""
 
+import contextlib
 import io
 import os
 import shutil
@@ -16,10 +17,11 @@ from typing import Any
 
 import pytest
 
+from edge_app.cli import main
 from edge_app.dicom_net import tables
 from edge_app.dicom_net.receiver import Peer, Receiver, ReceiverOptions, Tls, client_context
 from edge_app.dicom_net.spool import Arrival, Spool, is_uid
-from edge_app.errors import StorageError, UsageError
+from edge_app.errors import EXIT_STORAGE, StorageError, UsageError
 from edge_app.results.rows import read_results
 from tests.conftest import REPOSITORY
 from tests.dicom_files import phantom_dataset
@@ -293,6 +295,17 @@ def test_malformed_messages_and_silence_leave_the_port_open(start: Start) -> Non
         wire.close()
 
 
+def test_half_a_message_and_a_huge_one_end_within_the_idle_time(start: Start) -> None:
+    receiver = start(idle_seconds=1.0)
+    for head in (b"\x01\x00\x00", b"\x01\x00\x00\x00\x01\x00", b"\x01\x00\xff\xff\xff\xff"):
+        with socket.create_connection(("127.0.0.1", receiver.port), timeout=20) as wire:
+            wire.sendall(head)
+            with contextlib.suppress(ConnectionResetError):
+                while wire.recv(100):  # until it hangs up; a timeout fails
+                    pass
+    assert echo(receiver)
+
+
 @needs_dcmtk
 def test_dcmtk_sends_and_is_answered(spool: Spool, start: Start, tmp_path: Path) -> None:
     port = str(start().port)
@@ -353,6 +366,39 @@ def test_the_command_scores_what_comes_and_goes_on_after_a_kill(
     assert process.wait(30) == 130
     assert {row.sop_instance_uid for row in rows(out).values()} == {"1.2.1", "1.2.2", "1.2.3"}
     assert "1.2.1" not in (out / "receive.log").read_text()
+
+
+def test_a_second_one_leaves_the_first_alone(tmp_path: Path, signed_bundle_folder: Path) -> None:
+    out = tmp_path / "out"
+    process, _ = receive(out, signed_bundle_folder)
+    try:
+        (out / "arriving" / "tmp1.dcm").write_bytes(b"coming")
+        command = ["receive", "-o", str(out), "--port", "0", "--bundle", str(signed_bundle_folder)]
+        assert main(command) == EXIT_STORAGE
+        assert (out / "arriving" / "tmp1.dcm").exists()
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+
+
+def test_only_what_was_received_in_part_is_forgotten(tmp_path: Path) -> None:
+    arriving = tmp_path / "arriving"
+    arriving.mkdir()
+    for name in ("tmp1.dcm", "1.2.3.7.part", "letter.txt", "1.2.3.dcm"):
+        (arriving / name).write_bytes(b"")
+    Spool(tmp_path)
+    assert sorted(path.name for path in arriving.iterdir()) == ["1.2.3.dcm", "letter.txt"]
+
+
+@pytest.mark.parametrize("text", ["XRAY1@", "XRAY1@pacs.local", "@10.0.0.1", ""])
+def test_what_names_no_peer(text: str) -> None:
+    with pytest.raises(ValueError, match=r"AE title|IP"):
+        Peer.from_text(text)
+
+
+def test_a_peer_is_read_with_and_without_an_address() -> None:
+    assert Peer.from_text(" XRAY1 ") == Peer("XRAY1")
+    assert Peer.from_text("XRAY1 @ 10.0.0.1") == Peer("XRAY1", "10.0.0.1")
 
 
 @pytest.mark.slow

@@ -56,8 +56,8 @@ def test_patients_of_the_test_split_that_are_trained_on(
     assert len(samples_of(_options(tmp_path))) == 16 + 13
     notes = capsys.readouterr().err
     # Number 3 of both classes, and the copied picture.
-    assert "note: 2 patients of the data's test split also stand" in notes
-    assert "note: 1 pictures of the data's test split also stand" in notes
+    assert "note: 2 patients of the data's test split are also in" in notes
+    assert "note: 1 pictures of the data's test split are also in" in notes
     shutil.rmtree(tmp_path / "test")
     samples_of(_options(tmp_path))
     assert capsys.readouterr().err == ""

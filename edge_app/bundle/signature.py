@@ -44,12 +44,16 @@ def installed_keys() -> dict[str, bytes]:
     package, and those that its user has added (`pneumoscope model trust`).
 
     Raises:
-        BundleIntegrityError: a file holds something else.
+        BundleIntegrityError: a file that came with the package holds something else.
     """
-    folders = [Path(__file__).parents[1] / "trusted_keys"]
+    with_package = Path(__file__).parents[1] / "trusted_keys"
+    keys = [read_public_key(path) for path in sorted(with_package.glob("*.pub"))]
     with contextlib.suppress(RuntimeError):  # no home folder, so no key was ever added
-        folders.append(added_keys_folder())
-    keys = [read_public_key(path) for folder in folders for path in sorted(folder.glob("*.pub"))]
+        # A file there that is damaged, or half-written (`files.whole`), is no key and trusts
+        # nobody; the package's own bundle is read all the same.
+        for path in sorted(added_keys_folder().glob("[!.]*.pub")):
+            with contextlib.suppress(BundleIntegrityError):
+                keys.append(read_public_key(path))
     return {key_id(key): key for key in keys}
 
 

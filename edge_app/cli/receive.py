@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge_app.dicom_net.receiver import Peer, ReceiverOptions, Tls
+    from edge_app.dicom_net.spool import Spool
 
 _LOG_BYTES = 10_000_000
 _MEGA = 1_000_000
@@ -94,17 +95,31 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _receive(args: argparse.Namespace) -> int:
-    from edge_app.dicom_net.receiver import Receiver, require_pynetdicom
+    from edge_app.dicom_net.receiver import require_pynetdicom
     from edge_app.dicom_net.spool import Spool
+    from edge_app.files.locks import FileLock
     from edge_app.files.whole import make_folder
-    from edge_app.runs.interruption import Interruption
-    from edge_app.runs.watch import WatchPlan, watch_folder
 
     require_pynetdicom()
     options = receiver_options(args)
     make_folder(args.out)
     log = open_log(args.out / "receive.log")
-    spool = Spool(args.out)
+    # Before the spool: a second one would forget what this one is receiving.
+    busy = f"{args.out}: another `pneumoscope receive` writes here"
+    with FileLock(args.out / ".receive.lock", busy):
+        return _serve(args, options, log, Spool(args.out))
+
+
+def _serve(
+    args: argparse.Namespace,
+    options: "ReceiverOptions",
+    log: "Callable[[str], None]",
+    spool: "Spool",
+) -> int:
+    from edge_app.dicom_net.receiver import Receiver
+    from edge_app.runs.interruption import Interruption
+    from edge_app.runs.watch import WatchPlan, watch_folder
+
     # What is in the inbox is whole: nothing has to settle, and what fails is damaged.
     plan = WatchPlan(
         spool.inbox,

@@ -10,7 +10,9 @@ import ssl
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ _SECONDS_TO_NEGOTIATE = 30.0
 _MAX_PDU_BYTES = 128 * 1024
 # pynetdicom reads a PDU whole; a length that nobody negotiated would be read all the same.
 _PDU_MARGIN_BYTES = 64 * 1024
+_BYTES_BETWEEN_LOOKS = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,10 @@ class Peer:
     @classmethod
     def from_text(cls, text: str) -> "Peer":
         """Read `AET` or `AET@ADDRESS`; raises ValueError for anything else."""
-        ae_title, _, address = text.partition("@")
+        ae_title, at, address = (part.strip() for part in text.partition("@"))
         check_ae_title(ae_title)
+        if at:
+            ip_address(address)  # an empty one, or a name, would never match or always
         return cls(ae_title, address)
 
 
@@ -77,9 +82,11 @@ class ReceiverOptions:
 
 @dataclass(slots=True)
 class _Counter:
-    """Bytes of an association since its last complete object."""
+    """Bytes of an association since its last complete object, and at the last look at the disk."""
 
     received: int = 0
+    asked: int = 0
+    is_ended: bool = False
 
 
 class Receiver:
@@ -144,6 +151,7 @@ class Receiver:
         entity.add_supported_context(tables.VERIFICATION)
         entity.add_supported_context(tables.STORAGE_COMMITMENT)
         handlers: list[Any] = [
+            (evt.EVT_CONN_OPEN, self._on_open),
             (evt.EVT_C_STORE, self._on_store),
             (evt.EVT_N_ACTION, self._on_commitment),
             (evt.EVT_REQUESTED, self._on_request),
@@ -152,17 +160,36 @@ class Receiver:
             (evt.EVT_CONN_CLOSE, self._on_close),
         ]
         try:
-            return entity.start_server(
+            server = entity.make_server(
                 (options.host, options.port),
-                block=False,
-                ssl_context=context,
                 evt_handlers=handlers,
+                server_class=server_class(context, options.idle_seconds),
             )
         except OSError as error:
             raise UsageError(
                 f"port {options.port} of {options.host or 'all addresses'} cannot be listened on: "
                 f"{error.strerror or error}"
             ) from error
+        entity._servers.append(server)  # as `start_server` does; shutting down takes it out
+        threading.Thread(target=server.serve_forever, daemon=True, name="receiver").start()
+        return server
+
+    def _on_open(self, event: Any) -> None:
+        """Bound what a connection may hold up before anything is known of who it is.
+
+        pynetdicom waits for a PDU as long as it takes, and reads one whole, up to 4 GB, before it
+        asks anybody.
+        """
+        wire = event.assoc.dul.socket
+        wire.socket.settimeout(self._options.idle_seconds)
+        receive = wire.recv
+
+        def bounded(nr_bytes: int) -> Any:
+            if nr_bytes > _MAX_PDU_BYTES + _PDU_MARGIN_BYTES:
+                raise OSError(f"a PDU of {nr_bytes} bytes, which nobody negotiated")
+            return receive(nr_bytes)
+
+        wire.recv = bounded
 
     def _on_request(self, event: Any) -> None:
         """Refuse an AE title that comes from another address than it may."""
@@ -183,19 +210,35 @@ class Receiver:
     def _on_data(self, event: Any) -> None:
         counter = self._counters.setdefault(id(event.assoc), _Counter())
         counter.received += len(event.data)
+        if counter.is_ended:
+            return
         if counter.received > self._options.most_object_bytes + _PDU_MARGIN_BYTES:
-            most = self._options.most_object_bytes / 1e6
-            self._log(f"ended the association of {_who(event)}: an object of over {most:.0f} MB")
-            event.assoc.abort()
+            why = f"an object of over {self._options.most_object_bytes / 1e6:.0f} MB"
+        elif counter.received >= counter.asked + _BYTES_BETWEEN_LOOKS:
+            counter.asked = counter.received
+            if self._spool.free_bytes() >= self._options.keep_free_bytes:
+                return
+            why = "the disk is nearly full"
+        else:
+            return
+        counter.is_ended = True
+        self._log(f"ended the association of {_who(event)}: {why}")
+        event.assoc.abort()
 
     def _on_close(self, event: Any) -> None:
+        """Forget the association, and what of an object it has left on the disk."""
         self._counters.pop(id(event.assoc), None)
+        message = event.assoc.dimse.message
+        path = getattr(message, "_data_set_path", None)
+        if path is not None and path.parent == self._spool.arriving:
+            with suppress(OSError):
+                path.unlink()
 
     def _on_store(self, event: Any) -> int:
         """Store an object; the status is given when it is safe."""
         counter = self._counters.get(id(event.assoc))
         if counter is not None:
-            counter.received = 0
+            counter.received = counter.asked = 0
         uid = str(event.request.AffectedSOPInstanceUID)
         if not is_uid(uid):
             self._log(f"refused an object of {_who(event)}: its SOP Instance UID is not valid")
@@ -235,6 +278,34 @@ class Receiver:
 
         threading.Timer(0.1, send).start()  # after the response to this very request
         return tables.SUCCESS, None
+
+
+def server_class(context: ssl.SSLContext | None, idle_seconds: float) -> Any:
+    """The threaded server of pynetdicom, whose handshakes hold up nobody else.
+
+    Its own does them where connections are accepted, without a timeout: one that says nothing
+    would keep every other out.
+    """
+    from pynetdicom.transport import ThreadedAssociationServer
+
+    class Server(ThreadedAssociationServer):
+        daemon_threads = True
+
+        def get_request(self) -> Any:
+            assert self.socket is not None  # it listens
+            wire, address = self.socket.accept()
+            wire.settimeout(idle_seconds)
+            return wire, address
+
+        def finish_request(self, request: Any, client_address: Any) -> None:
+            if context is not None:
+                request = context.wrap_socket(request, server_side=True)
+            super().finish_request(request, client_address)
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """A handshake that fails is no error of ours, and no text for a terminal."""
+
+    return Server
 
 
 def commitment_report(information: Any, spool: Spool) -> Any:

@@ -1,6 +1,6 @@
 """Received objects on the disk: whole, synchronised, each content once, whatever is interrupted.
 
-    FOLDER/arriving/          what is being received; emptied at every start
+    FOLDER/arriving/          what is being received; forgotten at every start
     FOLDER/inbox/3f/UID.dcm   what is scored; 3f are digits of the UID's hash, so that no folder
                               grows beyond what a file system lists quickly
 
@@ -26,6 +26,9 @@ from edge_app.files.whole import make_folder, put_in_place, sync_folder
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 _LONGEST_UID = 64
 
+# What pynetdicom and `Spool.store` call what they write; only these are ours to delete.
+_LEFT_BEHIND = ("tmp*.dcm", "*.part")
+
 
 class Arrival(Enum):
     """What became of a received object."""
@@ -47,11 +50,15 @@ class Spool:
         self.arriving = folder / "arriving"
         self.inbox = folder / "inbox"
         self._lock = threading.Lock()
+        mask = os.umask(0o077)  # asked for here, where no other thread is yet
+        os.umask(mask)
+        self._rights = 0o666 & ~mask  # temporary files, as which objects arrive, have fewer
         for place in (folder, self.arriving, self.inbox):
             make_folder(place)
-        for path in self.arriving.iterdir():
-            with suppress(OSError):
-                path.unlink()
+        for pattern in _LEFT_BEHIND:
+            for path in self.arriving.glob(pattern):
+                with suppress(OSError):
+                    path.unlink()
 
     def free_bytes(self) -> int:
         """Room on the disk; 0 where it does not tell."""
@@ -73,6 +80,7 @@ class Spool:
         partial = self.arriving / f"{sop_instance_uid}.{threading.get_ident()}.part"
         try:
             _link_or_copy(received, partial)
+            partial.chmod(self._rights)
             with partial.open("rb") as stream:
                 os.fsync(stream.fileno())
             with self._lock:
@@ -85,6 +93,8 @@ class Spool:
         return is_uid(sop_instance_uid) and self._path(sop_instance_uid, 1).is_file()
 
     def _place(self, partial: Path, uid: str) -> Arrival:
+        # It remembers answers by size and time, and objects of one machine may agree in both.
+        filecmp.clear_cache()
         number = 1
         while (target := self._path(uid, number)).exists():
             if filecmp.cmp(partial, target, shallow=False):

@@ -71,8 +71,9 @@ def look(pixels: Pixels, runtime: Runtime, locator: Locator) -> FirstLook:
     turns = quarter_turns(outputs, locator.rules)
     if turns:
         pixels = cast(Pixels, np.ascontiguousarray(np.rot90(pixels, -turns)))
-        turned, _ = _locate(pixels, runtime, locator)
-        assert turned is not None  # a turn takes no grey level away
+        turned, blank = _locate(pixels, runtime, locator)
+        if turned is None:  # a thin picture may be blank at the network's size one way only
+            return FirstLook(pixels, None, blank)
         outputs = turned
     return FirstLook(pixels, *find_lungs(outputs, locator.rules, turns))
 
