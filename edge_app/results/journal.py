@@ -91,23 +91,19 @@ class Journal(AppendedFile):
         self,
         header: RunHeader,
         on_note: Callable[[str], None] = lambda text: None,
-        *,
-        earlier: RunHeader | None = None,
     ) -> None:
         """Check that an old journal is of the same run, cut its torn end off, or begin a new one.
 
         Args:
             header: the run that is to go on or to begin.
             on_note: told where good rows are that stood behind damage.
-            earlier: the same run as an earlier version of this program described it, if it did
-                so in other words.
 
         Raises:
             UsageError: the old one was written with other parameters; the message names them.
             StorageError: it cannot be written.
         """
         if self.header is not None:
-            self._require_same_run(header, earlier)
+            self._require_same_run(header)
         self._drop_torn_end(on_note)
         if self.header is None:
             self.header = header
@@ -191,11 +187,9 @@ class Journal(AppendedFile):
             )
         return _Damage(number, lines, rows)
 
-    def _require_same_run(self, header: RunHeader, earlier: RunHeader | None) -> None:
+    def _require_same_run(self, header: RunHeader) -> None:
         assert self.header is not None
         differences = describe_differences(self.header, header)
-        if differences and earlier is not None:
-            differences = describe_differences(self.header, earlier) and differences
         if differences:
             raise UsageError(
                 f"{self.path} was begun with other parameters: {'; '.join(differences)}. Name "

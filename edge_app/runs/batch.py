@@ -76,14 +76,12 @@ class BatchPlan:
     def described(self) -> RunInput:
         """The same for the results' header; what differs there is another run."""
         # Absolute: "." is another ward's folder tomorrow.
-        named = self._described([os.path.abspath(path) for path in self.named])
-        earlier = self._described([os.fsdecode(path) for path in self.named])
-        files = [os.path.abspath(results_file(path)) for path in self.options.only_new]
-        parameters = {**named.parameters, "only_new": printable("\n".join(files))}
-        return RunInput(named.source, parameters, earlier)
-
-    def _described(self, names: list[str]) -> RunInput:
-        parameters: dict[str, str | int | float | bool] = {"recursive": self.recursive}
+        names = [os.path.abspath(path) for path in self.named]
+        known = [os.path.abspath(results_file(path)) for path in self.options.only_new]
+        parameters: dict[str, str | int | float | bool] = {
+            "recursive": self.recursive,
+            "only_new": printable("\n".join(known)),
+        }
         if len(names) > 1:
             text = "\n".join(names).encode("utf-8", "surrogateescape")
             parameters["inputs"] = len(names)

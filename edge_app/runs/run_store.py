@@ -57,7 +57,6 @@ class RunStore:
         folder: RunFolder,
         header: RunHeader,
         *,
-        earlier_header: RunHeader | None,
         only_new: Sequence[Path],
         retry_failed: bool,
         pictures: bool,
@@ -70,7 +69,6 @@ class RunStore:
         Args:
             folder: made where it is missing.
             header: of the run that begins or goes on.
-            earlier_header: the same as an earlier version of this program described it.
             only_new: results whose contents are published for the engine.
             retry_failed: whether rows of files that failed are dropped.
             pictures: whether a report is asked for.
@@ -103,7 +101,7 @@ class RunStore:
                 add_contents(contents, only_new)
                 contents.publish()
             goes_on = self._journal.header is not None
-            self._journal.begin(header, on_note, earlier=earlier_header)
+            self._journal.begin(header, on_note)
             if failed:
                 self._journal.drop(lambda row: row.status is Status.FAILED)
                 on_note(f"{failed} files that had failed are scored again")

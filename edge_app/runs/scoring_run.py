@@ -9,7 +9,7 @@ decoded.
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge_app.bundle.load import load_bundle
@@ -18,7 +18,7 @@ from edge_app.bundle.manifest import Bundle
 from edge_app.decision import Decision, Reason, Status
 from edge_app.files.whole import owner_only
 from edge_app.results.folder import RunFolder
-from edge_app.results.rows import ResultRow, RunHeader, failed_row, printable
+from edge_app.results.rows import ResultRow, RunHeader, failed_row
 from edge_app.runs.derived import derive
 from edge_app.runs.discovery import ImageFile
 from edge_app.runs.earlier_results import require_results
@@ -80,8 +80,6 @@ class RunInput:
 
     source: str
     parameters: Mapping[str, str | int | float | bool]
-    # As earlier versions described the same; what they began can be gone on with.
-    earlier: "RunInput | None" = None
 
 
 StartEngine = Callable[[Settings, RunOptions], Engine]
@@ -177,7 +175,6 @@ class ScoringRun:
             with RunStore(
                 folder,
                 header,
-                earlier_header=_earlier_header(header, what.earlier),
                 only_new=options.only_new,
                 retry_failed=options.retry_failed,
                 pictures="html" in options.formats,
@@ -329,16 +326,6 @@ class ScoringRun:
         outcome = Outcome(name, Status(answered.status), Decision(answered.decision), reason)
         self._counts.count_new(outcome, answered.stage_ms)
         on_outcome(outcome)
-
-
-def _earlier_header(header: RunHeader, earlier: RunInput | None) -> RunHeader | None:
-    """How an earlier version would have described this run."""
-    if earlier is None:
-        return None
-    bundle = {"bundle_sha256": header.parameters["bundle_sha256"]}
-    return replace(
-        header, input=printable(earlier.source), parameters={**earlier.parameters, **bundle}
-    )
 
 
 def _outcome(row: ResultRow) -> Outcome:
