@@ -31,6 +31,7 @@ from edge_app.bundle.manifest import Bundle
 from edge_app.files.codec import encode
 from edge_app.images.labelled_pictures import LabelledPicture, sizes_hash, split_hash
 from edge_app.progress import progress
+from edge_app.results.rows import CutOffs
 from edge_app.statistics import discrimination as metrics
 from edge_app.statistics.calibration import (
     ReliabilityBin,
@@ -46,16 +47,6 @@ _FEWEST_IN_GROUP = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
-    """An operating point as far as accuracy asks: cut-offs in raw-score units."""
-
-    name: str
-    threshold: float
-    refer_low: float
-    refer_high: float
-
-
-@dataclass(frozen=True, slots=True)
 class Scored:
     """A contender's answers, one a picture, in the pictures' order; none where it is missing.
 
@@ -64,7 +55,7 @@ class Scored:
     """
 
     facts: ContenderFacts
-    cuts: tuple[Cut, ...]
+    cuts: tuple[CutOffs, ...]
     rows: tuple[Mapping[str, Any], ...]
 
     @property
@@ -187,13 +178,13 @@ def _stored_form_hash(cases: Sequence[LabelledPicture]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _cuts_of(bundle: Bundle, contender: Contender) -> tuple[Cut, ...]:
+def _cuts_of(bundle: Bundle, contender: Contender) -> tuple[CutOffs, ...]:
     if contender.foreign is not None:
         threshold = contender.foreign.threshold
-        return () if threshold is None else (Cut("given", threshold, threshold, threshold),)
+        return () if threshold is None else (CutOffs("given", threshold, threshold, threshold),)
     default = bundle.manifest.default_operating_point
     own = (p for p in bundle.manifest.operating_points if p.model_sha256 == contender.model.sha256)
-    cuts = [Cut(p.name, p.threshold, p.refer_low, p.refer_high) for p in own]
+    cuts = [CutOffs(p.name, p.threshold, p.refer_low, p.refer_high) for p in own]
     return tuple(sorted(cuts, key=lambda cut: cut.name != default))
 
 
@@ -254,7 +245,7 @@ def _reliability(
     return reliability(data.labels[kept], probabilities[kept], _RELIABILITY_BINS)
 
 
-def _point_row(cut: Cut, answer: Scored, reference: Scored | None, data: _Data) -> PointRow:
+def _point_row(cut: CutOffs, answer: Scored, reference: Scored | None, data: _Data) -> PointRow:
     scores = answer.values("raw_score")
     kept = ~np.isnan(scores)
     n = int(kept.sum())
@@ -270,14 +261,14 @@ def _point_row(cut: Cut, answer: Scored, reference: Scored | None, data: _Data) 
     )
 
 
-def _counts(data: _Data, kept: BoolArray, scores: FloatArray, cut: Cut) -> metrics.Confusion:
+def _counts(data: _Data, kept: BoolArray, scores: FloatArray, cut: CutOffs) -> metrics.Confusion:
     if not kept.any():
         return metrics.Confusion(0, 0, 0, 0)
     return metrics.confusion_at(data.labels[kept], scores[kept], cut.threshold)
 
 
 def _flips(
-    cut: Cut, answer: Scored, reference: Scored | None, data: _Data
+    cut: CutOffs, answer: Scored, reference: Scored | None, data: _Data
 ) -> tuple[Figure | None, float | None]:
     """Decisions that differ from the float32 network's, each at its own file's threshold."""
     if reference is None or reference is answer:

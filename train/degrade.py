@@ -9,10 +9,14 @@ resolution, blur and noise, and last the compression.
 
 import io
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Picture = npt.NDArray[np.uint8]
 
@@ -33,6 +37,13 @@ _STRENGTHS = (
     "noise_sigma",
 )
 _LETTERS = ("L", "R", "PA", "AP", "AP SUPINE", "PORTABLE", "SITTING", "12:40", "A-1037")
+
+
+def check_probabilities(spec: "DataclassInstance") -> None:
+    """Raise ValueError where a field `p_...` is no probability."""
+    for name in (field.name for field in fields(spec) if field.name.startswith("p_")):
+        if not 0 <= getattr(spec, name) <= 1:
+            raise ValueError(f"{name} must lie in [0, 1]: {getattr(spec, name)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +90,7 @@ class DegradeSpec:
 
     def __post_init__(self) -> None:
         """Raises ValueError for a number outside of its domain."""
-        for name in (field.name for field in fields(self) if field.name.startswith("p_")):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in [0, 1]: {getattr(self, name)}")
+        check_probabilities(self)
         if not 16 <= self.side[0] <= self.side[1]:
             raise ValueError(f"side must rise from 16 pixels or more: {self.side}")
         if not 1 <= self.jpeg_quality[0] <= self.jpeg_quality[1] <= 95:

@@ -13,8 +13,7 @@ import keras
 from keras import layers
 
 from train.config import LocatorSpec
-
-_EPSILON = 1e-3
+from train.conv_layers import conv_bn, depthwise_bn
 
 OUTPUTS = ("lungs", "orientation", "view", "cut_off")
 
@@ -24,7 +23,7 @@ def build_locator(spec: LocatorSpec) -> keras.Model:
     fine, middle, coarse = spec.channels
     image = keras.Input((spec.height, spec.width, 1), dtype="uint8", name="image")
     x = layers.Rescaling(1 / 128, offset=-127 / 128, name="normalize")(image)
-    x = _conv(x, spec.stem_channels, 3, 2, "stem")
+    x = conv_bn(x, spec.stem_channels, 3, 2, "stem", activate=True)
     quarter = _residual(_separable(x, fine, 2, "quarter"), spec.expansion, 3, "quarter_block")
     eighth = _down(quarter, middle, spec.expansion, "eighth")
     eighth = _residual(eighth, spec.expansion, 5, "eighth_block")
@@ -34,7 +33,7 @@ def build_locator(spec: LocatorSpec) -> keras.Model:
     x = _up(sixteenth, eighth, middle, "up_eighth")
     x = _up(x, quarter, fine, "up_quarter")
     pooled = layers.GlobalAveragePooling2D(name="pooled")(
-        _conv(sixteenth, 2 * coarse, 1, 1, "context")
+        conv_bn(sixteenth, 2 * coarse, 1, 1, "context", activate=True)
     )
     pooled = layers.Dropout(spec.dropout, name="dropout")(pooled)
     heads = {
@@ -42,46 +41,30 @@ def build_locator(spec: LocatorSpec) -> keras.Model:
         for name, units in (("orientation", 4), ("view", 3))
     }
     # Where lungs meet an edge is a matter of place, which a global average forgets.
-    edges = _conv(sixteenth, coarse // 2, 3, 2, "edges")
+    edges = conv_bn(sixteenth, coarse // 2, 3, 2, "edges", activate=True)
     cut_off = layers.Dense(4, name="cut_off", dtype="float32")(layers.Flatten()(edges))
     lungs = layers.Conv2D(1, 1, name="lungs", dtype="float32")(x)
     return keras.Model(image, {"lungs": lungs, **heads, "cut_off": cut_off}, name="locator")
 
 
-def _conv(
-    x: keras.KerasTensor, channels: int, kernel: int, stride: int, name: str, *, act: bool = True
-) -> keras.KerasTensor:
-    x = layers.Conv2D(
-        channels, kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_conv"
-    )(x)
-    x = layers.BatchNormalization(epsilon=_EPSILON, name=f"{name}_bn")(x)
-    return layers.ReLU(6, name=f"{name}_relu")(x) if act else x
-
-
-def _depthwise(x: keras.KerasTensor, kernel: int, stride: int, name: str) -> keras.KerasTensor:
-    x = layers.DepthwiseConv2D(
-        kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv"
-    )(x)
-    x = layers.BatchNormalization(epsilon=_EPSILON, name=f"{name}_depthwise_bn")(x)
-    return layers.ReLU(6, name=f"{name}_depthwise_relu")(x)
-
-
 def _separable(x: keras.KerasTensor, channels: int, stride: int, name: str) -> keras.KerasTensor:
-    return _conv(_depthwise(x, 3, stride, name), channels, 1, 1, f"{name}_project")
+    return conv_bn(
+        depthwise_bn(x, 3, stride, name), channels, 1, 1, f"{name}_project", activate=True
+    )
 
 
 def _down(x: keras.KerasTensor, channels: int, expansion: int, name: str) -> keras.KerasTensor:
     """Halve the sides: depthwise first, so that the wide convolution sees fewer places."""
-    x = _depthwise(x, 5, 2, name)
-    x = _conv(x, channels * expansion // 2, 1, 1, f"{name}_expand")
-    return _conv(x, channels, 1, 1, f"{name}_project", act=False)
+    x = depthwise_bn(x, 5, 2, name)
+    x = conv_bn(x, channels * expansion // 2, 1, 1, f"{name}_expand", activate=True)
+    return conv_bn(x, channels, 1, 1, f"{name}_project", activate=False)
 
 
 def _residual(x: keras.KerasTensor, expansion: int, kernel: int, name: str) -> keras.KerasTensor:
     channels = x.shape[-1]
-    inner = _conv(x, channels * expansion, 1, 1, f"{name}_expand")
-    inner = _depthwise(inner, kernel, 1, name)
-    inner = _conv(inner, channels, 1, 1, f"{name}_project", act=False)
+    inner = conv_bn(x, channels * expansion, 1, 1, f"{name}_expand", activate=True)
+    inner = depthwise_bn(inner, kernel, 1, name)
+    inner = conv_bn(inner, channels, 1, 1, f"{name}_project", activate=False)
     return layers.Add(name=f"{name}_add")([x, inner])
 
 
@@ -89,7 +72,9 @@ def _up(
     x: keras.KerasTensor, finer: keras.KerasTensor, channels: int, name: str
 ) -> keras.KerasTensor:
     """Bring features to the finer grid, add what is known there, and smooth."""
-    x = _conv(x, channels, 1, 1, f"{name}_reduce", act=False)
+    x = conv_bn(x, channels, 1, 1, f"{name}_reduce", activate=False)
     x = layers.UpSampling2D(2, interpolation="nearest", name=f"{name}_resize")(x)
-    x = layers.Add(name=f"{name}_add")([x, _conv(finer, channels, 1, 1, f"{name}_side", act=False)])
+    x = layers.Add(name=f"{name}_add")(
+        [x, conv_bn(finer, channels, 1, 1, f"{name}_side", activate=False)]
+    )
     return _separable(layers.ReLU(6, name=f"{name}_relu")(x), channels, 1, name)

@@ -6,13 +6,13 @@ turns by quarter circles, and lungs painted white are drawn alike for every pict
 filmed it.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from train.degrade import DegradeSpec, degrade_only
+from train.degrade import DegradeSpec, check_probabilities, degrade_only
 from train.outlines import Mask
 
 Picture = npt.NDArray[np.uint8]
@@ -55,9 +55,7 @@ class LocateSpec:
 
     def __post_init__(self) -> None:
         """Raises ValueError for a number outside of its domain."""
-        for name in (field.name for field in fields(self) if field.name.startswith("p_")):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in [0, 1]: {getattr(self, name)}")
+        check_probabilities(self)
         if not (0 <= self.inward < 0.5 and 0 <= self.outward <= 1):
             raise ValueError("inward must lie in [0, 0.5), outward in [0, 1]")
 

@@ -18,8 +18,7 @@ from keras import layers
 
 from train.blocks import Block, block_plan
 from train.config import NetworkSpec
-
-_EPSILON = 1e-3
+from train.conv_layers import conv_bn, depthwise_bn
 
 OUTPUTS = ("logit", "activation_map", "embedding", "subtype_logit")
 
@@ -29,10 +28,10 @@ def build_network(spec: NetworkSpec) -> keras.Model:
     image = keras.Input((spec.height, spec.width, 1), dtype="uint8", name="image")
     # The ImageNet weights were trained on (pixel - 127) / 128.
     x = layers.Rescaling(1 / 128, offset=-127 / 128, name="normalize")(image)
-    x = _conv_bn(x, spec.stem_channels, 3, 2, "stem", activate=True)
+    x = conv_bn(x, spec.stem_channels, 3, 2, "stem", activate=True)
     for index, block in enumerate(block_plan(spec)):
         x = _inverted_residual(x, block, f"block{index}")
-    features = _conv_bn(x, spec.head_channels, 1, 1, "head", activate=True)
+    features = conv_bn(x, spec.head_channels, 1, 1, "head", activate=True)
     embedding = layers.GlobalAveragePooling2D(name="embedding")(features)
     dropped = layers.SpatialDropout2D(spec.dropout, name="dropout")(features)
     activation_map = layers.Conv2D(1, 1, name="activation_map", dtype="float32")(dropped)
@@ -70,27 +69,9 @@ def _inverted_residual(x: keras.KerasTensor, block: Block, name: str) -> keras.K
     """MobileNetV2's block: expand, depthwise, project, and add where the shapes allow."""
     shortcut = x
     if block.expansion != 1:
-        x = _conv_bn(x, block.hidden, 1, 1, f"{name}_expand", activate=True)
-    x = layers.DepthwiseConv2D(
-        block.kernel,
-        strides=block.stride,
-        padding="same",
-        use_bias=False,
-        name=f"{name}_depthwise_conv",
-    )(x)
-    x = layers.BatchNormalization(epsilon=_EPSILON, name=f"{name}_depthwise_bn")(x)
-    x = layers.ReLU(6, name=f"{name}_depthwise_relu")(x)
-    x = _conv_bn(x, block.channels_out, 1, 1, f"{name}_project", activate=False)
+        x = conv_bn(x, block.hidden, 1, 1, f"{name}_expand", activate=True)
+    x = depthwise_bn(x, block.kernel, block.stride, name)
+    x = conv_bn(x, block.channels_out, 1, 1, f"{name}_project", activate=False)
     if block.stride == 1 and block.channels_in == block.channels_out:
         x = layers.Add(name=f"{name}_add")([shortcut, x])
     return x
-
-
-def _conv_bn(
-    x: keras.KerasTensor, channels: int, kernel: int, stride: int, name: str, *, activate: bool
-) -> keras.KerasTensor:
-    x = layers.Conv2D(
-        channels, kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_conv"
-    )(x)
-    x = layers.BatchNormalization(epsilon=_EPSILON, name=f"{name}_bn")(x)
-    return layers.ReLU(6, name=f"{name}_relu")(x) if activate else x

@@ -6,7 +6,7 @@ another picture's, and a picture whose lungs are painted over is neither sick no
 neither frame nor surroundings can answer.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from PIL import Image, ImageFilter
 from edge_app.images.lung_frame import Frame, lung_frame
 from edge_app.images.preprocess import preprocess
 from edge_app.images.preprocess_spec import PreprocessSpec
-from train.degrade import DegradeSpec, degrade_only
+from train.degrade import DegradeSpec, check_probabilities, degrade_only
 from train.outlines import Box, Mask
 
 Picture = npt.NDArray[np.uint8]
@@ -59,9 +59,7 @@ class ReadSpec:
 
     def __post_init__(self) -> None:
         """Raises ValueError for a number outside of its domain."""
-        for name in (field.name for field in fields(self) if field.name.startswith("p_")):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in [0, 1]: {getattr(self, name)}")
+        check_probabilities(self)
         if not 0 <= self.margin < _REACH or not 0 <= self.jitter < 0.2:
             raise ValueError(f"margin must lie in [0, {_REACH}), jitter in [0, 0.2)")
         if not (0 <= self.inward < 0.4 and 0 <= self.outward <= _REACH - 0.1):

@@ -1,22 +1,20 @@
 """`pneumoscope receive -o OUT`: scores what machines and a PACS send by DICOM."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_app.cli.model_options import positive
 from edge_app.cli.run_options import (
     add_run_options,
-    describe,
     note,
     run_options,
     say_outcome,
+    say_stopped,
     seconds,
     silent,
 )
-from edge_app.cli.streams import one_line, say
-from edge_app.errors import EXIT_INTERRUPTED
+from edge_app.cli.streams import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,10 +132,7 @@ def _serve(
         if not args.quiet:
             note(f"{options.ae_title} listens on port {receiver.port}; Ctrl-C stops")
         summary = watch_folder(plan, on_outcome, on_note=note, check=interruption.check)
-    note("stopped; the same command goes on")
-    if not args.quiet:
-        say(describe(summary), sys.stdout)
-    return EXIT_INTERRUPTED
+    return say_stopped(args, summary)
 
 
 def receiver_options(args: argparse.Namespace) -> "ReceiverOptions":

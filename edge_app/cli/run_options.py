@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from edge_app.cli.model_options import add_model_options, positive
 from edge_app.cli.streams import one_line, say
 from edge_app.cores import usable_cores
+from edge_app.errors import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,6 +116,14 @@ def say_outcome(outcome: "Outcome") -> None:
 
 def silent(outcome: "Outcome") -> None:
     """In place of `say_outcome`, for --quiet."""
+
+
+def say_stopped(args: argparse.Namespace, summary: "Summary") -> int:
+    """Say what came of a run that lasts until it is stopped; its exit code."""
+    note("stopped; the same command goes on")
+    if not args.quiet:
+        say(describe(summary), sys.stdout)
+    return EXIT_INTERRUPTED
 
 
 def describe(summary: "Summary") -> str:

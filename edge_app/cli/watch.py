@@ -1,21 +1,18 @@
 """`pneumoscope watch FOLDER -o OUT`: scores what arrives until it is stopped."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 from edge_app.cli.run_options import (
     add_run_options,
-    describe,
     note,
     run_options,
     say_outcome,
+    say_stopped,
     seconds,
     silent,
 )
-from edge_app.cli.streams import say
-from edge_app.errors import EXIT_INTERRUPTED
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -66,7 +63,4 @@ def run(args: argparse.Namespace) -> int:
         note(f"watching {args.folder}; Ctrl-C stops")
     with Interruption() as interruption:
         summary = watch_folder(plan, on_outcome, on_note=note, check=interruption.check)
-    note("stopped; the same command goes on")
-    if not args.quiet:
-        say(describe(summary), sys.stdout)
-    return EXIT_INTERRUPTED
+    return say_stopped(args, summary)

@@ -16,23 +16,13 @@ Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class LungBox:
-    """Where the lungs are, as fractions of the picture's width and height.
-
-    Attributes:
-        left, top, right, bottom: 0 to 1 from the picture's upper left corner.
-        certainty: mean over the mask of how far its cells lie from doubt: 0 to 1.
-        area: share of the picture that the mask covers.
-        parts: connected parts of the mask that count; two lungs often touch in a coarse map.
-    """
+class Extent:
+    """A part of a picture, as fractions of its width and height from the upper left corner."""
 
     left: float
     top: float
     right: float
     bottom: float
-    certainty: float
-    area: float
-    parts: int
 
     @property
     def width(self) -> float:
@@ -43,6 +33,21 @@ class LungBox:
     def height(self) -> float:
         """As a fraction of the picture's height."""
         return self.bottom - self.top
+
+
+@dataclass(frozen=True, slots=True)
+class LungBox(Extent):
+    """Where the lungs are.
+
+    Attributes:
+        certainty: mean over the mask of how far its cells lie from doubt: 0 to 1.
+        area: share of the picture that the mask covers.
+        parts: connected parts of the mask that count; two lungs often touch in a coarse map.
+    """
+
+    certainty: float
+    area: float
+    parts: int
 
 
 def find_lung_box(logits: Floats, spec: LungBoxSpec) -> LungBox | None:

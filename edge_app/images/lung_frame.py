@@ -7,32 +7,17 @@ nothing of its shape, whatever squashed the picture before.
 
 from dataclasses import dataclass
 
-from edge_app.images.lung_box import LungBox
+from edge_app.images.lung_box import Extent, LungBox
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """A part of a picture, as fractions of its width and height from the upper left corner."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
+class Frame(Extent):
+    """The part of a picture that the reader is given."""
 
     def __post_init__(self) -> None:
         """Raises ValueError where it holds nothing, or reaches beyond the picture."""
         if not (0 <= self.left < self.right <= 1 and 0 <= self.top < self.bottom <= 1):
             raise ValueError(f"no part of a picture: {self}")
-
-    @property
-    def width(self) -> float:
-        """As a fraction of the picture's width."""
-        return self.right - self.left
-
-    @property
-    def height(self) -> float:
-        """As a fraction of the picture's height."""
-        return self.bottom - self.top
 
 
 WHOLE = Frame(0.0, 0.0, 1.0, 1.0)
