@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_app.statistics.logistic import sigmoids
 from export.errors import CheckpointError
 
 _PASSING = (
@@ -84,7 +85,7 @@ def without_sigmoid(path: Path, model: Any, size: tuple[int, int, int]) -> Any:
     linear = keras.Model(model.input, model.output)
     logits = np.asarray(linear(pictures, training=False), np.float64)
     # A layer that the network uses twice would lose its sigmoid inside of it too.
-    if not np.allclose(1 / (1 + np.exp(-logits)), expected, atol=_AT_WORST):
+    if not np.allclose(sigmoids(logits), expected, atol=_AT_WORST):
         raise CheckpointError(
             f"{path}: unknown layout: without its last sigmoid the network computes something else"
         )

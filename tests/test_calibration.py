@@ -10,9 +10,9 @@ from edge_app.statistics.calibration import (
     expected_calibration_error,
     fit_platt,
     reliability,
-    sigmoid,
 )
 from edge_app.statistics.discrimination import auroc, bootstrap
+from edge_app.statistics.logistic import sigmoids
 
 LABELS = np.array([0, 0, 1, 1, 0, 1, 0, 1, 1, 0])
 LOGITS = np.array([-2.2, -0.4, -0.6, 1.4, -0.4, 0.4, 0.8, 2.2, 0.4, -1.4])
@@ -54,7 +54,7 @@ def test_newton_steps_are_halved_where_a_whole_one_overshoots() -> None:
 def test_platt_recovers_the_truth() -> None:
     rng = np.random.default_rng(1)
     logits = rng.normal(size=20_000) * 2
-    labels = rng.random(20_000) < sigmoid(1.7 * logits - 0.6)
+    labels = rng.random(20_000) < sigmoids(1.7 * logits - 0.6)
     fitted = fit_platt(labels, logits)
     assert (fitted.scale, fitted.offset) == pytest.approx((1.7, -0.6), abs=0.08)
 
@@ -106,7 +106,7 @@ def test_a_scale_is_positive(scale: float) -> None:
 
 def test_sigmoid_neither_overflows_nor_loses_its_tail() -> None:
     with np.errstate(all="raise", under="ignore"):
-        values = sigmoid([-1000.0, -40.0, 0.0, 40.0, 1000.0])
+        values = sigmoids([-1000.0, -40.0, 0.0, 40.0, 1000.0])
     assert values == pytest.approx([0.0, math.exp(-40), 0.5, 1.0, 1.0], rel=1e-12)
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from edge_app.images.preprocess import PreprocessSpec
-from edge_app.statistics.calibration import sigmoid
+from edge_app.statistics.logistic import sigmoids
 from train.checkpoint import Checkpoint, load_network
 from train.config import DistillSpec
 from train.loader import Batch, Column
@@ -48,5 +48,5 @@ class Teachers:
 
 def mix(hard: Column, logits: Column, spec: DistillSpec) -> Column:
     """(1 - weight) * hard + weight * sigmoid(logits / temperature), float32 (batch, 1)."""
-    soft = sigmoid(logits / spec.temperature)
+    soft = sigmoids(logits / spec.temperature)
     return ((1 - spec.weight) * hard + spec.weight * soft).astype(np.float32)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_app.images.lung_box_spec import LungBoxSpec as LungBoxSpec
+from edge_app.statistics.logistic import sigmoids
 
 Floats = npt.NDArray[np.float32]
 
@@ -62,7 +63,7 @@ def find_lung_box(logits: Floats, spec: LungBoxSpec) -> LungBox | None:
     """
     if logits.ndim != 2:
         raise ValueError(f"the map must be (rows, columns), not {logits.shape}")
-    probability = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -50, 50)))
+    probability = sigmoids(logits)
     parts = _connected_parts(probability >= spec.threshold)
     if not parts:
         return None

@@ -19,6 +19,7 @@ from edge_app.images.radiograph import Pixels
 from edge_app.runtimes import Runtime
 from edge_app.runtimes.base import Floats, LungOutputs
 from edge_app.screening.refusals import Refusal, find_contrast_refusal
+from edge_app.statistics.logistic import sigmoids
 
 SIDES = ("left", "top", "right", "bottom")
 _LUNGS = 2  # of a chest
@@ -96,10 +97,10 @@ def find_lungs(
     box = find_lung_box(outputs.lungs, rules.box)
     if box is None:
         return None, refusal or _NOT_FOUND
-    cut_off = _sigmoid(outputs.cut_off)
+    cut_off = sigmoids(outputs.cut_off)
     lungs = Lungs(
         box=box,
-        mask=_sigmoid(outputs.lungs) >= rules.box.threshold,
+        mask=sigmoids(outputs.lungs) >= rules.box.threshold,
         quarter_turns=turns,
         touched=tuple(s for s, p in zip(SIDES, cut_off, strict=True) if p >= rules.touches_edge),
     )
@@ -183,10 +184,6 @@ def _cut_off(sides: list[str]) -> Refusal:
         Reason.LUNGS_CUT_OFF,
         f"the lungs are cut off at the {where} of the picture: send a film with both lungs whole",
     )
-
-
-def _sigmoid(logits: Floats) -> Floats:
-    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -50, 50))), np.float32)
 
 
 def _softmax(logits: Floats) -> Floats:

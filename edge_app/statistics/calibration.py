@@ -1,8 +1,8 @@
 """From a raw score to a calibrated probability, and how well calibrated it is.
 
-The edge app uses `Platt` and `sigmoid`. Export and training fit a `Platt` with `fit_platt`;
-`expected_calibration_error` and `reliability` compare probabilities of pneumonia (never of the
-predicted class) with labels, for export, training and benchmarks.
+Export and training fit a `Platt` with `fit_platt`; `expected_calibration_error` and `reliability`
+compare probabilities of pneumonia (never of the predicted class) with labels, for export, training
+and benchmarks.
 """
 
 import math
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_app.statistics.intervals import Figure, wilson
+from edge_app.statistics.logistic import sigmoids
 from edge_app.statistics.observations import (
     FloatArray,
     Observations,
@@ -41,7 +42,7 @@ class Platt:
 
     def probability(self, logits: npt.ArrayLike) -> FloatArray:
         """(n,) probabilities of logits (n,)."""
-        return sigmoid(self.scale * check_numbers("logits", logits) + self.offset)
+        return sigmoids(self.scale * check_numbers("logits", logits) + self.offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +61,6 @@ class ReliabilityBin:
     n: int
     mean_probability: float
     observed: Figure
-
-
-def sigmoid(logits: npt.ArrayLike) -> FloatArray:
-    """1 / (1 + exp(-x)) without overflow: exp only ever sees -|x|."""
-    x = np.asarray(logits, dtype=np.float64)
-    decay = np.exp(-np.abs(x))
-    return np.asarray(np.where(x >= 0, 1.0, decay) / (1.0 + decay), dtype=np.float64)
 
 
 def fit_platt(
@@ -161,7 +155,7 @@ def _logistic_regression(
     coefficients = np.zeros(design.shape[1])
     loss = _cross_entropy(design @ coefficients, targets, weights)
     for _ in range(_MOST_STEPS):
-        probability = sigmoid(design @ coefficients)
+        probability = sigmoids(design @ coefficients)
         gradient = design.T @ (weights * (probability - targets))
         curvature = weights * probability * (1 - probability)
         hessian = design.T @ (design * curvature[:, np.newaxis])

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edge_app.statistics.calibration import sigmoid
 from edge_app.statistics.intervals import (
     Figure,
     binomial_cdf,
@@ -25,6 +24,7 @@ from edge_app.statistics.intervals import (
     check_share,
     wilson,
 )
+from edge_app.statistics.logistic import sigmoids
 from edge_app.statistics.observations import (
     BoolArray,
     FloatArray,
@@ -247,7 +247,7 @@ class _SmoothClass:
 
     def share_above(self, cut: float) -> float:
         """Smoothed share of the class at or above the cut."""
-        return float(self.weights @ sigmoid((self.scores - cut) / self.scale))
+        return float(self.weights @ sigmoids((self.scores - cut) / self.scale))
 
 
 def _cut(observations: Observations) -> _Cuts:
