@@ -12,6 +12,10 @@ PneumoscopeError
 │  ├─ BundleFormatError
 │  ├─ BundleIntegrityError         hash or signature
 │  └─ SelfTestError                golden inputs gave other scores on this CPU
+├─ RecordError                     the clinic's record cannot do that
+│  ├─ NotInRecordError             no study, picture or account of that name
+│  ├─ ChangedMeanwhileError        another worker has changed it since it was read
+│  └─ NotAllowedError              a log-in, a session or a code that does not hold
 ├─ StorageError                    the disk: stop, and nothing half-written stays
 └─ RuntimeUnavailableError         names the extra to install
 
@@ -92,6 +96,22 @@ class BundleIntegrityError(BundleError):
 
 class SelfTestError(BundleError):
     """The golden inputs gave other scores on this CPU than the bundle promises."""
+
+
+class RecordError(PneumoscopeError):
+    """The clinic's record cannot do what was asked; the message says why."""
+
+
+class NotInRecordError(RecordError):
+    """There is no study, picture or account of that name."""
+
+
+class ChangedMeanwhileError(RecordError):
+    """Another worker has changed a study since it was read; nothing was overwritten."""
+
+
+class NotAllowedError(RecordError):
+    """A password, code, PIN or session does not hold, or there were too many attempts."""
 
 
 class StorageError(PneumoscopeError):
