@@ -51,7 +51,17 @@ def make_parser() -> "argparse.ArgumentParser":
     """The command line's parser; `docs/cli.md` is made from it."""
     import argparse
 
-    from edge_app.cli import batch, examples, info, model, receive, score, validate, watch
+    from edge_app.cli import (
+        batch,
+        evaluate,
+        examples,
+        info,
+        model,
+        receive,
+        score,
+        validate,
+        watch,
+    )
 
     parser = argparse.ArgumentParser(
         prog="pneumoscope",
@@ -62,7 +72,7 @@ def make_parser() -> "argparse.ArgumentParser":
     )
     parser.add_argument("-V", "--version", action="version", version=f"pneumoscope {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (score, batch, watch, receive, info, validate, examples, model):
+    for command in (score, batch, watch, receive, info, validate, evaluate, examples, model):
         command.add_parser(commands)
     return parser
 

@@ -1,9 +1,9 @@
 """Who is labelled how: a folder with one sub-folder a class, or a CSV, becomes `LabelledPicture`s.
 
 Training, export and benchmarks all read labelled data here, so that one folder gives all three the
-same pictures, labels and patients, and one hash. No command of the edge app reads it. Pixels are
-not read. What would make a figure worthless (a picture of no class, a file that is not there, a
-picture listed twice) is a `DataError`.
+same pictures, labels and patients, and one hash. The edge app's commands that measure at a site
+read a CSV of labels with it. Pixels are not read. What would make a figure worthless (a picture of
+no class, a file that is not there, a picture listed twice) is a `DataError`.
 """
 
 import csv
@@ -179,6 +179,39 @@ def read_labelled_pictures(
             "these names, or name others with --positive and --negative"
         )
     return sorted(_mark_identical(pictures), key=lambda picture: picture.name)
+
+
+def read_label_table(table: Path, labelling: Labelling) -> list[tuple[int, dict[str, str]]]:
+    """(line, cells by field) of a CSV; only fields whose columns are there.
+
+    A blank behind a value, as spreadsheets leave it, makes no other patient, so it is cut off.
+
+    Raises:
+        DataError: no CSV in UTF-8, or a column that is needed is missing.
+        NoInputError: it cannot be read.
+    """
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            header = reader.fieldnames or ()
+            columns = {name: labelling.columns.get(name, name) for name in FIELDS}
+            for name in (*_REQUIRED, *labelling.columns):
+                if columns[name] not in header:
+                    raise DataError(
+                        f"{table}: no column {columns[name]!r}; there are {', '.join(header)} "
+                        f"(name the right one: --column {name}=NAME)"
+                    )
+            there = {name: column for name, column in columns.items() if column in header}
+            return [
+                (line, {name: (row[column] or "").strip() for name, column in there.items()})
+                for line, row in enumerate(reader, start=2)
+            ]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{table}: not a CSV in UTF-8 ({error.reason})") from error
+    except OSError as error:
+        raise NoInputError(f"{table}: {error.strerror or error}") from error
+    except csv.Error as error:
+        raise DataError(f"{table}: not a CSV: {error}") from error
 
 
 def split_hash(identities: Iterable[tuple[str, int, str]]) -> str:
@@ -373,7 +406,7 @@ def _from_csv(
     table: Path, labelling: Labelling, roots: Sequence[Path], wanted: str
 ) -> Iterator[LabelledPicture]:
     lines: dict[str, int] = {}
-    for line, row in _read_rows(table, labelling):
+    for line, row in read_label_table(table, labelling):
         where = f"{table}:{line}"
         if labelling.leaves_out(row["label"]):
             continue
@@ -392,33 +425,6 @@ def _from_csv(
         if first != line:
             raise DataError(f"{where}: {picture.name} stands in line {first} already")
         yield picture
-
-
-def _read_rows(table: Path, labelling: Labelling) -> list[tuple[int, dict[str, str]]]:
-    """(line, cells by field) of a CSV; only fields whose columns are there.
-
-    A blank behind a value, as spreadsheets leave it, makes no other patient, so it is cut off.
-    """
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            header = reader.fieldnames or ()
-            columns = {name: labelling.columns.get(name, name) for name in FIELDS}
-            for name in (*_REQUIRED, *labelling.columns):
-                if columns[name] not in header:
-                    raise DataError(
-                        f"{table}: no column {columns[name]!r}; there are {', '.join(header)} "
-                        f"(name the right one: --column {name}=NAME)"
-                    )
-            there = {name: column for name, column in columns.items() if column in header}
-            return [
-                (line, {name: (row[column] or "").strip() for name, column in there.items()})
-                for line, row in enumerate(reader, start=2)
-            ]
-    except UnicodeDecodeError as error:
-        raise DataError(f"{table}: not a CSV in UTF-8 ({error.reason})") from error
-    except csv.Error as error:
-        raise DataError(f"{table}: not a CSV: {error}") from error
 
 
 def _from_row(

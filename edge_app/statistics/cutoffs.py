@@ -55,6 +55,29 @@ class IndeterminateBand:
 
 
 @dataclass(frozen=True, slots=True)
+class Outcomes:
+    """The four outcomes at every way to cut a sample in two, as sums of weights.
+
+    Attributes:
+        scores: (k,) float64, the distinct scores, rising.
+        cut_offs: (k + 1,) float64, rising, halfway between the k distinct scores and outside of
+            them; a score at or above one is called positive.
+        tp, fp, tn, fn: (k + 1,) float64.
+    """
+
+    scores: FloatArray
+    cut_offs: FloatArray
+    tp: FloatArray
+    fp: FloatArray
+    tn: FloatArray
+    fn: FloatArray
+
+    def index_of(self, cut_off: float) -> int:
+        """Which of `cut_offs` splits the sample as this one does."""
+        return int(np.searchsorted(self.scores, cut_off, side="left"))
+
+
+@dataclass(frozen=True, slots=True)
 class _Cuts:
     """Every way to cut a sample in two.
 
@@ -75,6 +98,27 @@ class _Cuts:
     def gap_of(self, threshold: float) -> int:
         """Which of `thresholds` splits the sample as this one does."""
         return int(np.searchsorted(self.values, threshold, side="left"))
+
+
+def outcomes_at_every_cut(
+    labels: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.ArrayLike | None = None
+) -> Outcomes:
+    """What becomes of a sample at every cut-off that tells it apart differently.
+
+    Args:
+        labels: (n,) 0 or 1.
+        scores: (n,) raw scores.
+        weights: (n,) optional.
+
+    Raises:
+        ValueError: one class is missing.
+    """
+    observations = check_observations(labels, scores, weights)
+    check_both_classes(observations, "a table of cut-offs")
+    cuts = _cut(observations)
+    # Of weights that are no halves, sums differ by rounding from the total that they reach.
+    fn, tn = np.minimum(cuts.sick_below, cuts.sick), np.minimum(cuts.healthy_below, cuts.healthy)
+    return Outcomes(cuts.values, cuts.thresholds, cuts.sick - fn, cuts.healthy - tn, tn, fn)
 
 
 def threshold_for_sensitivity(

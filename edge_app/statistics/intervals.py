@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-IntervalMethod = Literal["wilson", "clopper-pearson", "delong", "bootstrap", "fisher-z"]
+IntervalMethod = Literal["wilson", "clopper-pearson", "delong", "bootstrap", "fisher-z", "mover"]
 
 _TINY = 1e-300
 _FRACTION_TERMS = 20_000

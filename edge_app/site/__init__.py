@@ -1,0 +1,1 @@
+"""What a clinic learns of its own pictures: accuracy, its own cut-offs, drift; scores nothing."""
