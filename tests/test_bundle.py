@@ -197,7 +197,7 @@ def drop_calibration(document: Document) -> None:
         (set_at("models", 0, "file", "gone.tflite"), "gone.tflite"),
         (set_at("input", "shape", [1, 32, 64, 1]), "contradicts the preprocessing"),
         (set_at("preprocess", "resize_filter", "magic"), "resize_filter"),
-        (set_at("preprocess", "range_region", 0), "range_region"),
+        (set_at("preprocess", "range_region", -1), "range_region"),
         (set_at("default_operating_point", "nonesuch"), "nonesuch"),
         (set_at("operating_points", 0, "threshold", 99.0), "refer_low"),
         (set_at("operating_points", 0, "threshold", "0.5"), "threshold"),

@@ -99,11 +99,11 @@ def test_other_arrays_are_refused(pixels: np.ndarray) -> None:
         ("height", 0),
         ("width", -1),
         ("grey", "mean"),
-        ("resize_filter", "nearest"),
+        ("resize_filter", "cubic"),
         ("aspect", "pad"),
         ("range_low_percentile", 99.0),
         ("range_high_percentile", 101.0),
-        ("range_region", 0.0),
+        ("range_region", -0.1),
         ("range_region", 1.1),
         ("jpeg_draft_ratio", -1),
     ],
@@ -216,3 +216,76 @@ def test_the_shipped_golden_inputs_tell_a_box_from_a_bilinear_filter(
     monkeypatch.setitem(preprocess_module._FILTERS, "bilinear", Image.Resampling.BOX)
     with pytest.raises(SelfTestError, match="gave other scores"):
         run_self_test(bundle, runtime)
+
+
+def by_points(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bilinear without antialiasing, one point after another: the definition, not the code."""
+    found = np.zeros((height, width))
+    for row in range(height):
+        for column in range(width):
+            y = (row + 0.5) * picture.shape[0] / height - 0.5
+            x = (column + 0.5) * picture.shape[1] / width - 0.5
+            for j in (int(np.floor(y)), int(np.floor(y)) + 1):
+                for i in (int(np.floor(x)), int(np.floor(x)) + 1):
+                    share = (1 - abs(y - j)) * (1 - abs(x - i))
+                    inside = (
+                        min(max(j, 0), picture.shape[0] - 1),
+                        min(max(i, 0), picture.shape[1] - 1),
+                    )
+                    found[row, column] += share * picture[inside]
+    return found
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    shape=st.tuples(st.integers(2, 30), st.integers(2, 30)),
+    size=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    deep=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_a_resize_without_antialiasing_looks_at_four_pixels(
+    shape: tuple[int, int], size: tuple[int, int], deep: bool, seed: int
+) -> None:
+    kind = np.uint16 if deep else np.uint8
+    picture = np.random.default_rng(seed).integers(0, np.iinfo(kind).max, shape).astype(kind)
+    spec = dataclasses.replace(
+        PLAIN, height=size[0], width=size[1], resize_filter="bilinear_without_antialiasing"
+    )
+    resized = resize(picture, spec)
+    assert resized.dtype == (np.float32 if deep else np.uint8)
+    tolerance = 0.05 if deep else 0.51
+    assert np.abs(resized - by_points(picture, *size)).max() <= tolerance
+
+
+def test_a_frame_of_a_resize_without_antialiasing_is_that_part() -> None:
+    picture = draw_phantom(Phantom(2), 160, 120)
+    spec = dataclasses.replace(
+        PLAIN, height=16, width=16, resize_filter="bilinear_without_antialiasing"
+    )
+    part = resize(picture, spec, Frame(0.25, 0.25, 0.75, 0.75))
+    assert np.array_equal(part, resize(picture[40:120, 30:90], spec))
+
+
+KEPT = dataclasses.replace(PLAIN, range_region=0.0)
+
+
+def test_greys_may_stay_as_they_are_stored() -> None:
+    spec = dataclasses.replace(KEPT, height=2, width=3)
+    picture = np.array([[10, 20, 30], [40, 50, 60]], np.uint8)
+    assert np.array_equal(preprocess(picture, spec)[0, :, :, 0], picture)
+    # 257 of 65,536 greys become one of 256.
+    assert np.array_equal(preprocess(picture * np.uint16(257), spec)[0, :, :, 0], picture)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_blank_picture_is_told_where_greys_stay(deep: bool) -> None:
+    blank = np.full((64, 64), 7, np.uint16 if deep else np.uint8)
+    assert grey_range(resize(blank, KEPT), KEPT) == (7.0, 7.0)
+    low, high = grey_range(resize(draw_phantom(Phantom(3), 64, 64), KEPT), KEPT)
+    assert high - low > 50
+
+
+def test_nearest_takes_single_pixels() -> None:
+    spec = dataclasses.replace(KEPT, height=1, width=2, resize_filter="nearest")
+    picture = np.array([[1, 2, 3, 4]] * 3, np.uint8)
+    assert preprocess(picture, spec)[0, :, :, 0].tolist() == [[2, 4]]

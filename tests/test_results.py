@@ -175,7 +175,7 @@ def test_only_a_watch_has_a_second_row_of_a_file_that_was_overwritten(tmp_path: 
         problems = validate_results(write(tmp_path / "r.jsonl", header, SCORED, second)).problems
         assert problems == (() if is_good else ("line 3: 'a.png' has a row already",))
     lines = list(csv_table([SCORED, FAILED, again], {"a.png": 1}))
-    assert [line.rstrip().split(",")[-2] for line in lines] == ["stale", "stale", "", ""]
+    assert [line.rstrip().split(",")[-3] for line in lines] == ["stale", "stale", "", ""]
 
 
 def test_a_torn_last_line_is_a_problem_with_its_number(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def table(*rows: ResultRow) -> list[dict[str, str]]:
 def test_the_table() -> None:
     first, second = table(SCORED, FAILED)
     assert list(first)[:5] == ["file", "decision", "probability", "reason", "message"]
-    assert {*first, "lungs"} == {*KEYS, "stale", "model_signed_by"}
+    assert {*first, "lungs"} == {*KEYS, "stale", "model_lacks", "model_signed_by"}
     assert first["raw_score"] == "1.5"
     assert first["quality"] == "age_unknown"
     assert first["reason"] == ""

@@ -71,9 +71,11 @@ def _load(folder: Path, trusted_keys: Mapping[str, bytes] | None) -> Bundle:
         signed_by = verify_signature(folder, content, trusted_keys)
         manifest = Manifest.from_json(content)
         _check_files(folder, manifest.files)
+        bundle = Bundle(folder=folder, manifest=manifest, signed_by=signed_by)
+        _ = bundle.lacks  # read once, so that a damaged list stops the load
     except BundleError as error:
         raise type(error)(f"{folder}: {error}") from error
-    return Bundle(folder=folder, manifest=manifest, signed_by=signed_by)
+    return bundle
 
 
 def _check_files(folder: Path, files: Mapping[str, FileEntry]) -> None:

@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from edge_app.bundle.research import RESEARCH_FILE, RESEARCH_PREFIX, Research
 from edge_app.bundle.signature import SIGNATURE_FILE
 from edge_app.errors import (
     BundleFormatError,
@@ -378,6 +379,7 @@ class Manifest:
         """
         _check_date(self.created)
         check_file_names(self.files)
+        self._check_research()
         self._check_models("models", self.models)
         _check_input("input", self.input, self.preprocess)
         self._check_locator()
@@ -385,6 +387,18 @@ class Manifest:
         self._check_operating_points()
         self._check_cut_offs()
         self._check_golden()
+
+    @property
+    def is_research(self) -> bool:
+        """Whether it lacks something that a release must show; `Bundle.lacks` says what."""
+        return RESEARCH_FILE in self.files
+
+    def _check_research(self) -> None:
+        if self.is_research != self.model_id.startswith(RESEARCH_PREFIX):
+            raise BundleFormatError(
+                f"{MANIFEST_FILE}: model_id: {RESEARCH_PREFIX!r} begins the names of the bundles "
+                f"that have a {RESEARCH_FILE}, and of no other"
+            )
 
     def _check_models(self, place: str, models: tuple[ModelFile, ...]) -> None:
         if not models:
@@ -530,11 +544,30 @@ class Bundle:
         raise UsageError(f"{self.folder}: no operating point {name!r}; there are: {names}")
 
     @property
+    def lacks(self) -> tuple[str, ...]:
+        """What could not be shown of a research model; nothing of any other.
+
+        Raises:
+            BundleFormatError: its `research.json` does not fit.
+        """
+        if not self.manifest.is_research:
+            return ()
+        return Research.from_json(self.path(RESEARCH_FILE).read_bytes()).lacks
+
+    @property
     def remarks(self) -> tuple[str, ...]:
         """What whoever uses its answers must know of where it comes from, in sentences."""
-        if self.signed_by is not None:
-            return ()
-        return (f"{self.folder}: nobody has signed this model, so nobody vouches for its answers",)
+        found = []
+        if self.manifest.is_research:
+            found.append(
+                f"{self.folder}: a research model, whose answers are for study alone. It lacks: "
+                + "; ".join(self.lacks)
+            )
+        if self.signed_by is None:
+            found.append(
+                f"{self.folder}: nobody has signed this model, so nobody vouches for its answers"
+            )
+        return tuple(found)
 
     def to_json(self) -> bytes:
         """The bytes of `bundle.json`."""

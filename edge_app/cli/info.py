@@ -103,6 +103,8 @@ def _model(bundle: "Bundle", *, verbose: bool) -> Iterator[str]:
     yield ""
     yield f"Model {manifest.model_id} of {manifest.created}, {signed}"
     yield f"  folder: {bundle.folder}"
+    for text in bundle.lacks:
+        yield f"  a research model, for study alone; it lacks: {text}"
     if verbose:
         locators = manifest.locator.models if manifest.locator is not None else ()
         for model in (*manifest.models, *locators):

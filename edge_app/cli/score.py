@@ -99,4 +99,5 @@ def describe(row: "ResultRow", screener: "Screener") -> str:
     return (
         f"{name}: {row.decision}, probability {show_probability(row.probability)} "
         f"(cut-offs {show_probability(low)} and {show_probability(high)}, {point.name})"
+        + ("; a research model" if screener.bundle.manifest.is_research else "")
     )

@@ -7,20 +7,23 @@ benchmarks call this same function, so the picture that a clinic's file becomes 
 that the network was trained on.
 """
 
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from edge_app.images.lung_frame import Frame
+from edge_app.images.lung_frame import WHOLE, Frame
+from edge_app.images.preprocess_spec import Antialiasing
 from edge_app.images.preprocess_spec import PreprocessSpec as PreprocessSpec
-from edge_app.images.preprocess_spec import ResizeFilter
 
-_FILTERS: dict[ResizeFilter, Image.Resampling] = {
+_FILTERS: dict[Antialiasing | Literal["nearest"], Image.Resampling] = {
     "box": Image.Resampling.BOX,
     "bilinear": Image.Resampling.BILINEAR,
     "hamming": Image.Resampling.HAMMING,
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
+    "nearest": Image.Resampling.NEAREST,
 }
 
 
@@ -42,7 +45,7 @@ def preprocess(
         ValueError: `pixels` is not a two-dimensional uint8 or uint16 array.
     """
     resized = resize(pixels, spec, frame)
-    return stretch(resized, *grey_range(resized, spec))
+    return to_input(resized, spec, grey_range(resized, spec))
 
 
 def resize(
@@ -59,6 +62,8 @@ def resize(
         raise ValueError(
             f"pixels must be (height, width) uint8 or uint16, not {pixels.shape} {pixels.dtype}"
         )
+    if spec.resize_filter == "bilinear_without_antialiasing":
+        return _resize_by_points(pixels, spec, frame or WHOLE)
     if pixels.dtype == np.uint8:
         image = Image.fromarray(np.ascontiguousarray(pixels), mode="L")
     else:
@@ -74,17 +79,64 @@ def resize(
     return np.asarray(image)
 
 
+def _resize_by_points(
+    pixels: npt.NDArray[np.generic], spec: PreprocessSpec, frame: Frame
+) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
+    """Bilinear between the four pixels around each point, however far apart the points lie.
+
+    Centres of pixels lie at halves, as in TensorFlow's `tf.image.resize` (antialias=False).
+    """
+    height, width = pixels.shape
+    top, bottom, down = _points(spec.height, frame.top * height, frame.bottom * height, height)
+    left, right, across = _points(spec.width, frame.left * width, frame.right * width, width)
+    corners = [
+        [pixels[rows[:, np.newaxis], columns].astype(np.float32) for columns in (left, right)]
+        for rows in (top, bottom)
+    ]
+    above, below = (first + (second - first) * across for first, second in corners)
+    resized = above + (below - above) * down[:, np.newaxis]
+    return np.rint(resized).astype(np.uint8) if pixels.dtype == np.uint8 else resized
+
+
+def _points(
+    n: int, start: float, end: float, length: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+    """For each of n points: the pixel before, the one after, and how far between (n,)."""
+    places = start + (np.arange(n) + 0.5) * ((end - start) / n) - 0.5
+    below = np.floor(places)
+    last = length - 1
+    return (
+        np.clip(below, 0, last).astype(np.intp),
+        np.clip(np.ceil(places), 0, last).astype(np.intp),
+        (places - below).astype(np.float32),
+    )
+
+
+def to_input(
+    resized: npt.NDArray[np.uint8] | npt.NDArray[np.float32],
+    spec: PreprocessSpec,
+    found: tuple[float, float],
+) -> npt.NDArray[np.uint8]:
+    """The network's input, (1, height, width, 1), of a resized picture with this `grey_range`."""
+    if spec.range_region == 0:
+        found = (0.0, 255.0 if resized.dtype == np.uint8 else 65535.0)
+    return stretch(resized, *found)
+
+
 def grey_range(
     resized: npt.NDArray[np.uint8] | npt.NDArray[np.float32], spec: PreprocessSpec
 ) -> tuple[float, float]:
-    """Grey values that become 0 and 255: percentiles of the central region, in source units.
+    """Darkest and brightest grey: percentiles of the central region, in source units.
+
+    They become 0 and 255, unless the greys are to stay as they are stored (`to_input`).
 
     They lie between neighbouring values as `np.percentile` has it; of bytes they are read off a
     histogram, ten times faster.
     """
     height, width = resized.shape
-    margin_y = round(height * (1 - spec.range_region) / 2)
-    margin_x = round(width * (1 - spec.range_region) / 2)
+    region = spec.range_region or 1.0
+    margin_y = round(height * (1 - region) / 2)
+    margin_x = round(width * (1 - region) / 2)
     center = resized[margin_y : height - margin_y, margin_x : width - margin_x]
     percents = (spec.range_low_percentile, spec.range_high_percentile)
     if center.dtype == np.uint8:

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-ResizeFilter = Literal["box", "bilinear", "hamming", "bicubic", "lanczos"]
+Antialiasing = Literal["box", "bilinear", "hamming", "bicubic", "lanczos"]
+ResizeFilter = Literal[
+    "box", "bilinear", "hamming", "bicubic", "lanczos", "nearest", "bilinear_without_antialiasing"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,13 +17,18 @@ class PreprocessSpec:
         height, width: size of the network's input in pixels.
         grey: how colour becomes grey; "rec601" is ITU-R BT.601 luma, Pillow's mode L and the
             Y channel of a JPEG.
-        resize_filter: Pillow's antialiasing filter, its support scaled with the reduction.
+        resize_filter: Pillow's antialiasing filter, its support scaled with the reduction. Two
+            more look at single pixels and are for networks that were trained so: Pillow's
+            "nearest", and "bilinear_without_antialiasing", which is TensorFlow's and Keras's
+            default.
         aspect: "stretch" maps the whole picture onto the input and ignores the aspect ratio.
         range_low_percentile, range_high_percentile: grey values at these percentiles of the
             resized picture's central region become 0 and 255; the rest is clipped. A linear
             change of brightness or contrast (another windowing) therefore changes nothing.
         range_region: side of that central region as a fraction of the picture's, so that a
-            border or a burnt-in letter does not set the range.
+            border or a burnt-in letter does not set the range. 0 leaves the greys as they are
+            stored: the type's own range, 0 to 255 or 0 to 65535, becomes 0 to 255; percentiles
+            then only tell a blank picture, of all of it.
         jpeg_draft_ratio: a JPEG may be decoded at a reduced DCT scale as long as both sides keep
             at least this many times the input's; 0 always decodes in full.
     """
@@ -47,7 +55,7 @@ class PreprocessSpec:
             raise ValueError(f"aspect handling {self.aspect!r} is not known")
         if not 0 <= self.range_low_percentile < self.range_high_percentile <= 100:
             raise ValueError("range percentiles must satisfy 0 <= low < high <= 100")
-        if not 0 < self.range_region <= 1:
-            raise ValueError(f"range_region {self.range_region} must lie in (0, 1]")
+        if not 0 <= self.range_region <= 1:
+            raise ValueError(f"range_region {self.range_region} must lie in [0, 1]")
         if self.jpeg_draft_ratio < 0:
             raise ValueError(f"jpeg_draft_ratio {self.jpeg_draft_ratio} must not be negative")

@@ -312,6 +312,7 @@ def _about(bundle: Bundle, header: RunHeader) -> str:
         ("Model", f"{manifest.model_id} of {manifest.created}, SHA-256 {header.model_sha256}"),
         ("Runtime", f"{header.runtime} {header.runtime_version}"),
         ("Signature", f"key {bundle.signed_by}" if bundle.signed_by else "not signed"),
+        *(("A research model, lacks", text) for text in bundle.lacks),
         ("Validated on", population.description),
         ("Age", "not stated" if ages is None else f"{ages[0]:g} to {ages[1]:g} years"),
         ("Views and sites", f"{', '.join(population.views)}; {', '.join(population.sites)}"),

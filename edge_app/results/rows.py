@@ -23,6 +23,8 @@ T = TypeVar("T")
 FORMAT_VERSION = 2
 # The parameter of a run that says whose key signed its bundle, or "nobody".
 SIGNED_BY = "signed_by"
+# The parameter that says what a research model lacks; runs of other models have none.
+LACKS = "research_model_lacks"
 
 _UTC_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z")
 

@@ -19,7 +19,7 @@ _FORMULA = re.compile('([;,\t\r\n])(?=[ "]*[=+\\-@\t\r\n＝＋－＠])')
 # What people look for comes first; the lungs' mask is no cell.
 _FIRST = ("file", "decision", "probability", "reason", "message")
 _KEYS = (*_FIRST, *(f.name for f in fields(ResultRow) if f.name not in (*_FIRST, "lungs")))
-COLUMNS = (*_KEYS, "stale", "model_signed_by")
+COLUMNS = (*_KEYS, "stale", "model_lacks", "model_signed_by")
 _PROBABILITY = COLUMNS.index("probability")
 
 
@@ -32,12 +32,13 @@ class _Echo:
 
 
 def csv_table(
-    rows: Iterable[ResultRow], stale: Mapping[str, int], signed_by: str = ""
+    rows: Iterable[ResultRow], stale: Mapping[str, int], signed_by: str = "", lacks: str = ""
 ) -> Iterator[str]:
     """Lines of the table, the column names first.
 
     Rows of content that was overwritten since say so in `stale`, which is as of `with_staleness`.
-    `signed_by` says whose key vouches for the model: a table is passed on without its header.
+    `signed_by` says whose key vouches for the model, `lacks` what a research model lacks: a table
+    is passed on without its header.
 
     Opens as it is in Excel and LibreOffice: the first line begins with a byte order mark, which
     tells them UTF-8, and no text of a row can act as a formula.
@@ -46,7 +47,8 @@ def csv_table(
     to_line = csv.writer(_Echo()).writerow
     yield f"\ufeff{to_line(COLUMNS)}"
     for row, is_stale in with_staleness(rows, stale):
-        yield str(to_line([*_csv_cells(values_of(row)), "stale" if is_stale else "", signed_by]))
+        mark = "stale" if is_stale else ""
+        yield str(to_line([*_csv_cells(values_of(row)), mark, disarm_formula(lacks), signed_by]))
 
 
 def _csv_cells(values: Iterable[object]) -> list[object]:

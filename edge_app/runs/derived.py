@@ -9,7 +9,7 @@ from edge_app.files.whole import write_whole
 from edge_app.report.gallery import Gallery
 from edge_app.report.page import write_report
 from edge_app.results.folder import RunFolder
-from edge_app.results.rows import SIGNED_BY, read_results
+from edge_app.results.rows import LACKS, SIGNED_BY, read_results
 from edge_app.results.table import csv_table
 
 # `jsonl`, the results themselves, is always written.
@@ -41,8 +41,8 @@ def derive(
     if "csv" in formats:
         try:
             header, rows = read_results(folder.results)
-            signed_by = str(header.parameters.get(SIGNED_BY, ""))
-            write_whole(folder.table, csv_table(rows, stale, signed_by))
+            signed_by, lacks = (str(header.parameters.get(key, "")) for key in (SIGNED_BY, LACKS))
+            write_whole(folder.table, csv_table(rows, stale, signed_by, lacks))
         except StorageError as error:  # open in Excel on Windows: no reason to have no report
             unwritten = error
     if "html" in formats and gallery is not None:

@@ -7,6 +7,7 @@ from edge_app.bundle.manifest import MANIFEST_FILE, Bundle
 from edge_app.errors import BundleIntegrityError
 from edge_app.results.rows import (
     FORMAT_VERSION,
+    LACKS,
     SIGNED_BY,
     CutOffs,
     RunHeader,
@@ -61,5 +62,6 @@ def describe_run(
             **parameters,
             "bundle_sha256": manifest_sha256,
             SIGNED_BY: bundle.signed_by or "nobody",
+            **({LACKS: "; ".join(bundle.lacks)} if bundle.manifest.is_research else {}),
         },
     )

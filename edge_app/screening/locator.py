@@ -14,7 +14,7 @@ from edge_app.bundle.manifest import Locator, LocatorRules
 from edge_app.decision import Reason
 from edge_app.images.lung_box import LungBox, find_lung_box
 from edge_app.images.lung_frame import WHOLE, Frame, lung_frame
-from edge_app.images.preprocess import grey_range, resize, stretch
+from edge_app.images.preprocess import grey_range, resize, to_input
 from edge_app.images.radiograph import Pixels
 from edge_app.runtimes import Runtime
 from edge_app.runtimes.base import Floats, LungOutputs
@@ -144,11 +144,11 @@ def _locate(
 ) -> tuple[LungOutputs | None, Refusal | None]:
     """The locator's outputs, or why a picture is too blank to ask it."""
     resized = resize(pixels, locator.preprocess)
-    low, high = grey_range(resized, locator.preprocess)
-    blank = find_contrast_refusal(low, high)
+    found = grey_range(resized, locator.preprocess)
+    blank = find_contrast_refusal(*found)
     if blank is not None:
         return None, blank
-    return runtime.locate(stretch(resized, low, high)), None
+    return runtime.locate(to_input(resized, locator.preprocess, found)), None
 
 
 def _wrong_view(outputs: LungOutputs, rules: LocatorRules) -> Refusal | None:

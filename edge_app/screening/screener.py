@@ -16,7 +16,7 @@ import numpy.typing as npt
 from edge_app.bundle.manifest import Bundle, OperatingPoint, require_known_gate
 from edge_app.decision import Decision, Reason, Status
 from edge_app.images.lung_frame import WHOLE, Frame, lung_frame
-from edge_app.images.preprocess import PreprocessSpec, grey_range, resize, stretch
+from edge_app.images.preprocess import PreprocessSpec, grey_range, resize, to_input
 from edge_app.images.radiograph import Radiograph
 from edge_app.images.read import read_image
 from edge_app.runtimes import Runtime, open_runtime
@@ -188,11 +188,11 @@ class Screener:
             quality["enlarged"] = _is_enlarged(pixels.shape, frame, manifest.preprocess)
         # `preprocess`, step by step: the contrast is judged by the range that it finds anyway.
         resized = resize(pixels, manifest.preprocess, frame)
-        low, high = grey_range(resized, manifest.preprocess)
-        refusal = find_contrast_refusal(low, high)
+        found_range = grey_range(resized, manifest.preprocess)
+        refusal = find_contrast_refusal(*found_range)
         if refusal is not None:
             return self._refused(refusal, quality, lungs)
-        outputs = self.runtime.run(stretch(resized, low, high))
+        outputs = self.runtime.run(to_input(resized, manifest.preprocess, found_range))
         infer_ms = (time.perf_counter() - started) * 1000
         decision = decide(outputs.logit, self.operating_point)
         if lungs is not None and lungs.is_half and decision is not Decision.PNEUMONIA_SUSPECTED:
