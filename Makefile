@@ -37,8 +37,10 @@ lint: $(TEST)/.installed
 typecheck: $(TEST)/.installed
 	$(TEST)/bin/mypy --strict edge_app export train benchmarks
 
+# A file's tests stay in one process, since they share what is slow to make.
+JOBS ?= 2
 unittest: $(TEST)/.installed $(TFLITE)/.tried
-	$(TEST)/bin/python -m pytest
+	$(TEST)/bin/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 # Which lines and branches of edge_app the tests of its rooms reach. Not part of `make test`, since
 # counting takes a third more time: only the modules that run in one process and without TensorFlow,

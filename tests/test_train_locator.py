@@ -29,6 +29,7 @@ from train.__main__ import main
 from train.cache import read_grey
 from train.checkpoint import Scorer, load_network, read_checkpoint
 from train.config import Config, load_config, parse_config
+from train.folds import plan_folds
 from train.locator_network import build_locator
 from train.locator_task import BOX, FORMS
 from train.lung_finder import TURNED, LungFinder
@@ -146,6 +147,18 @@ def test_what_a_run_needs_is_asked_before_time_is_spent(
     nobody = Outlines({}, outlines.others, outlines.sha256)
     with pytest.raises(DataError, match="none of the pictures has an outline"):
         plan_run(located, samples, tmp_path / "a", (), nobody)
+
+
+def test_every_fold_of_a_reader_knows_the_outlines(
+    data: tuple[list[LabelledPicture], Outlines], tmp_path: Path
+) -> None:
+    samples, outlines = data
+    config = tiny_config(read=READ)
+    plans = plan_folds(config, samples, tmp_path, (), outlines)
+    assert len(plans) == config.split.folds
+    assert all(plan.outlines is outlines for plan in plans)
+    held_out = [sample.name for plan in plans for sample in plan.splits.validation]
+    assert sorted(held_out) == sorted(sample.name for sample in samples)
 
 
 def test_other_outlines_are_another_run(

@@ -18,6 +18,7 @@ from edge_app.statistics.intervals import Figure
 from train.checkpoint import read_checkpoint
 from train.config import Config, ConfigError
 from train.decision import Floats, Performance, cross_fit, fit_views, perform
+from train.outlines import Outlines
 from train.plan import Plan, execute, plan_run
 from train.record import RECORD, VALIDATION, identity_of, read_record, write_json
 
@@ -58,7 +59,11 @@ class Folds:
 
 
 def plan_folds(
-    config: Config, samples: Sequence[LabelledPicture], folder: Path, teachers: Sequence[Path]
+    config: Config,
+    samples: Sequence[LabelledPicture],
+    folder: Path,
+    teachers: Sequence[Path],
+    outlines: Outlines | None = None,
 ) -> list[Plan]:
     """A plan for each fold; see `plan_run` for what is refused.
 
@@ -67,6 +72,7 @@ def plan_folds(
         samples: all pictures.
         folder: of the folds.
         teachers: runs, or k-fold folders of which each fold takes its own.
+        outlines: of lungs, for a configuration that reads them alone.
     """
     if config.split.unit != "patient":
         raise ConfigError(f"{config.name} splits by {config.split.unit}: folds are by patient")
@@ -76,7 +82,7 @@ def plan_folds(
         chosen = [own if own.is_dir() else p for own, p in zip(of_fold, teachers, strict=True)]
         changed = replace(config, split=replace(config.split, fold=fold))
         checkpoints = [read_checkpoint(path) for path in chosen]
-        plans.append(plan_run(changed, samples, folder / f"fold{fold}", checkpoints))
+        plans.append(plan_run(changed, samples, folder / f"fold{fold}", checkpoints, outlines))
     return plans
 
 

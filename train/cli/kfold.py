@@ -8,8 +8,10 @@ from train.cli.options import (
     add_command,
     add_config,
     add_data,
+    add_outlines,
     add_output,
     add_training,
+    outlines_of,
     samples_of,
 )
 
@@ -20,6 +22,7 @@ def add_parser(commands: Commands) -> None:
     parser = add_command(commands, "kfold", run, text)
     add_config(parser)
     add_data(parser)
+    add_outlines(parser)
     add_output(parser, "folder of the folds; an interrupted one goes on")
     add_training(parser)
 
@@ -31,7 +34,9 @@ def run(options: argparse.Namespace) -> int:
     from train.folds import plan_folds, run_folds
 
     config = load_config(options.config)
-    plans = plan_folds(config, samples_of(options), options.output, options.teacher)
+    plans = plan_folds(
+        config, samples_of(options), options.output, options.teacher, outlines_of(options)
+    )
     folds = run_folds(plans, options.output, options.cache, options.workers)
     print(performance_table(folds.pooled))
     if folds.aurocs_degraded is None:
