@@ -11,7 +11,8 @@ PneumoscopeError
 ├─ BundleError                     this model: stop
 │  ├─ BundleFormatError
 │  ├─ BundleIntegrityError         hash or signature
-│  └─ SelfTestError                golden inputs gave other scores on this CPU
+│  ├─ SelfTestError                golden inputs gave other scores on this CPU
+│  └─ SiteProfileError             this site's cut-offs: damaged, edited, of another model
 ├─ RecordError                     the clinic's record cannot do that
 │  ├─ NotInRecordError             no study, picture or account of that name
 │  ├─ ChangedMeanwhileError        another worker has changed it since it was read
@@ -112,6 +113,10 @@ class ChangedMeanwhileError(RecordError):
 
 class NotAllowedError(RecordError):
     """A password, code, PIN or session does not hold, or there were too many attempts."""
+
+
+class SiteProfileError(BundleError):
+    """A site profile is damaged, was edited, is signed by a stranger or is for another model."""
 
 
 class StorageError(PneumoscopeError):

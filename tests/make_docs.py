@@ -1,9 +1,9 @@
 """`python -m tests.make_docs` (`make docs`): the pages of docs/ that come from the code.
 
 The four parsers become `docs/cli.md`; the dataclasses that are stored become
-`docs/results-format.md` and `docs/bundle-format.md`; the public names of `edge_app` become
-`docs/python-api.md`; `docs/architecture.md` gets its floors from `tests/layering.py`.
-`tests/test_docs.py` fails where a page is not what the code says.
+`docs/results-format.md`, `docs/bundle-format.md` and `docs/site-format.md`; the public names of
+`edge_app` become `docs/python-api.md`; `docs/architecture.md` gets its floors from
+`tests/layering.py`. `tests/test_docs.py` fails where a page is not what the code says.
 """
 
 import argparse
@@ -31,6 +31,7 @@ def pages() -> dict[str, str]:
         "cli.md": _cli(),
         "python-api.md": _python_api(),
         "results-format.md": _results_format(),
+        "site-format.md": _site_format(),
     }
 
 
@@ -155,6 +156,21 @@ def _bundle_format() -> str:
         "that is not listed, a missing key or an unknown one is an error. `FILE.pneumo` is the "
         "same folder as one archive.",
         (Manifest, Signature),
+        (),
+    )
+
+
+def _site_format() -> str:
+    from edge_app.bundle.signature import Signature
+    from edge_app.site.profile import FORMAT_VERSION, SiteProfile
+
+    return _format_page(
+        f"Site profile, format version {FORMAT_VERSION}",
+        "A site profile is a folder: `site.json` (a `SiteProfile`), `SIGNATURE` (a `Signature` "
+        "over the exact bytes of `site.json`), `site.pub` (the public key) and `calibration.html`, "
+        "the page to print, which decides nothing. `pneumoscope calibrate` writes it; how it is "
+        "used: [site.md](site.md).",
+        (SiteProfile, Signature),
         (),
     )
 

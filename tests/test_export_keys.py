@@ -10,10 +10,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from edge_app.bundle.load import load_bundle
+from edge_app.bundle.private_key import generate_keys
 from edge_app.bundle.signature import SIGNATURE_FILE, installed_keys, key_id, read_public_key
 from edge_app.errors import BundleError, BundleIntegrityError, StorageError, UsageError
 from export.cli import main
-from export.keys import generate_keys, sign, sign_bundle
+from export.keys import sign, sign_bundle
 
 
 def trust(public: Path) -> dict[str, bytes]:

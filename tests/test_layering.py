@@ -138,6 +138,7 @@ def test_the_public_names() -> None:
         "Screener",
         "ScreeningResult",
         "SelfTestError",
+        "SiteProfileError",
         "Status",
         "StorageError",
         "UnreadableImageError",

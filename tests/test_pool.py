@@ -41,7 +41,7 @@ scoring.decode_image = decode_image
 
 @pytest.fixture
 def settings(tiny_bundle_folder: Path) -> Settings:
-    return Settings(str(tiny_bundle_folder), None, None, 1, None)
+    return Settings(str(tiny_bundle_folder), None, None, None, 1, None)
 
 
 @pytest.fixture

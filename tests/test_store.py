@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from edge_app.bundle import location
 from edge_app.bundle.archive import encode_archive, pack_bundle, read_archive
 from edge_app.bundle.load import load_bundle
+from edge_app.bundle.private_key import generate_keys
 from edge_app.bundle.signature import SIGNATURE_FILE, key_id
 from edge_app.cli import main
 from edge_app.errors import (
@@ -30,7 +31,7 @@ from edge_app.errors import (
 )
 from edge_app.files import user_folders
 from edge_app.models import store
-from export.keys import generate_keys, sign_bundle
+from export.keys import sign_bundle
 from tests.conftest import REPOSITORY
 from tests.tiny_bundle import TEST_PUBLIC_KEY, trust_test_key, write_tiny_bundle
 

@@ -1,7 +1,8 @@
-"""Ed25519 signatures over bundles: who vouches for these bytes?
+"""Ed25519 signatures over bundles and site profiles: who vouches for these bytes?
 
-The exact bytes of `bundle.json` (which holds the hash of every other file) and a `SIGNATURE`
-file enter, the identifier of the trusted key leaves. Private keys never come near the edge.
+The exact bytes of `bundle.json` (which holds the hash of every other file) or of a site's profile,
+and a `SIGNATURE` file enter, the identifier of the trusted key leaves. Private keys that sign
+models never come near the edge.
 """
 
 import base64
@@ -49,12 +50,21 @@ def installed_keys() -> dict[str, bytes]:
     with_package = Path(__file__).parents[1] / "trusted_keys"
     keys = [read_public_key(path) for path in sorted(with_package.glob("*.pub"))]
     with contextlib.suppress(RuntimeError):  # no home folder, so no key was ever added
-        # A file there that is damaged, or half-written (`files.whole`), is no key and trusts
-        # nobody; the package's own bundle is read all the same.
-        for path in sorted(added_keys_folder().glob("[!.]*.pub")):
-            with contextlib.suppress(BundleIntegrityError):
-                keys.append(read_public_key(path))
+        keys += added_keys(added_keys_folder())
     return {key_id(key): key for key in keys}
+
+
+def added_keys(folder: Path) -> list[bytes]:
+    """Public keys that a user has added to a folder.
+
+    A file there that is damaged, or half-written (`files.whole`), is no key and trusts nobody; what
+    others have signed is read all the same.
+    """
+    keys = []
+    for path in sorted(folder.glob("[!.]*.pub")):
+        with contextlib.suppress(BundleIntegrityError):
+            keys.append(read_public_key(path))
+    return keys
 
 
 def added_keys_folder() -> Path:
@@ -80,14 +90,18 @@ def read_public_key(path: Path) -> bytes:
 
 
 def verify_signature(
-    folder: Path, signed: bytes, trusted_keys: Mapping[str, bytes] | None
+    folder: Path,
+    signed: bytes,
+    trusted_keys: Mapping[str, bytes] | None,
+    what: str = "bundle.json",
 ) -> str | None:
-    """Check the `SIGNATURE` of a bundle's folder.
+    """Check the `SIGNATURE` of a folder.
 
     Args:
         folder: the bundle's folder.
         signed: the exact bytes of its `bundle.json`.
         trusted_keys: raw public keys by identifier; None takes the installed ones.
+        what: name of the file with these bytes, for messages.
 
     Returns:
         The signing key's identifier, None where there is no `SIGNATURE` file.
@@ -109,7 +123,7 @@ def verify_signature(
         )
     if not _is_valid(keys[signature.key_id], _raw(signature), signed):
         raise BundleIntegrityError(
-            f"{SIGNATURE_FILE}: does not match bundle.json: one of the two has been changed"
+            f"{SIGNATURE_FILE}: does not match {what}: one of the two has been changed"
         )
     return signature.key_id
 
@@ -139,7 +153,7 @@ def _is_valid(public_key: bytes, signature: bytes, signed: bytes) -> bool:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     except ImportError as error:
         raise RuntimeUnavailableError(
-            "checking a bundle's signature needs a package: pip install cryptography"
+            "checking a signature needs a package: pip install cryptography"
         ) from error
     try:
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, signed)

@@ -53,6 +53,7 @@ def make_parser() -> "argparse.ArgumentParser":
 
     from edge_app.cli import (
         batch,
+        calibrate,
         evaluate,
         examples,
         info,
@@ -72,7 +73,18 @@ def make_parser() -> "argparse.ArgumentParser":
     )
     parser.add_argument("-V", "--version", action="version", version=f"pneumoscope {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (score, batch, watch, receive, info, validate, evaluate, examples, model):
+    for command in (
+        score,
+        batch,
+        watch,
+        receive,
+        info,
+        validate,
+        evaluate,
+        calibrate,
+        examples,
+        model,
+    ):
         command.add_parser(commands)
     return parser
 

@@ -27,6 +27,11 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         "trust", help="trust the models that the owner of a key has signed, such as your own"
     )
     trust.add_argument("key", type=Path, metavar="KEY.pub")
+    trust.add_argument(
+        "--sites-only",
+        action="store_true",
+        help="trust the site profiles signed with it, and no model",
+    )
     trust.set_defaults(run=run_trust)
     back = actions.add_parser("rollback", help="use the model before the current one again")
     back.set_defaults(run=run_rollback)
@@ -97,6 +102,16 @@ def run_list(args: argparse.Namespace) -> int:
 
 def run_trust(args: argparse.Namespace) -> int:
     """Add a public key to those whose signatures are accepted."""
+    if args.sites_only:
+        from edge_app.bundle.signature import key_id, read_public_key
+        from edge_app.site.profile_folder import trust_site_key
+
+        trust_site_key(args.key)
+        identifier = key_id(read_public_key(args.key))
+        print(
+            f"{args.key}: site profiles signed with the key {identifier} are accepted from now on"
+        )
+        return EXIT_OK
     from edge_app.models.store import trust_key
 
     print(f"{args.key}: models signed with the key {trust_key(args.key)} are accepted from now on")

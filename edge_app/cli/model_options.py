@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from edge_app.cores import usable_cores
 
 if TYPE_CHECKING:
+    from edge_app.bundle.manifest import Bundle
     from edge_app.screening.screener import Screener
 
 RUNTIME_NAMES = ("litert", "tflite-runtime", "onnxruntime")
@@ -15,7 +16,7 @@ _MOST_THREADS = 4
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Add --bundle, --runtime, --operating-point and --threads."""
+    """Add --bundle, --runtime, --operating-point, --site and --threads."""
     parser.add_argument(
         "--bundle", type=Path, metavar="FOLDER", help="model bundle (default: the one that ships)"
     )
@@ -24,8 +25,12 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         choices=RUNTIME_NAMES,
         help="inference runtime (default: the first of these that is installed)",
     )
-    parser.add_argument(
+    decides = parser.add_mutually_exclusive_group()
+    decides.add_argument(
         "--operating-point", metavar="NAME", help="cut-offs (default: the bundle's default)"
+    )
+    decides.add_argument(
+        "--site", type=Path, metavar="SITE", help="a site's own cut-offs, as `calibrate` wrote them"
     )
     parser.add_argument(
         "--threads",
@@ -42,12 +47,21 @@ def open_screener(args: argparse.Namespace) -> "Screener":
     from edge_app.screening.screener import Screener
 
     bundle = load_bundle(args.bundle)
+    if args.site is not None:
+        bundle = _of_site(bundle, args.site)
     for remark in bundle.remarks:
         print(f"pneumoscope: warning: {remark}", file=sys.stderr)
     screener = Screener(bundle, args.runtime, args.operating_point, args.threads)
     for note in screener.runtime.notes:
         print(f"pneumoscope: {screener.runtime.name}: {note}", file=sys.stderr)
     return screener
+
+
+def _of_site(bundle: "Bundle", site: Path) -> "Bundle":
+    from edge_app.site.profile import apply_profile
+    from edge_app.site.profile_folder import read_profile
+
+    return apply_profile(bundle, read_profile(site).profile)
 
 
 def positive(text: str) -> int:

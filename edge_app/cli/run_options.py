@@ -70,6 +70,7 @@ def run_options(
         bundle=args.bundle,
         runtime=args.runtime,
         operating_point=args.operating_point,
+        site=args.site,
         workers=args.workers,
         threads=args.threads,
         formats=args.format,

@@ -38,6 +38,13 @@ class CutOffs:
     refer_low: float
     refer_high: float
 
+    def decide(self, raw_score: float) -> Decision:
+        """The rule of the format, kept apart from the screener's so that one checks the other."""
+        if raw_score < self.refer_low:
+            return Decision.NO_PNEUMONIA_SEEN
+        is_suspected = raw_score >= self.refer_high
+        return Decision.PNEUMONIA_SUSPECTED if is_suspected else Decision.INDETERMINATE
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:

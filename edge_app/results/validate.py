@@ -4,10 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_app.decision import Decision
 from edge_app.files.codec import CodecError
 from edge_app.results.rows import (
-    CutOffs,
     ResultRow,
     RunHeader,
     decode_header,
@@ -68,12 +66,5 @@ def _contradictions(
     point = header.operating_point
     if row.operating_point != point.name:
         yield f"operating point {row.operating_point!r} is not the header's"
-    elif row.raw_score is not None and row.decision != _decision(row.raw_score, point):
-        yield f"raw_score {row.raw_score} means {_decision(row.raw_score, point)} here"
-
-
-def _decision(raw_score: float, point: CutOffs) -> Decision:
-    """The rule of the format, kept apart from the screener's so that one checks the other."""
-    if raw_score < point.refer_low:
-        return Decision.NO_PNEUMONIA_SEEN
-    return Decision.INDETERMINATE if raw_score < point.refer_high else Decision.PNEUMONIA_SUSPECTED
+    elif row.raw_score is not None and row.decision != point.decide(row.raw_score):
+        yield f"raw_score {row.raw_score} means {point.decide(row.raw_score)} here"

@@ -29,6 +29,8 @@ from edge_app.runs.run_store import RunStore
 from edge_app.runs.summary import Outcome, RunningSummary, Summary
 from edge_app.runs.workers.messages import Answered, KnownContent, Settings, Task
 from edge_app.runs.workers.pool import Pool
+from edge_app.site.profile import apply_profile
+from edge_app.site.profile_folder import read_profile
 
 # About 6 MB of rows at most.
 _WINDOW = 8192
@@ -50,6 +52,7 @@ class RunOptions:
 
     Attributes:
         bundle, runtime, operating_point: None for the default.
+        site: folder of the site profile that decides, None for the bundle's operating point.
         workers: processes side by side.
         threads: of one inference.
         formats: what is written, of `derived.FORMATS`.
@@ -64,6 +67,7 @@ class RunOptions:
     bundle: Path | None = None
     runtime: str | None = None
     operating_point: str | None = None
+    site: Path | None = None
     workers: int = 1
     threads: int = 1
     formats: tuple[str, ...] = ("jsonl", "csv", "html")
@@ -151,26 +155,35 @@ class ScoringRun:
 
         Raises:
             UsageError: the results there were begun with other parameters, or a name is unknown.
+            NoInputError: there is no site profile where one is named.
             BundleError, RuntimeUnavailableError: the model cannot be used.
             StorageError: the results cannot be written.
         """
         counts = RunningSummary()
         named = options.bundle if options.bundle is not None else current_bundle_folder()
         known = str(folder.hashes) if options.only_new else None
+        site = None if options.site is None else read_profile(options.site)
         settings = Settings(
-            str(named), options.runtime, options.operating_point, options.threads, known
+            bundle=str(named),
+            runtime=options.runtime,
+            operating_point=options.operating_point,
+            site=None if site is None else site.profile.to_json().decode("utf-8"),
+            threads=options.threads,
+            known=known,
         )
         with owner_only(not options.shared), start_engine(settings, options) as engine:
             # While the engine loads its models, the whole bundle is checked here.
             bundle = load_bundle(options.bundle)
+            parameters = what.parameters
+            if site is not None:
+                bundle = apply_profile(bundle, site.profile)
+                parameters = {**parameters, **site.parameters}
             bundle.operating_point(bundle.manifest.models[0], options.operating_point)
             ready = engine.wait_until_ready()
             for note in (*bundle.remarks, *ready.notes):
                 on_note(note)
             counts.note_ready()
-            header = describe_run(
-                bundle, ready, options.operating_point, what.source, what.parameters
-            )
+            header = describe_run(bundle, ready, options.operating_point, what.source, parameters)
             require_results(options.only_new)
             with RunStore(
                 folder,

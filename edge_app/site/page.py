@@ -17,7 +17,8 @@ tr { break-inside: avoid; } thead { display: table-header-group; }
 figure svg { max-width: 100%; height: auto; }
 figcaption, .facts { color: #44505a; font-size: .9rem; }
 .notice { border-left: 4px solid #7d1d15; padding: .4rem .8rem; background: #f6efee; }
-.pair { display: flex; flex-wrap: wrap; gap: 1rem; }
+td { white-space: nowrap; } td:first-child { white-space: normal; }
+.pair { display: flex; flex-wrap: wrap; gap: 1rem; } .pair figure { flex: 1 1 20rem; }
 @media print { .scroll { overflow: visible; }
   body { margin: 0; max-width: none; font-size: 11px; } }
 """

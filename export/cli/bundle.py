@@ -164,7 +164,7 @@ def _read_gate(path: Path | None) -> InputGate | None:
 
 def _open_signer(options: argparse.Namespace) -> Callable[[bytes], Signature] | None:
     """The keys, read before the long work: a wrong one must not cost an hour."""
-    from export.keys import open_signer
+    from edge_app.bundle.private_key import open_signer
 
     if options.key is None:
         if options.public_key is not None:

@@ -17,7 +17,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the pair, say what each half is for."""
-    from export.keys import generate_keys
+    from edge_app.bundle.private_key import generate_keys
 
     private, public = generate_keys(args.name)
     print(f"{private}: keep it secret and out of every repository")

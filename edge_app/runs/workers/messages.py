@@ -36,6 +36,7 @@ class Settings(Message):
     Attributes:
         bundle: the bundle's folder.
         runtime, operating_point: names, None for the default.
+        site: the text of a site profile that the parent has checked, None for none.
         threads: of one inference.
         known: file of a published `DiskTable` of content hashes that need no row, None for none;
             it is there when the first task comes.
@@ -44,6 +45,7 @@ class Settings(Message):
     bundle: str
     runtime: str | None
     operating_point: str | None
+    site: str | None
     threads: int
     known: str | None
 

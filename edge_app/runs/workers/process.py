@@ -34,6 +34,7 @@ from edge_app.runs.workers.messages import (
 from edge_app.runtimes import open_runtime
 from edge_app.screening.score_file import ScoredFile, score_unknown_file
 from edge_app.screening.screener import Screener
+from edge_app.site.profile import SiteProfile, apply_profile
 
 _PR_SET_PDEATHSIG = 1
 
@@ -84,6 +85,8 @@ def open_screener(settings: Settings) -> tuple[Screener, Ready]:
 def _open_checked(folder: Path, settings: Settings) -> tuple[Screener, Ready]:
     content = (folder / MANIFEST_FILE).read_bytes()
     bundle = Bundle(folder=folder, manifest=Manifest.from_json(content), signed_by=None)
+    if settings.site is not None:
+        bundle = apply_profile(bundle, SiteProfile.from_json(settings.site.encode("utf-8")))
     runtime = open_runtime(bundle, settings.runtime, settings.threads)
     model = runtime.model
     with bundle.path(model.file).open("rb") as stream:
