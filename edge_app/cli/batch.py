@@ -58,6 +58,15 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--summary", type=Path, metavar="FILE", help="write counts and times (JSON)"
     )
+    parser.add_argument(
+        "--sort-into",
+        type=Path,
+        metavar="DIR",
+        help="at the end, link every film into a folder of DIR for its answer",
+    )
+    parser.add_argument(
+        "--sort-copies", action="store_true", help="with --sort-into: copy them instead"
+    )
     add_run_options(parser)
     parser.set_defaults(run=run)
 
@@ -74,6 +83,10 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.dry_run:
         return _list(plan)
+    if args.sort_into is not None:
+        from edge_app.runs.sorted_files import require_outside
+
+        require_outside(args.sort_into, plan.named, plan.out)
     if args.summary is not None:
         _require_writable(args.summary, args.out)
     summary = _score(plan, quiet=args.quiet)
@@ -81,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
         return EXIT_INTERRUPTED
     if args.summary is not None:
         _write_summary(args.summary, summary, shared=args.shared)
+    if args.sort_into is not None:
+        _sort(plan, args)
     if not args.quiet:
         say(describe(summary), sys.stdout)
         _print_paths(plan)
@@ -134,6 +149,20 @@ def _write_summary(path: Path, summary: "Summary", *, shared: bool) -> None:
 
     with owner_only(not shared):
         write_whole(path, canonical_json(summary))
+
+
+def _sort(plan: "BatchPlan", args: argparse.Namespace) -> None:
+    from edge_app.files.whole import owner_only
+    from edge_app.runs.sorted_files import sort_files
+
+    with owner_only(not args.shared):
+        done = sort_files(
+            plan.folder, plan.inputs().root, args.sort_into, copies=args.sort_copies, on_note=note
+        )
+    if done.missing:
+        note(f"{done.missing} films are not there any more, so they were not sorted")
+    if not args.quiet:
+        say(f"Sorted:  {args.sort_into} ({done.films} films)", sys.stdout)
 
 
 def _print_paths(plan: "BatchPlan") -> None:

@@ -49,6 +49,7 @@ _MOST_FOLDERS_NAMED = 3
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 _LOOKS_ESCAPED = re.compile(rb"\\(?=x[0-9a-f]{2})")
+_ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +267,12 @@ def portable_name(path: Path, root: Path) -> str:
     name = path.relative_to(root) if path.is_relative_to(root) else path.absolute()
     plain = _LOOKS_ESCAPED.sub(rb"\\x5c", os.fsencode(name.as_posix()))
     return plain.decode("utf-8", "backslashreplace")
+
+
+def path_of(name: str, root: Path) -> Path:
+    """Where a file lies that has this `portable_name` below `root`."""
+    plain = _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), name.encode("utf-8"))
+    return root / os.fsdecode(plain)
 
 
 def _is_folder_link(entry: "os.DirEntry[bytes]") -> bool:

@@ -78,7 +78,7 @@ def draw_confusion(sick: Answers, healthy: Answers) -> str:
                 f'height="{cell_height - 4}" fill="{_ACCENT}" fill-opacity="{0.75 * share:.2f}" '
                 f'stroke="{_INK}"/>'
             )
-            ink = "#fff" if share > 0.6 else _INK
+            ink = "#fff" if share > 0.85 else _INK
             middle = left + (column + 0.5) * cell_width - 2
             parts.append(_text(middle, y + 28, f"{n:,}", ink=ink, size=17))
             parts.append(_text(middle, y + 46, f"{100 * share:.1f}%", ink=ink))
@@ -141,3 +141,47 @@ def _svg(width: float, height: float, title: str, parts: Iterable[str]) -> str:
         f'width="{width}" role="img" aria-label="{escape(title)}" font-family="sans-serif" '
         f'font-size="13">{"".join(parts)}</svg>'
     )
+
+
+def draw_series(names: Sequence[str], values: Sequence[float], noise: Sequence[float]) -> str:
+    """A value for each name, and how high chance alone would reach."""
+    width, height = max(300, 46 * len(names)), 150
+    highest = max([*values, *noise, 0.3])
+    base = height + 16
+    parts = []
+    for number, (name, value, chance) in enumerate(zip(names, values, noise, strict=True)):
+        middle = 46 + (number + 0.5) * (width - 10) / len(names)
+        reach = height * chance / highest
+        parts += [
+            f'<rect x="{middle - 10:.1f}" y="{base - reach:.1f}" width="20" '
+            f'height="{reach:.1f}" fill="{_PALE}"/>',
+            f'<circle cx="{middle:.1f}" cy="{base - height * value / highest:.1f}" r="4" '
+            f'fill="{_ACCENT}"/>',
+            _text(middle, base + 16, name.partition("-")[2] or name),
+        ]
+    for level in (0.1, 0.25):
+        y = base - height * level / highest
+        parts += [
+            f'<line x1="40" x2="{width + 40}" y1="{y:.1f}" y2="{y:.1f}" stroke="{_INK}" '
+            'stroke-dasharray="4 4" stroke-width=".7"/>',
+            _text(36, y + 4, f"{level:g}", "end"),
+        ]
+    return _svg(width + 46, base + 24, "Index by week", parts)
+
+
+def draw_shares(before: Sequence[float], now: Sequence[float]) -> str:
+    """Two distributions over the same bins, side by side."""
+    width, height, base = 480, 150, 166
+    highest = max([*before, *now, 1e-9])
+    step = width / len(before)
+    parts = []
+    for bin_number, pair in enumerate(zip(before, now, strict=True)):
+        for side, (share, ink) in enumerate(zip(pair, (_PALE, _INK), strict=True)):
+            bar = height * share / highest
+            x = 10 + bin_number * step + side * step * 0.4
+            parts.append(
+                f'<rect x="{x:.1f}" y="{base - bar:.1f}" width="{step * 0.38:.1f}" '
+                f'height="{bar:.1f}" fill="{ink}"/>'
+            )
+    parts.append(_text(14, 12, f"up to {100 * highest:.0f}% of the films", "start"))
+    return _svg(width + 20, base + 8, "Scores then and now", parts)
