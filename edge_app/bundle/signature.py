@@ -121,7 +121,7 @@ def verify_signature(
             f"{SIGNATURE_FILE}: signed with the key {signature.key_id}, "
             "which this installation does not trust"
         )
-    if not _is_valid(keys[signature.key_id], _raw(signature), signed):
+    if not is_valid(keys[signature.key_id], _raw(signature), signed):
         raise BundleIntegrityError(
             f"{SIGNATURE_FILE}: does not match {what}: one of the two has been changed"
         )
@@ -147,7 +147,12 @@ def _raw(signature: Signature) -> bytes:
         raise BundleFormatError(f"{SIGNATURE_FILE}: signature is not base64") from error
 
 
-def _is_valid(public_key: bytes, signature: bytes, signed: bytes) -> bool:
+def is_valid(public_key: bytes, signature: bytes, signed: bytes) -> bool:
+    """Whether a raw public key's owner has made a raw signature of these bytes.
+
+    Raises:
+        RuntimeUnavailableError: the package `cryptography` is missing.
+    """
     try:
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
