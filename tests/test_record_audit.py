@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from edge_app.device.clock import clock_trust
 from edge_app.errors import RecordError, StorageError
-from edge_app.record.audit import Verification
+from edge_app.record.audit_entries import Verification
 from edge_app.record.head import Head, read_head
 from edge_app.record.record import Record
 from edge_app.record.studies import Basis, Label, Patient

@@ -13,7 +13,13 @@ from sqlalchemy import Connection, select
 
 from edge_app.bundle.signature import is_valid
 from edge_app.files.codec import CodecError
-from edge_app.record.audit import BEFORE_THE_FIRST, SealedEntry, Verification, all_rows, unseal
+from edge_app.record.audit_entries import (
+    BEFORE_THE_FIRST,
+    SealedEntry,
+    Verification,
+    all_rows,
+    unseal,
+)
 from edge_app.record.facts import outcome_digest, patient_digest, reading_digest, study_digest
 from edge_app.record.head import Head
 from edge_app.record.tables import OUTCOMES, READINGS, STUDIES
