@@ -30,6 +30,8 @@ from edge_app.site.calibrate import SiteFit, calibrate
 from edge_app.site.cases import read_cases, read_run
 from edge_app.site.profile import SiteProfile, Wanted, apply_profile
 from edge_app.site.profile_folder import read_profile, write_profile
+from edge_app.statistics.cutoffs import threshold_for_sensitivity
+from edge_app.statistics.intervals import wilson
 from tests.site_runs import HEADER, scored, write_run, write_truth
 from tests.tiny_bundle import write_tiny_bundle
 
@@ -134,7 +136,7 @@ def test_a_profile_survives_its_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("n_sick", "n_healthy", "message"),
-    [(5, 40, "5 patients with pneumonia"), (40, 0, "0 patients without"), (3, 2, "3 patients")],
+    [(5, 40, "with .* there are 5"), (40, 0, "without .* there are 0"), (3, 2, "with .* are 3")],
 )
 def test_too_few_cases_make_no_profile(
     tmp_path: Path, n_sick: int, n_healthy: int, message: str
@@ -252,7 +254,10 @@ def test_the_same_decides_in_score_and_batch(
         assert row.raw_score is not None
         assert row.decision == profile.profile.cut_offs.decide(row.raw_score)
     assert "site clinic" in (tmp_path / "run" / "results.csv").read_text(encoding="utf-8")
-    assert "site clinic" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "site clinic" in report
+    assert profile.sha256 in report
+    assert "calibrated on films of the site clinic" in report
     assert main(["validate", str(tmp_path / "run")]) == 0
 
 
@@ -281,3 +286,44 @@ def test_a_profile_stands_in_place_of_an_operating_point(
 def test_nothing_is_written_over(site: Path) -> None:
     with pytest.raises(UsageError, match="written once"):
         write_profile(site, read_profile(site).profile, [])
+
+
+def test_cross_validation_asks_no_film_that_chose_the_cut_off(tmp_path: Path) -> None:
+    # By hand: every fold's cut-offs anew, with the threshold rules of the statistics themselves.
+    fit = _fit(tmp_path, n=200)
+    cases = read_cases(tmp_path / "out", tmp_path / "truth.csv", Labelling())
+    patients = {
+        label: sorted(
+            (name for name, of in zip(cases.patients, cases.labels, strict=True) if of == label),
+            key=lambda name: hashlib.sha256(name.encode()).digest(),
+        )
+        for label in (True, False)
+    }
+    found = 0
+    for fold in range(10):
+        left_out = {name for names in patients.values() for name in names[fold::10]}
+        inside = np.array([name in left_out for name in cases.patients])
+        low = threshold_for_sensitivity(cases.labels[~inside], cases.scores[~inside], 0.9)
+        found += int(np.sum(cases.labels & inside & (cases.scores >= low)))
+    assert fit.crossed.sensitivity == wilson(found, int(cases.labels.sum()))
+
+
+def test_ten_noisy_cases_flatter_themselves_and_cross_validation_does_not(tmp_path: Path) -> None:
+    # Scores that know nothing, so that whatever is referred, as many of the healthy are.
+    rng = np.random.default_rng(0)
+    chosen, crossed = [], []
+    for seed in range(12):
+        scores = rng.normal(size=24)
+        labels = np.arange(24) % 2
+        if np.corrcoef(scores, labels)[0, 1] < 0.05:
+            continue  # of a score that falls with the disease there is no profile
+        folder = tmp_path / str(seed)
+        run = write_run(folder, [scored(f"{i}.png", x) for i, x in enumerate(scores)])
+        truth = write_truth(folder / "t.csv", [f"{i}.png,{y}" for i, y in enumerate(labels)])
+        fit = calibrate(
+            read_cases(run, truth, Labelling()), read_run(run).rows.values(), "x", WANTED
+        )
+        chosen.append(fit.profile.sensitivity.value)
+        crossed.append(fit.crossed.sensitivity.value)
+    assert len(chosen) >= 4
+    assert np.mean(crossed) < np.mean(chosen)

@@ -182,8 +182,11 @@ def test_names_may_have_more_or_fewer_folders(tmp_path: Path) -> None:
         (["0.png,1", "0.png,1"], r"t\.csv:3: '0\.png' stands in line 2 already"),
         (["0.png,maybe"], r"t\.csv:2: label 'maybe'"),
         (["0.png"], r"t\.csv:2: label ''"),
-        (["0.png,1", "1.png,1", "2.png,1"], "0 patients without pneumonia have a score"),
-        ([], "0 patients with pneumonia"),
+        (
+            ["0.png,1", "1.png,1", "2.png,1"],
+            "2 patients without pneumonia that have a score; there are 0",
+        ),
+        ([], "patients with pneumonia that have a score; there are 0"),
     ],
 )
 def test_truth_that_cannot_be_used_names_its_line(

@@ -317,6 +317,7 @@ def _about(bundle: Bundle, header: RunHeader) -> str:
         ("Age", "not stated" if ages is None else f"{ages[0]:g} to {ages[1]:g} years"),
         ("Views and sites", f"{', '.join(population.views)}; {', '.join(population.sites)}"),
         *_point_entries(_operating_point(bundle, header)),
+        *_site_entries(header),
         ("Terms", f"{manifest.provenance.licence}. {manifest.provenance.citation}"),
     ]
     facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in entries)
@@ -325,14 +326,35 @@ def _about(bundle: Bundle, header: RunHeader) -> str:
 <ul>
 <li>Figures hold for the pictures that they were measured on. Another site, machine, age or view
 shifts the scores: validate on your own pictures before you rely on them.</li>
-<li>The probability holds for the share of sick in the set that it was calibrated on, not for
-yours.</li>
+<li>{_whose_probability(header)}</li>
 <li>The model was made to find pneumonia, and sees no other disease.</li>
 <li>Not a medical device.</li>
 </ul>
 </main>
 <dialog id="viewer" aria-label="One film" tabindex="-1"></dialog>
 """
+
+
+def _site_entries(header: RunHeader) -> list[tuple[str, str]]:
+    """The profile of a site that decided in place of the bundle, where one did."""
+    facts = header.parameters
+    if "site" not in facts:
+        return []
+    text = f"{facts['site']}, SHA-256 {facts['site_sha256']}, signed with {facts['site_signed_by']}"
+    return [("Site profile", text)]
+
+
+def _whose_probability(header: RunHeader) -> str:
+    if "site" in header.parameters:
+        return (
+            "The probability is calibrated on films of the site "
+            f"{escape(str(header.parameters['site']))}, and holds for the share of sick that its "
+            "profile states."
+        )
+    return (
+        "The probability holds for the share of sick in the set that it was calibrated on, not "
+        "for yours."
+    )
 
 
 def _calibration(bundle: Bundle, header: RunHeader) -> Calibration:

@@ -3,11 +3,13 @@
 All films from the lower cut-off on are referred (suspected or indeterminate), those from the upper
 one on are called suspected. The lower one is chosen by a wanted sensitivity or by how many
 referrals the site can follow up, the upper one by a wanted specificity. Figures are of the cases
-that chose the cut-offs, so they flatter; `evaluate` on later films says what holds.
+that chose the cut-offs, so they flatter; beside them stands what cut-offs chosen in the same way
+reach on cases that did not choose them. `evaluate` on later films says what holds.
 """
 
+import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,11 +24,15 @@ from edge_app.site.profile import FORMAT_VERSION, PREFIX, SiteCalibration, SiteP
 from edge_app.site.rescored import rescored
 from edge_app.statistics.calibration import Platt, fit_platt
 from edge_app.statistics.cutoffs import threshold_for_sensitivity, threshold_for_specificity
+from edge_app.statistics.intervals import Figure, wilson
+from edge_app.statistics.observations import BoolArray
+from edge_app.statistics.predictive_values import complement, predictive_values
 from edge_app.statistics.sample_size import cases_for_margin
 from edge_app.version import __version__
 
 # Patients of either class: of fewer, the interval of a sensitivity of 0.9 spans half of [0, 1].
 LEAST_PATIENTS = 10
+_FOLDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +59,27 @@ class Missing:
 
 
 @dataclass(frozen=True, slots=True)
+class CrossValidation:
+    """What cut-offs that were chosen on nine tenths of the patients reach on the other tenth.
+
+    Attributes:
+        sensitivity: of referral.
+        specificity: of suspicion.
+        referrals: at the prevalence.
+    """
+
+    sensitivity: Figure
+    specificity: Figure
+    referrals: Figure
+
+
+@dataclass(frozen=True, slots=True)
 class SiteFit:
-    """A profile, what was measured with it on the cases, and what is missing."""
+    """A profile, what was measured with it on the cases and without them, and what is missing."""
 
     profile: SiteProfile
     accuracy: Accuracy
+    crossed: CrossValidation
     missing: tuple[Missing, ...]
 
 
@@ -113,7 +135,8 @@ def calibrate(
         auroc=accuracy.auroc,
         baseline=baseline_of(rows),
     )
-    return SiteFit(profile, accuracy, tuple(_missing(cases, accuracy, margin)))
+    crossed = _cross_validated(cases, name, wanted, table.prevalence)
+    return SiteFit(profile, accuracy, crossed, tuple(_missing(cases, accuracy, margin)))
 
 
 def _cut_offs(cases: Cases, table: CutOffTable, name: str, wanted: Wanted) -> CutOffs:
@@ -125,6 +148,45 @@ def _cut_offs(cases: Cases, table: CutOffTable, name: str, wanted: Wanted) -> Cu
         low = _within_budget(table, wanted.referrals_per_100)
     high = threshold_for_specificity(labels, scores, wanted.specificity, weights=weights)
     return CutOffs(PREFIX + name, low, low, max(low, high))
+
+
+def _cross_validated(cases: Cases, name: str, wanted: Wanted, prevalence: float) -> CrossValidation:
+    """Choose on nine tenths of the patients, look at the other tenth, ten times.
+
+    Stone M. Cross-validatory choice and assessment of statistical predictions. J R Stat Soc B 1974;
+    36:111-147. Wilson's intervals take the ten choices for one.
+    """
+    scored = cases.scored
+    referred = np.zeros(len(scored), dtype=np.bool_)
+    suspected = referred.copy()
+    for inside in _folds(cases):
+        others = replace(cases, all=tuple(c for c, i in zip(scored, inside, strict=True) if not i))
+        point = _cut_offs(others, CutOffTable.of(others, prevalence), name, wanted)
+        referred[inside] = cases.scores[inside] >= point.refer_low
+        suspected[inside] = cases.scores[inside] >= point.refer_high
+    labels, weights = cases.labels, cases.weights
+    found, alarmed, called = (
+        wilson(min(float(weights[of & called].sum()), total), total)
+        for of, called in ((labels, referred), (~labels, referred), (~labels, suspected))
+        for total in [float(weights[of].sum())]
+    )
+    referrals = predictive_values(found, complement(alarmed), prevalence).referrals
+    return CrossValidation(found, complement(called), referrals)
+
+
+def _folds(cases: Cases) -> Iterator[BoolArray]:
+    """Ten masks (n,) of the scored; a patient's films share one, and each has both classes.
+
+    By the hash of the patient, within each class, so that the order of the CSV does not matter.
+    """
+    labels, patients = cases.labels, cases.patients
+    sick = {patient for patient, label in zip(patients, labels, strict=True) if label}
+    fold_of: dict[str, int] = {}
+    for members in (sick, set(patients) - sick):
+        ordered = sorted(members, key=lambda p: hashlib.sha256(p.encode("utf-8")).digest())
+        fold_of |= {patient: number % _FOLDS for number, patient in enumerate(ordered)}
+    folds = np.array([fold_of[patient] for patient in patients])
+    return (folds == number for number in range(_FOLDS))
 
 
 def _within_budget(table: CutOffTable, referrals_per_100: float) -> float:

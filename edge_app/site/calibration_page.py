@@ -9,8 +9,8 @@ from edge_app.site.page import heading, page, paragraph, show, table
 from edge_app.statistics.logistic import sigmoid
 
 _FLATTERING = (
-    "These figures are of the very films that chose the cut-offs, so they flatter: measure again "
-    "on later films with `pneumoscope evaluate` before you rely on them."
+    "Figures of the very films that chose the cut-offs flatter: measure again on later films with "
+    "pneumoscope evaluate before you rely on them."
 )
 
 
@@ -78,6 +78,13 @@ def _choices(fit: SiteFit) -> Iterator[str]:
     yield (
         f"suspected from {high} on, for a specificity of {wanted.specificity:g}: specificity "
         f"{show(profile.specificity)}, sensitivity {show(fit.accuracy.suspected.sensitivity)}"
+    )
+    crossed = fit.crossed
+    yield (
+        "cut-offs chosen in the same way reach on films that did not choose them (tenfold "
+        f"cross-validation by patient): sensitivity of referral {show(crossed.sensitivity)}, "
+        f"specificity of suspicion {show(crossed.specificity)}, per 100 films "
+        f"{show(crossed.referrals, per=100)} referrals"
     )
 
 

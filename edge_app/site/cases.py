@@ -98,7 +98,8 @@ class Cases:
             n = len({case.patient for case in self.scored if case.label == label})
             if n < least:
                 raise DataError(
-                    f"{what}: {n} patients {name} have a score, and it takes at least {least}"
+                    f"{what}: it takes at least {least} patients {name} that have a score; "
+                    f"there are {n}"
                 )
 
 

@@ -37,7 +37,7 @@ def predictive_values(
         ValueError: the prevalence is not strictly between 0 and 1.
     """
     check_share("prevalence", prevalence)
-    false_alarms, missed = _rest(specificity), _rest(sensitivity)
+    false_alarms, missed = complement(specificity), complement(sensitivity)
     return PredictiveValues(
         ppv=_posterior(sensitivity, false_alarms, prevalence),
         npv=_posterior(specificity, missed, 1 - prevalence),
@@ -45,7 +45,8 @@ def predictive_values(
     )
 
 
-def _rest(share: Figure) -> Figure:
+def complement(share: Figure) -> Figure:
+    """The share of the others, with the same interval seen from there."""
     return Figure(
         1 - share.value, 1 - share.high, 1 - share.low, share.confidence, share.method, share.n
     )
