@@ -1,5 +1,6 @@
-# Two commands do all the set-up on a fresh machine:
+# Three commands do all the set-up on a fresh machine:
 #   make screen [XRAYS=folder]   install the edge app from this checkout and score a folder
+#   make serve                   the clinic's workstation in a browser, on this machine
 #   make test                    everything that CI runs
 # They need python3 (3.11 to 3.13) with venv, and make.
 
@@ -16,7 +17,9 @@ PINNED := $(PIP_FLAGS) --constraint constraints.txt
 # TensorFlow has wheels for 64-bit machines only; elsewhere the tests that need it are skipped.
 TEST_EXTRA := $(if $(filter x86_64 aarch64 arm64,$(shell uname -m)),dev,test)
 
-.PHONY: screen test lint typecheck unittest docs coverage slow-test test-pi test-no-vnni guard benchmarks wheel clean check-python
+PORT ?= 8000
+
+.PHONY: screen serve test lint typecheck unittest docs coverage slow-test test-pi test-no-vnni guard benchmarks wheel clean check-python
 
 # Exit code 1 of a batch says that some files failed: each is in the results with its reason.
 screen: $(EDGE)/.installed
@@ -27,6 +30,12 @@ ifeq ($(strip $(XRAYS)),)
 else
 	@$(EDGE)/bin/pneumoscope batch "$(XRAYS)" -o "$(OUT)" || [ $$? -eq 1 ]
 endif
+
+# With examples to try; --host 0.0.0.0 and accounts: docs/clinic.md.
+serve: $(EDGE)/.serves
+	@$(EDGE)/bin/pneumoscope examples examples > /dev/null
+	@echo "Try it with the pictures in $(CURDIR)/examples"
+	@$(EDGE)/bin/pneumoscope serve --port $(PORT)
 
 test: lint typecheck unittest guard
 
@@ -122,6 +131,11 @@ $(EDGE)/.installed: pyproject.toml constraints.txt | check-python
 	@echo "installing the edge app into $(EDGE) (about 100 MB, once) ..."
 	@$(PYTHON) -m venv --clear $(EDGE)
 	@$(EDGE)/bin/pip install $(PINNED) --editable '.[examples]'
+	@touch $@
+
+$(EDGE)/.serves: $(EDGE)/.installed
+	@echo "adding the workstation's packages (about 40 MB, once) ..."
+	@$(EDGE)/bin/pip install $(PINNED) --editable '.[examples,web]'
 	@touch $@
 
 $(TEST)/.installed: pyproject.toml constraints.txt | check-python

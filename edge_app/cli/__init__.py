@@ -62,6 +62,7 @@ def make_parser() -> "argparse.ArgumentParser":
         receive,
         rescore,
         score,
+        serve,
         validate,
         watch,
     )
@@ -80,6 +81,7 @@ def make_parser() -> "argparse.ArgumentParser":
         batch,
         watch,
         receive,
+        serve,
         info,
         validate,
         rescore,

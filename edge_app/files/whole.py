@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import get_ident
 
 from edge_app.errors import StorageError
 
@@ -29,8 +30,9 @@ def whole(path: Path, *, beside: Path | None = None) -> Iterator[Path]:
     Raises:
         StorageError: the disk is full, read-only or gone; what was there before is untouched.
     """
-    # The process in the name keeps two that write one file out of each other's halves.
-    partial = (beside or path.parent) / f"{PART}{os.getpid()}-{path.name}"
+    # Process and thread in the name keep two that write one file out of each other's halves.
+    writer = f"{os.getpid()}-{get_ident()}"
+    partial = (beside or path.parent) / f"{PART}{writer}-{path.name}"
     try:
         yield partial
         with partial.open("rb+") as stream:
@@ -152,6 +154,6 @@ def unwritable(path: Path, error: OSError) -> StorageError:
 
 
 def _try_to_write(path: Path) -> None:
-    probe = path.with_name(f"{PART}{os.getpid()}-{path.name}")
+    probe = path.with_name(f"{PART}{os.getpid()}-{get_ident()}-{path.name}")
     probe.write_bytes(b"")
     probe.unlink()

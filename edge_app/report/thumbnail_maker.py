@@ -25,7 +25,7 @@ _LOW_PERCENTILE, _HIGH_PERCENTILE = 0.5, 99.5
 def make_thumbnail(file: str, radiograph: Radiograph, result: ScreeningResult) -> Thumbnail:
     """Draw the thumbnail of a screened radiograph."""
     turns = 0 if result.lungs is None else result.lungs.quarter_turns
-    image = _small(radiograph, turns)
+    image = shrink(radiograph, turns, LONGEST_SIDE)
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=_JPEG_QUALITY)
     grid, frame = result.activation_map, result.frame or WHOLE
@@ -42,8 +42,8 @@ def make_thumbnail(file: str, radiograph: Radiograph, result: ScreeningResult) -
     )
 
 
-def _small(radiograph: Radiograph, quarter_turns: int) -> Image.Image:
-    """Mode L, upright, the longest side `LONGEST_SIDE`, contrast stretched over what is in it.
+def shrink(radiograph: Radiograph, quarter_turns: int, longest_side: int) -> Image.Image:
+    """Mode L, upright, its longest side so long, contrast stretched over what is in it.
 
     A picture without contrast, which is refused, keeps its own grey: stretched, a blank film would
     be black and a noisy one look like a picture.
@@ -53,7 +53,7 @@ def _small(radiograph: Radiograph, quarter_turns: int) -> Image.Image:
         image = Image.fromarray(pixels)
     else:
         image = Image.fromarray(pixels.astype(np.float32) * np.float32(255 / radiograph.max_value))
-    scale = LONGEST_SIDE / max(image.size)
+    scale = longest_side / max(image.size)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     small = np.asarray(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.5))
     low, high = _grey_range(small)

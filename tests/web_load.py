@@ -1,0 +1,153 @@
+"""`python -m tests.web_load`: many users at one workstation, on this machine, and what they wait.
+
+A server of its own starts on loopback with the shipped bundle; each user looks at the worklist, a
+study and its small picture, and now and then adds a picture of their own. Times are those of whole
+requests, connection included. Prints one line of JSON.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import numpy as np
+from PIL import Image
+
+from edge_app.images.phantom import Phantom, draw_phantom
+from tests.pictures import encoded
+
+_PAUSE = (0.5, 1.5)  # seconds between two requests of one user
+_SHARE_OF_UPLOADS = 0.1
+
+
+def main() -> int:
+    """Run; 1 where a request failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--users", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=300.0)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, _served(Path(folder)) as (process, address):
+        seconds, errors = asyncio.run(_load(address, args.users, args.seconds))
+        memory = _resident_megabytes(process.pid)
+    result = {
+        "users": args.users,
+        "seconds": args.seconds,
+        "requests": {kind: len(times) for kind, times in seconds.items()},
+        "errors": dict(errors),
+        "ms": {
+            kind: {f"p{q}": round(1000 * float(np.percentile(times, q))) for q in (50, 95, 99)}
+            for kind, times in seconds.items()
+            if times
+        },
+        "resident_mb": memory,
+    }
+    print(json.dumps(result))
+    return 1 if errors else 0
+
+
+class _served:  # noqa: N801 (used as a function)
+    """A server in a process of its own; leaving the context ends it."""
+
+    def __init__(self, folder: Path) -> None:
+        program = [sys.executable, "-m", "edge_app", "serve", "--port", "0"]
+        self._process = subprocess.Popen(
+            [*program, "--record", str(folder / "record")], stdout=subprocess.PIPE, text=True
+        )
+
+    def __enter__(self) -> tuple["subprocess.Popen[str]", str]:
+        assert self._process.stdout is not None
+        return self._process, self._process.stdout.readline().split()[-1].rstrip("/")
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+
+
+async def _load(
+    address: str, users: int, seconds: float
+) -> tuple[dict[str, list[float]], Counter[str]]:
+    times: dict[str, list[float]] = {"worklist": [], "study": [], "small": [], "upload": []}
+    errors: Counter[str] = Counter()
+    seeds = itertools.count(1)
+    first = _picture(0)
+    async with httpx.AsyncClient(base_url=address, timeout=30) as client:
+        for _ in range(50):
+            try:
+                await client.post("/api/v1/studies", content=first)
+                break
+            except httpx.TransportError:
+                await asyncio.sleep(0.2)
+        pictures = [_picture(next(seeds)) for _ in range(20)]
+        end = time.monotonic() + seconds
+        tasks = [_user(client, times, errors, end, pictures, user) for user in range(users)]
+        await asyncio.gather(*tasks)
+    return times, errors
+
+
+async def _user(
+    client: httpx.AsyncClient,
+    times: dict[str, list[float]],
+    errors: Counter[str],
+    end: float,
+    pictures: list[bytes],
+    user: int,
+) -> None:
+    draw = random.Random(user)
+    known: list[str] = []
+    await asyncio.sleep(draw.uniform(0, _PAUSE[1]))
+    while time.monotonic() < end:
+        if draw.random() < _SHARE_OF_UPLOADS or not known:
+            kind, request = "upload", client.build_request(
+                "POST", "/api/v1/studies", content=draw.choice(pictures)
+            )  # fmt: skip
+        else:
+            kind = draw.choice(("worklist", "study", "small"))
+            paths = {"worklist": "/", "study": "/studies/{}", "small": "/studies/{}/small.jpg"}
+            request = client.build_request("GET", paths[kind].format(draw.choice(known)))
+        begin = time.perf_counter()
+        try:
+            answer = await client.send(request)
+            times[kind].append(time.perf_counter() - begin)
+            if answer.status_code >= 400:
+                errors[f"{kind} {answer.status_code}"] += 1
+            elif kind == "upload":
+                known.append(answer.json()["id"])
+        except httpx.HTTPError as error:
+            errors[f"{kind} {type(error).__name__}"] += 1
+        await asyncio.sleep(draw.uniform(*_PAUSE))
+
+
+def _picture(seed: int) -> bytes:
+    return encoded(Image.fromarray(draw_phantom(Phantom(seed), 512, 512)), "JPEG", quality=90)
+
+
+def _resident_megabytes(pid: int) -> dict[str, float]:
+    """Of the server, and of it with its workers (Linux); pages that both share count twice."""
+
+    def resident(pid: int) -> float:
+        try:
+            status = Path(f"/proc/{pid}/status").read_text()
+        except OSError:
+            return 0.0
+        line = next((line for line in status.splitlines() if line.startswith("VmRSS")), "0 0")
+        return int(line.split()[1]) / 1024
+
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    children = [int(child) for child in path.read_text().split()] if path.is_file() else []
+    server = resident(pid)
+    return {
+        "server": round(server),
+        "with_workers": round(server + sum(map(resident, children))),
+    }
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
