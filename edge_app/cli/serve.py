@@ -50,6 +50,14 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         help="the machine's answer is shown once the worker has saved a reading of their own",
     )
     parser.add_argument(
+        "--webhook",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="told of changes: http://ADDRESS:PORT/PATH on this machine or its network; may be "
+        "repeated",
+    )
+    parser.add_argument(
         "--most-megabytes",
         type=positive,
         default=100,
@@ -83,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
     from edge_app.files.whole import owner_only
     from edge_app.web.scoring_desk import DeskOptions
     from edge_app.web.server import ServeOptions, serve
+    from edge_app.web.webhooks import parse_webhook
 
     options = ServeOptions(
         record=args.record or str(data_folder() / "record"),
@@ -92,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
         names=tuple(args.name),
         most_bytes=args.most_megabytes * _MEGA,
         read_first=args.read_first,
+        webhooks=tuple(map(parse_webhook, args.webhook)),
         desk=DeskOptions(args.bundle, args.runtime, args.operating_point, args.site, args.workers),
     )
     with owner_only(True):

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from importlib.resources import files
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
@@ -83,6 +84,14 @@ def make_app(station: Workstation, hosts: Collection[str]) -> ASGIApp:
         if status == 423:
             return RedirectResponse("/unlock", 303)
         return pages.error(status, str(error), language_of(request))
+
+    @app.exception_handler(RequestValidationError)
+    def explain_request(request: Request, error: RequestValidationError) -> Response:
+        places = (".".join(map(str, one["loc"])) + ": " + one["msg"] for one in error.errors())
+        message = "; ".join(places)
+        if request.url.path.startswith("/api/"):
+            return JSONResponse({"detail": message, "code": None}, 422)
+        return pages.error(400, message, language_of(request))
 
     @app.exception_handler(HTTPException)
     def explain_http(request: Request, error: HTTPException) -> Response:

@@ -18,6 +18,7 @@ from edge_app.web.certificate import own_certificate
 from edge_app.web.scoring_desk import DeskOptions, ScoringDesk
 from edge_app.web.uploads import Uploads
 from edge_app.web.views import Views
+from edge_app.web.webhooks import Webhook, Webhooks
 from edge_app.web.workstation import Workstation
 
 # Beyond so many open requests at once further ones are told to come again.
@@ -35,6 +36,7 @@ class ServeOptions:
         host, port: to listen on; port 0 for any that is free.
         names: further names by which this machine is reached.
         most_bytes: of one upload.
+        webhooks: told of changes.
         read_first: whether a worker's own reading comes before the machine's answer.
     """
 
@@ -46,6 +48,7 @@ class ServeOptions:
     names: tuple[str, ...] = ()
     most_bytes: int = 100_000_000
     read_first: bool = False
+    webhooks: tuple[Webhook, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ def serve(options: ServeOptions, on_opened: Callable[[Opened], None]) -> None:
         listener = stack.enter_context(_listen(options.host, options.port))
         port = listener.getsockname()[1]
         record = stack.enter_context(Record.open(options.record, options.folder))
+        stack.enter_context(Webhooks(record, options.webhooks))
         hosts = names_of(options.host, options.names)
         certificate = None if is_local else own_certificate(record.folder / "tls", hosts)
         station = Workstation(

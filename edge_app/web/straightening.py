@@ -57,7 +57,8 @@ def main(arguments: list[str]) -> int:
         straight = straighten(_bytes(read_image(photograph)))
     except InputError as error:
         code = error.code if isinstance(error, PhotographError) else ""
-        print(json.dumps([code, str(error)]))
+        # On the disk it has a name of ours, which nobody knows.
+        print(json.dumps([code, str(error).replace(photograph.name, "the photograph")]))
         return _REFUSED
     with whole(film) as partial:
         Image.fromarray(straight).save(partial, "PNG")

@@ -59,7 +59,7 @@ class Workstation:
             film.unlink(missing_ok=True)
 
     def _add(self, path: Path, name: str, patient: Patient, kind: Kind, actor: str) -> Study:
-        read = self.desk.score(path, name).result()
+        read = _named(self.desk.score(path, name).result(), path.name, name)
         if kind is Kind.PHOTOGRAPH:
             read = replace(read, row=row_of_photograph(read.row, self.desk.header.operating_point))
         if read.row.sha256 is None:  # it could not even be read: there is nothing to keep
@@ -92,6 +92,13 @@ def row_of_photograph(row: ResultRow, cut_offs: CutOffs) -> ResultRow:
     is_suspected = row.raw_score >= upper
     decision = Decision.PNEUMONIA_SUSPECTED if is_suspected else Decision.INDETERMINATE
     return replace(row, decision=decision, quality={**row.quality, "photograph": True})
+
+
+def _named(read: Read, on_disk: str, name: str) -> Read:
+    """What was read, its message with the name that a person knows the file by."""
+    if read.row.message is None:
+        return read
+    return replace(read, row=replace(read.row, message=read.row.message.replace(on_disk, name)))
 
 
 class UnreadUploadError(PneumoscopeError):

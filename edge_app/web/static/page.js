@@ -252,7 +252,7 @@ function setUpViewer() {
   // The small picture is there at once; the large one takes its place when it has come.
   const large = new Image();
   large.onload = () => { picture.src = large.src; picture.classList.add("large"); };
-  large.src = picture.dataset.large;
+  window.addEventListener("load", () => { large.src = picture.dataset.large; });
 }
 
 if (byId("drop")) setUpAdding();
