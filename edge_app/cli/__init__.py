@@ -52,14 +52,18 @@ def make_parser() -> "argparse.ArgumentParser":
     import argparse
 
     from edge_app.cli import (
+        account,
+        audit,
         batch,
         calibrate,
+        doctor,
         drift,
         evaluate,
         examples,
         info,
         model,
         receive,
+        record,
         rescore,
         score,
         serve,
@@ -90,6 +94,10 @@ def make_parser() -> "argparse.ArgumentParser":
         drift,
         examples,
         model,
+        record,
+        audit,
+        account,
+        doctor,
     ):
         command.add_parser(commands)
     return parser

@@ -81,8 +81,6 @@ class Database:
             source, copy = sqlite3.connect(self.file), sqlite3.connect(target)
             try:
                 source.backup(copy)
-                # One file to carry away, without a log beside it.
-                copy.execute("PRAGMA journal_mode=DELETE")
             except sqlite3.Error as error:
                 raise StorageError(f"{target}: {_reason(error)}") from error
             finally:

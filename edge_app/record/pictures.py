@@ -33,13 +33,17 @@ class Pictures:
             write_whole(path, content)
         return sha256
 
+    def has(self, sha256: str) -> bool:
+        """Whether they lie here."""
+        return bool(_SHA256.fullmatch(sha256)) and self._place(sha256).is_file()
+
     def path(self, sha256: str) -> Path:
         """Where they lie.
 
         Raises:
             NotInRecordError: they are not there, or that is no SHA-256.
         """
-        if not _SHA256.fullmatch(sha256) or not self._place(sha256).is_file():
+        if not self.has(sha256):
             raise NotInRecordError(f"no picture {sha256[:64]!r} is kept here")
         return self._place(sha256)
 

@@ -37,7 +37,7 @@ from edge_app.record.tables import AUDIT, OUTCOMES, READINGS, SHOWN, STUDIES
 from edge_app.record.worklist import earlier_studies, fetch_study, find_studies
 from edge_app.results.rows import utc_now
 
-_PICTURES = "pictures"
+PICTURES_FOLDER = "pictures"
 _MOST_PAGE = 500
 _MOST_NOTE = 2000
 _CHANGES = (
@@ -62,7 +62,7 @@ class Record:
     def __init__(self, database: Database, folder: Path) -> None:
         self.folder = folder
         self.database = database
-        self.pictures = Pictures(folder / _PICTURES)
+        self.pictures = Pictures(folder / PICTURES_FOLDER)
         with database.writing():  # one process at a time makes the key
             key = open_key(folder)
         self.audit = AuditLog(database, key, folder)
