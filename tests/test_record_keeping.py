@@ -237,3 +237,24 @@ def test_the_commands(
     assert main(["audit", "verify", "--record", str(tmp_path / "none")]) == 1
     assert "holds no record" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+def test_patients_data_is_its_owners_alone(record: Record, tmp_path: Path) -> None:
+    _add(record)
+    export_studies(record, tmp_path / "export", "ann")
+    make_backup(record, tmp_path / "backup", "ann")
+    restore_backup(tmp_path / "backup", tmp_path / "new")
+    for name in ("record", "export", "backup", "new"):
+        assert (tmp_path / name).stat().st_mode & 0o077 == 0, name
+
+
+def test_a_stick_that_knows_no_owners_takes_a_backup(
+    record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, mode: int) -> None:
+        raise PermissionError(1, "Operation not permitted", str(path))  # as vfat does
+
+    _add(record)
+    monkeypatch.setattr(Path, "chmod", refuse)
+    assert make_backup(record, tmp_path / "stick" / "backup", "ann").studies == 1
+    assert export_studies(record, tmp_path / "stick" / "export", "ann").studies == 1

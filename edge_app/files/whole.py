@@ -134,6 +134,19 @@ def make_folder(folder: Path) -> None:
         raise unwritable(folder, error) from error
 
 
+def make_private_folder(folder: Path) -> None:
+    """Make a folder for patients' data: as `make_folder`, and its owner's alone.
+
+    A USB stick's FAT knows no owners; there it is everybody's who holds the stick.
+
+    Raises:
+        StorageError: it cannot be made or written.
+    """
+    make_folder(folder)
+    with suppress(OSError):
+        folder.chmod(0o700)
+
+
 def require_writable(path: Path) -> None:
     """See that `write_whole` can make or replace a file.
 

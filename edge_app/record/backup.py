@@ -19,7 +19,7 @@ from sqlalchemy import delete, select
 
 from edge_app.errors import NotInRecordError, RecordError, StorageError, UsageError
 from edge_app.files.codec import CodecError, canonical_json, decode, parse_json
-from edge_app.files.whole import make_folder, put_in_place, unwritable, whole, write_whole
+from edge_app.files.whole import make_private_folder, put_in_place, unwritable, whole, write_whole
 from edge_app.record.audit_entries import Verification, head_in
 from edge_app.record.audit_key import PUBLIC_FOLDER
 from edge_app.record.database import DATABASE_FILE, Database
@@ -61,8 +61,7 @@ def make_backup(record: Record, folder: Path, actor: str) -> Backup:
     """
     if record.database.file is None:
         raise UsageError("a record on a server is backed up there: pg_dump, and a copy of --folder")
-    make_folder(folder)
-    folder.chmod(0o700)
+    make_private_folder(folder)
     with whole(folder / DATABASE_FILE, beside=folder) as copy:
         record.database.copy_to(copy)
         needed, head = _contents(copy)
@@ -99,7 +98,7 @@ def restore_backup(backup: Path, folder: Path) -> Verification:
     partial = folder.with_name(f".part-{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        partial.mkdir(parents=True, mode=0o700)
+        make_private_folder(partial)
         shutil.copyfile(backup / DATABASE_FILE, partial / DATABASE_FILE)
         needed, _ = _contents(partial / DATABASE_FILE)
         _copy_pictures(

@@ -23,7 +23,7 @@ from sqlalchemy import Connection, update
 
 from edge_app.errors import UsageError
 from edge_app.files.codec import canonical_json, compact_json
-from edge_app.files.whole import put_in_place, unwritable, write_files
+from edge_app.files.whole import make_private_folder, put_in_place, unwritable, write_files
 from edge_app.images.formats import SUFFIXES
 from edge_app.images.radiograph import hash_bytes
 from edge_app.record.audit_entries import Detail, head_in
@@ -97,7 +97,7 @@ def export_studies(record: Record, folder: Path, actor: str, *, only_new: bool =
     partial = folder.with_name(f".part-{folder.name}")
     try:
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        make_private_folder(partial)
         write_files(partial, documents)
         write_files(partial, pictures)
         put_in_place(partial, folder)

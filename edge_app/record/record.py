@@ -13,7 +13,7 @@ from typing import Any, Self
 from sqlalchemy import Connection, exists, insert, select, update
 
 from edge_app.errors import ChangedMeanwhileError, UsageError
-from edge_app.files.whole import make_folder
+from edge_app.files.whole import make_private_folder
 from edge_app.images.radiograph import hash_bytes
 from edge_app.record.accounts import Accounts
 from edge_app.record.audit import AuditLog
@@ -88,8 +88,7 @@ class Record:
             raise UsageError("a record on a server needs a folder for its pictures and its key")
         home = folder if folder is not None and is_server else Path(location)
         if not home.is_dir():
-            make_folder(home)
-            home.chmod(0o700)  # patients' pictures: their owner's alone
+            make_private_folder(home)
         database = Database(str(location) if is_server else home / DATABASE_FILE)
         try:
             return cls(database, home)
