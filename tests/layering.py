@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("dicom_net",),
     ("web",),
     ("runs",),
-    ("record",),
+    ("record", "dicom_out"),
     ("report", "models", "device"),
     ("screening",),
     ("runtimes", "site"),

@@ -29,6 +29,7 @@ def pages() -> dict[str, str]:
         "architecture.md": _architecture(),
         "bundle-format.md": _bundle_format(),
         "cli.md": _cli(),
+        "dicom-conformance.md": _dicom_conformance(),
         "python-api.md": _python_api(),
         "results-format.md": _results_format(),
         "site-format.md": _site_format(),
@@ -123,6 +124,126 @@ def _help(action: argparse.Action) -> str:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the help of {action.option_strings or action.dest}: {error}") from error
     return f"{text} (required)".strip() if action.option_strings and action.required else text
+
+
+def _dicom_conformance() -> str:
+    """What PS3.2 asks of such a statement, from the tables that the program itself uses."""
+    from edge_app.decision import Decision, Reason
+    from edge_app.dicom_net import archive, receiver, sender, tables
+    from edge_app.dicom_out import secondary_capture, source, structured_report
+    from edge_app.images import dicom_own
+    from edge_app.version import __version__
+
+    names = {
+        **tables.IMAGE_CLASSES,
+        **tables.MULTI_FRAME_CLASSES,
+        **tables.REPORT_CLASSES,
+    }
+    syntaxes = tables.TRANSFER_SYNTAXES
+    options = receiver.ReceiverOptions()
+    parts = [
+        "# DICOM conformance statement\n",
+        _MADE,
+        f"Pneumoscope {__version__}, in the order of PS3.2. What it is for and how to set it up: "
+        "[dicom.md](dicom.md). Research use; no diagnosis.\n",
+        "## Application entity\n",
+        f"One, {options.ae_title} unless named otherwise, port {options.port}. At most "
+        f"{options.most_associations} associations at a time, maximum PDU "
+        f"{receiver._MAX_PDU_BYTES} bytes, idle at most {options.idle_seconds:g} s, an object at "
+        f"most {options.most_object_bytes / 1e6:.0f} MB. TLS 1.2 or newer by option. Texts are "
+        "written as ISO_IR 192; character sets that pydicom knows are read.\n",
+        "## As SCP (`pneumoscope receive`)\n",
+        f"Verification ({tables.VERIFICATION}), Storage Commitment Push Model "
+        f"({tables.STORAGE_COMMITMENT}; the report comes on the same association), and storage of:"
+        "\n",
+        _table(
+            ("SOP class", "UID", "what becomes of it"),
+            [
+                *((name, uid, "scored") for uid, name in tables.IMAGE_CLASSES.items()),
+                *(
+                    (name, uid, "refused with status 0xA900")
+                    for uid, name in tables.MULTI_FRAME_CLASSES.items()
+                ),
+                *(
+                    (name, uid, "kept; our own are known and not scored")
+                    for uid, name in tables.REPORT_CLASSES.items()
+                ),
+            ],
+        ),
+        _table(("transfer syntax", "UID"), [(name, uid) for uid, name in syntaxes.items()]),
+        _table(
+            ("C-STORE status", "when"),
+            [(f"0x{status:04X}", when) for status, when in tables.STATUSES.items()],
+        ),
+        "## As SCU\n",
+        _table(
+            ("SOP class", "UID", "transfer syntaxes offered", "command"),
+            [
+                *(
+                    (
+                        names[uid],
+                        uid,
+                        ", ".join(syntaxes[one] for one in offered),
+                        "`receive --send-to`",
+                    )
+                    for uid, offered in tables.SENT_CLASSES.items()
+                ),
+                (
+                    "Storage Commitment Push Model",
+                    tables.STORAGE_COMMITMENT,
+                    "default",
+                    "`receive --commit`; the report may come on any association",
+                ),
+                (
+                    "Study Root Query/Retrieve - FIND",
+                    tables.STUDY_ROOT_FIND,
+                    ", ".join(syntaxes[one] for one in tables.UNCOMPRESSED),
+                    "`query`, `retrieve`",
+                ),
+                (
+                    "Study Root Query/Retrieve - GET",
+                    tables.STUDY_ROOT_GET,
+                    "as for storage above",
+                    "`retrieve`",
+                ),
+                (
+                    "Study Root Query/Retrieve - MOVE",
+                    tables.STUDY_ROOT_MOVE,
+                    ", ".join(syntaxes[one] for one in tables.UNCOMPRESSED),
+                    "`retrieve --move-to`",
+                ),
+            ],
+        ),
+        f"A destination is tried again after {sender._FIRST_PAUSE:g} s, then at growing intervals "
+        f"of at most {sender._LONGEST_PAUSE:g} s. Keys of queries: at the level STUDY "
+        f"{_keywords(archive._study_keys(archive.Query()))}; at the level SERIES "
+        f"{_keywords(archive._series_keys('1.2'))}.\n",
+        "## Objects that are made\n",
+        f"Manufacturer {dicom_own.MANUFACTURER}, model {dicom_own.MODEL_NAME}, UIDs below 2.25. "
+        f"Series {structured_report.SERIES_NUMBER}: {names[dicom_own.COMPREHENSIVE_SR]}, TID 1500 "
+        f"with TID 1501, 1004 and 4019. Series {secondary_capture.SERIES_NUMBER}: "
+        f"{names[dicom_own.SECONDARY_CAPTURE]}. Copied from the film: "
+        f"{', '.join(source._COPIED)}.\n",
+        f"Codes of the scheme {structured_report.SCHEME}:\n",
+        _table(
+            ("concept", "values"),
+            [
+                ("decision", ", ".join(Decision)),
+                ("reason", ", ".join(Reason)),
+                ("quality_flag", "the flags of a row that are set"),
+            ],
+        ),
+    ]
+    return "\n".join(parts)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join(f"| {' | '.join(map(_cell, line))} |\n" for line in lines)
+
+
+def _keywords(keys: Any) -> str:
+    return ", ".join(element.keyword for element in keys)
 
 
 def _results_format() -> str:

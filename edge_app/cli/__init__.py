@@ -62,13 +62,16 @@ def make_parser() -> "argparse.ArgumentParser":
         examples,
         info,
         model,
+        query,
         receive,
         record,
         rescore,
+        retrieve,
         score,
         serve,
         validate,
         watch,
+        worklist,
     )
 
     parser = argparse.ArgumentParser(
@@ -84,7 +87,10 @@ def make_parser() -> "argparse.ArgumentParser":
         score,
         batch,
         watch,
+        worklist,
         receive,
+        query,
+        retrieve,
         serve,
         info,
         validate,

@@ -6,7 +6,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from edge_app.cli.run_options import add_run_options, describe, note, run_options
+from edge_app.cli.run_options import (
+    add_answer_option,
+    add_run_options,
+    describe,
+    note,
+    run_options,
+)
 from edge_app.cli.streams import LastingStream, one_line, say
 from edge_app.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED
 
@@ -67,6 +73,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--sort-copies", action="store_true", help="with --sort-into: copy them instead"
     )
+    add_answer_option(parser)
     add_run_options(parser)
     parser.set_defaults(run=run)
 
@@ -79,7 +86,9 @@ def run(args: argparse.Namespace) -> int:
         named=tuple(args.inputs),
         out=args.out,
         recursive=args.recursive,
-        options=run_options(args, tuple(args.only_new), retry_failed=args.retry_failed),
+        options=run_options(
+            args, tuple(args.only_new), retry_failed=args.retry_failed, answers=args.dicom_out
+        ),
     )
     if args.dry_run:
         return _list(plan)

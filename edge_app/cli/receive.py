@@ -1,9 +1,11 @@
 """`pneumoscope receive -o OUT`: scores what machines and a PACS send by DICOM."""
 
 import argparse
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_app.cli.archive_options import destination
 from edge_app.cli.model_options import positive
 from edge_app.cli.run_options import (
     add_run_options,
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge_app.dicom_net.receiver import Peer, ReceiverOptions, Tls
+    from edge_app.dicom_net.sender import Commitments, Sender
     from edge_app.dicom_net.spool import Spool
 
 _LOG_BYTES = 10_000_000
@@ -71,6 +74,30 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--idle", type=seconds, default=60.0, metavar="SECONDS", help="default: %(default)g"
     )
+    answers = parser.add_argument_group(
+        "answers", "as DICOM SR and Secondary Capture, new series of the film's study"
+    )
+    answers.add_argument(
+        "--answer", action="store_true", help="write them below OUT/answers; --send-to does so too"
+    )
+    answers.add_argument(
+        "--send-to",
+        type=destination,
+        action="append",
+        default=[],
+        metavar="AET@HOST:PORT",
+        help="send them to this PACS; may be repeated. One that is away gets them when it is back, "
+        "and keeps no other waiting",
+    )
+    answers.add_argument(
+        "--commit",
+        action="store_true",
+        help="count one as sent only after the PACS has committed itself to keep it (storage "
+        "commitment)",
+    )
+    answers.add_argument(
+        "--send-tls", action="store_true", help="send encrypted, with the files of the TLS options"
+    )
     tls = parser.add_argument_group("TLS", "files in PEM; both of the first two, or none")
     tls.add_argument("--tls-certificate", type=Path, metavar="FILE")
     tls.add_argument("--tls-key", type=Path, metavar="FILE")
@@ -114,10 +141,14 @@ def _serve(
     log: "Callable[[str], None]",
     spool: "Spool",
 ) -> int:
+    from edge_app.dicom_net.outbox import answers_folder
     from edge_app.dicom_net.receiver import Receiver
+    from edge_app.dicom_net.sender import Commitments
     from edge_app.runs.interruption import Interruption
     from edge_app.runs.watch import WatchPlan, watch_folder
 
+    commitments = Commitments()
+    answers = answers_folder(args.out) if args.answer or args.send_to else None
     # What is in the inbox is whole: nothing has to settle, and what fails is damaged.
     plan = WatchPlan(
         spool.inbox,
@@ -125,14 +156,43 @@ def _serve(
         poll_seconds=1.0,
         settle_seconds=0.0,
         patience_seconds=0.0,
-        options=run_options(args),
+        options=run_options(args, answers=answers),
     )
     on_outcome = silent if args.quiet else say_outcome
-    with Interruption() as interruption, Receiver(spool, options, log) as receiver:
+    with (
+        Interruption() as interruption,
+        Receiver(spool, options, log, commitments.on_report) as receiver,
+        ExitStack() as senders,
+    ):
+        for sender in open_senders(args, options, log, commitments):
+            senders.callback(sender.close)
+            sender.start()
         if not args.quiet:
             note(f"{options.ae_title} listens on port {receiver.port}; Ctrl-C stops")
         summary = watch_folder(plan, on_outcome, on_note=note, check=interruption.check)
     return say_stopped(args, summary)
+
+
+def open_senders(
+    args: argparse.Namespace,
+    options: "ReceiverOptions",
+    log: "Callable[[str], None]",
+    commitments: "Commitments",
+) -> "list[Sender]":
+    """A queue for each PACS that answers are sent to."""
+    from edge_app.dicom_net.outbox import Outbox
+    from edge_app.dicom_net.receiver import client_context
+    from edge_app.dicom_net.sender import DicomWire, Sender
+    from edge_app.errors import UsageError
+
+    if args.send_tls and options.tls is None:
+        raise UsageError("--send-tls needs --tls-certificate and --tls-key")
+    context = client_context(options.tls) if args.send_tls and options.tls is not None else None
+    senders = []
+    for peer in dict.fromkeys(args.send_to):
+        wire = DicomWire(peer, options.ae_title, context, commitments if args.commit else None)
+        senders.append(Sender(Outbox(args.out, str(peer)), wire, str(peer), log))
+    return senders
 
 
 def receiver_options(args: argparse.Namespace) -> "ReceiverOptions":

@@ -60,12 +60,32 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_answer_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option for answers as DICOM objects."""
+    parser.add_argument(
+        "--dicom-out",
+        type=Path,
+        metavar="DIR",
+        help="write the answer about each DICOM file NAME as DIR/NAME.sr.dcm (structured report) "
+        "and DIR/NAME.sc.dcm (picture), new series of its study; the input folder itself puts "
+        "them beside it, and they are not scored. Needs: pip install 'pneumoscope[dicom-net]'",
+    )
+
+
 def run_options(
-    args: argparse.Namespace, only_new: tuple[Path, ...] = (), *, retry_failed: bool = False
+    args: argparse.Namespace,
+    only_new: tuple[Path, ...] = (),
+    *,
+    retry_failed: bool = False,
+    answers: Path | None = None,
 ) -> "RunOptions":
     """The options as the engine takes them."""
     from edge_app.runs.scoring_run import RunOptions
 
+    if answers is not None:
+        from edge_app.dicom_out.answers import require_highdicom
+
+        require_highdicom()
     return RunOptions(
         bundle=args.bundle,
         runtime=args.runtime,
@@ -79,6 +99,7 @@ def run_options(
         seconds_per_file=args.give_up_after,
         verbose=args.verbose,
         shared=args.shared,
+        answers=answers,
     )
 
 
@@ -150,7 +171,7 @@ def _first_line(summary: "Summary") -> str:
     if new:
         line += f" ({summary.files_per_second:.1f} files/s after {summary.startup_seconds:.1f} s)"
     if summary.known:
-        line += f"; {summary.known} known from earlier results"
+        line += f"; {summary.known} known from earlier results, or answers of ours"
     return line
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_app.cli.run_options import (
+    add_answer_option,
     add_run_options,
     note,
     run_options,
@@ -47,6 +48,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         help="how much longer for a file that fails, which may be a transfer that stalled, "
         "before its row is written (default: %(default)g)",
     )
+    add_answer_option(parser)
     add_run_options(parser)
     parser.set_defaults(run=run)
 
@@ -56,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from edge_app.runs.interruption import Interruption
     from edge_app.runs.watch import WatchPlan, watch_folder
 
-    options = run_options(args)
+    options = run_options(args, answers=args.dicom_out)
     plan = WatchPlan(args.folder, args.out, args.poll, args.settle, args.patience, options)
     on_outcome = silent if args.quiet else say_outcome
     if not args.quiet:

@@ -92,13 +92,20 @@ class _Counter:
 class Receiver:
     """A running storage SCP; closing it ends associations and leaves the spool whole."""
 
-    def __init__(self, spool: Spool, options: ReceiverOptions, log: Log) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        options: ReceiverOptions,
+        log: Log,
+        on_report: Callable[[Any], tuple[int, None]] | None = None,
+    ) -> None:
         """Begin to listen.
 
         Args:
             spool: where objects go.
             options: how to listen.
             log: gets a line for what an administrator may want to know; called from threads.
+            on_report: gets the events in which a PACS reports a storage commitment.
 
         Raises:
             RuntimeUnavailableError: pynetdicom is not installed.
@@ -110,6 +117,7 @@ class Receiver:
         self._spool = spool
         self._options = options
         self._log = log
+        self._on_report = on_report
         self._counters: dict[int, _Counter] = {}
         context = None if options.tls is None else server_context(options.tls)
         self._server = self._listen(context)
@@ -149,7 +157,8 @@ class Receiver:
             for uid in classes:
                 entity.add_supported_context(uid, syntaxes)
         entity.add_supported_context(tables.VERIFICATION)
-        entity.add_supported_context(tables.STORAGE_COMMITMENT)
+        # Both roles: asked by machines, and told by the PACS that we have asked.
+        entity.add_supported_context(tables.STORAGE_COMMITMENT, scu_role=True, scp_role=True)
         handlers: list[Any] = [
             (evt.EVT_CONN_OPEN, self._on_open),
             (evt.EVT_C_STORE, self._on_store),
@@ -159,6 +168,8 @@ class Receiver:
             (evt.EVT_DATA_RECV, self._on_data),
             (evt.EVT_CONN_CLOSE, self._on_close),
         ]
+        if self._on_report is not None:
+            handlers.append((evt.EVT_N_EVENT_REPORT, self._on_report))
         try:
             server = entity.make_server(
                 (options.host, options.port),

@@ -29,6 +29,10 @@ REPORT_CLASSES: Final = {
 }
 VERIFICATION: Final = "1.2.840.10008.1.1"
 STORAGE_COMMITMENT: Final = "1.2.840.10008.1.20.1"
+# PS3.4 table C.6.2-1.
+STUDY_ROOT_FIND: Final = "1.2.840.10008.5.1.4.1.2.2.1"
+STUDY_ROOT_MOVE: Final = "1.2.840.10008.5.1.4.1.2.2.2"
+STUDY_ROOT_GET: Final = "1.2.840.10008.5.1.4.1.2.2.3"
 # PS3.4 J.3.5: the one instance of that class that there is.
 STORAGE_COMMITMENT_INSTANCE: Final = "1.2.840.10008.1.20.1.1"
 
@@ -48,7 +52,17 @@ TRANSFER_SYNTAXES: Final = {
     "1.2.840.10008.1.2.4.91": "JPEG 2000",
 }
 
+# What we send. A picture goes as JPEG, or uncompressed where that is not taken.
+UNCOMPRESSED: Final = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
+SENT_CLASSES: Final = {
+    "1.2.840.10008.5.1.4.1.1.88.33": UNCOMPRESSED,
+    "1.2.840.10008.5.1.4.1.1.7": ("1.2.840.10008.1.2.4.50", *UNCOMPRESSED),
+}
+
 SUCCESS: Final = 0x0000
+CLASS_NOT_SUPPORTED: Final = 0x0122
+DUPLICATE: Final = 0x0111
+NOT_AUTHORISED: Final = 0x0124
 OUT_OF_RESOURCES: Final = 0xA700
 DATA_SET_DOES_NOT_MATCH: Final = 0xA900
 CANNOT_UNDERSTAND: Final = 0xC000

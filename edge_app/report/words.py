@@ -51,6 +51,11 @@ def kind_of(row: ResultRow) -> str:
     return _BY_DECISION[row.decision] if row.status is Status.SCORED else "unscreened"
 
 
+def priority(row: ResultRow) -> int:
+    """1 is to be looked at first, 4 last."""
+    return KINDS.index(kind_of(row)) + 1
+
+
 def reason_words(reason: Reason) -> str:
     """A reason as people say it."""
     return REASONS.get(reason, plain(reason.value))

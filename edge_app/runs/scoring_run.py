@@ -9,16 +9,17 @@ decoded.
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge_app.bundle.load import load_bundle
 from edge_app.bundle.location import current_bundle_folder
 from edge_app.bundle.manifest import Bundle
 from edge_app.decision import Decision, Reason, Status
+from edge_app.errors import StorageError
 from edge_app.files.whole import owner_only
 from edge_app.results.folder import RunFolder
-from edge_app.results.rows import ResultRow, RunHeader, failed_row
+from edge_app.results.rows import ResultRow, RunHeader, decode_row, failed_row
 from edge_app.runs.derived import derive
 from edge_app.runs.discovery import ImageFile
 from edge_app.runs.earlier_results import require_results
@@ -62,6 +63,7 @@ class RunOptions:
         verbose: whether what workers print on standard error is shown.
         shared: whether others may read the results, as far as the process's umask lets them; else
             their owner only.
+        answers: folder that gets an answer as DICOM objects about each DICOM file, None for none.
     """
 
     bundle: Path | None = None
@@ -76,6 +78,7 @@ class RunOptions:
     seconds_per_file: float = 60.0
     verbose: bool = False
     shared: bool = False
+    answers: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,7 @@ class ScoringRun:
         engine: Engine,
         store: RunStore,
         counts: RunningSummary,
+        on_note: Callable[[str], None],
     ) -> None:
         """Hold together what `open` has opened."""
         self.folder = folder
@@ -127,6 +131,7 @@ class ScoringRun:
         self._header = header
         self._engine = engine
         self._counts = counts
+        self._on_note = on_note
         self._order = RowOrder()
         self._offered: dict[int, ImageFile] = {}
         self._next_id = 0
@@ -162,6 +167,7 @@ class ScoringRun:
         counts = RunningSummary()
         named = options.bundle if options.bundle is not None else current_bundle_folder()
         known = str(folder.hashes) if options.only_new else None
+        answers = None if options.answers is None else str(options.answers)
         site = None if options.site is None else read_profile(options.site)
         settings = Settings(
             bundle=str(named),
@@ -170,6 +176,7 @@ class ScoringRun:
             site=None if site is None else site.profile.to_json().decode("utf-8"),
             threads=options.threads,
             known=known,
+            answers=answers,
         )
         with owner_only(not options.shared), start_engine(settings, options) as engine:
             # While the engine loads its models, the whole bundle is checked here.
@@ -195,7 +202,7 @@ class ScoringRun:
                 on_row=lambda row: counts.count(_outcome(row)),
                 on_note=on_note,
             ) as store:
-                yield cls(folder, options, bundle, header, engine, store, counts)
+                yield cls(folder, options, bundle, header, engine, store, counts, on_note)
 
     @property
     def in_flight(self) -> int:
@@ -314,12 +321,38 @@ class ScoringRun:
             self._order.add(news.id, self._offered.pop(news.id).name, news)
             return
         if isinstance(news, GivenUp):
-            name = news.task.name
+            task, name = news.task, news.task.name
             message = f"{Path(name).name}: {news.message}"
             news = self._failed(name, news.reason, message, news.task.id, news.seconds)
+            news = self._answered_for(Path(task.path), news)
+        self._require_answer(news)
         file = self._offered.pop(news.id)
         entry = news if on_answer(file, news) else Withdrawn()
         self._order.add(news.id, file.name, entry)
+
+    def _answered_for(self, film: Path, answered: Answered) -> Answered:
+        """Write the answer about a film that took its worker down; only its header is read."""
+        if self.options.answers is None:
+            return answered
+        from edge_app.dicom_out.answers import try_to_answer
+
+        row = decode_row(answered.row.encode("utf-8"))
+        trouble = try_to_answer(self.options.answers, film, row)
+        if trouble is None:
+            return answered
+        return replace(answered, unanswered=trouble.message, disk_failed=trouble.is_disk)
+
+    def _require_answer(self, answered: Answered) -> None:
+        """Say where a file has no answer as DICOM.
+
+        Raises:
+            StorageError: there was no room for it; a row would say that it is there.
+        """
+        if answered.unanswered is None:
+            return
+        if answered.disk_failed:
+            raise StorageError(f"{answered.unanswered}; the same command goes on")
+        self._on_note(answered.unanswered)
 
     def _take_next_place(self, name: str, answered: Answered) -> None:
         """Add an answer that the engine was not asked for."""

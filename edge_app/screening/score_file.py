@@ -14,6 +14,7 @@ import numpy as np
 
 from edge_app.decision import Reason
 from edge_app.errors import InputError, PneumoscopeError
+from edge_app.images.dicom_own import is_own_answer
 from edge_app.images.radiograph import Radiograph, hash_bytes
 from edge_app.images.read import decode_image, read_bytes
 from edge_app.results.rows import Asked, LungPlace, ResultRow, failed_row, utc_now
@@ -50,7 +51,10 @@ def score_file(screener: Screener, path: Path, name: str) -> ResultRow:
 def score_unknown_file(
     screener: Screener, path: Path, name: str, *, known: Container[bytes]
 ) -> ScoredFile | None:
-    """Score one file; None where the SHA-256 (32 bytes) of its content is among the known.
+    """Score one file; None where it needs no row.
+
+    It does not where the SHA-256 (32 bytes) of its content is among the known, or where it is an
+    answer of ours that a PACS has sent back.
 
     Args:
         screener: what scores it.
@@ -68,6 +72,8 @@ def score_unknown_file(
         data = read_bytes(path)
         read_ms = _milliseconds_since(started)
         if known and hashlib.sha256(data).digest() in known:
+            return None
+        if is_own_answer(data):
             return None
         radiograph = decode_image(data, path.name, spec=screener.bundle.manifest.preprocess)
         decode_ms = _milliseconds_since(started)

@@ -40,6 +40,7 @@ class Settings(Message):
         threads: of one inference.
         known: file of a published `DiskTable` of content hashes that need no row, None for none;
             it is there when the first task comes.
+        answers: folder that gets an answer as DICOM objects about each DICOM file, None for none.
     """
 
     bundle: str
@@ -48,6 +49,7 @@ class Settings(Message):
     site: str | None
     threads: int
     known: str | None
+    answers: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,8 @@ class Answered(Message):
         stage_ms: milliseconds by stage, see `STAGES`.
         picture: the line for `thumbnails.jsonl`, None where the report wants none.
         stamp: the line for `files.jsonl`, None where the file could not be looked at.
+        unanswered: why there is no answer as DICOM, where one was asked for and should be.
+        disk_failed: whether that was for want of a disk, so that the row must wait.
     """
 
     id: int
@@ -118,6 +122,8 @@ class Answered(Message):
     stage_ms: Sequence[float]
     picture: str | None
     stamp: str | None
+    unanswered: str | None = None
+    disk_failed: bool = False
 
     @classmethod
     def of(
@@ -129,16 +135,18 @@ class Answered(Message):
         stage_ms: Sequence[float] = (0.0,) * len(STAGES),
         picture: str | None = None,
         stamp: str | None = None,
+        unanswered: str | None = None,
+        disk_failed: bool = False,
     ) -> "Answered":
         """The message for a row."""
         line = encode_row(row).decode("utf-8")
         facts = (row.sha256, row.status, row.decision, row.reason, row.raw_score)
-        return cls(id, line, *facts, unread, stage_ms, picture, stamp)
+        return cls(id, line, *facts, unread, stage_ms, picture, stamp, unanswered, disk_failed)
 
 
 @dataclass(frozen=True, slots=True)
 class KnownContent(Message):
-    """A file needs no row, since an earlier run has scored or refused its very content."""
+    """A file needs no row: an earlier run has answered its very content, or it is our answer."""
 
     id: int
 

@@ -1,8 +1,9 @@
 """A worker of a folder run: `python -m edge_app.runs.workers.process`, tasks in, replies out.
 
 It holds one model and scores one file after another, so a decoder that crashes or hangs costs this
-process and no other. It writes no file. Messages (see `messages`) come on standard input; replies
-go to what was standard output, out of the reach of libraries that print.
+process and no other. It writes no file but answers as DICOM objects, where these are asked for.
+Messages (see `messages`) come on standard input; replies go to what was standard output, out of the
+reach of libraries that print.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ import time
 import warnings
 from collections.abc import Container
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from edge_app.bundle.manifest import MANIFEST_FILE, Bundle, Manifest
 from edge_app.errors import BundleIntegrityError, PneumoscopeError, StorageError
@@ -36,6 +37,9 @@ from edge_app.screening.score_file import ScoredFile, score_unknown_file
 from edge_app.screening.screener import Screener
 from edge_app.site.profile import SiteProfile, apply_profile
 
+if TYPE_CHECKING:
+    from edge_app.dicom_out.answers import Trouble
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -56,12 +60,13 @@ def main() -> int:
         return 0
     _send(replies, ready)
     known: Container[bytes] | None = None
+    answers = None if settings.answers is None else Path(settings.answers)
     for line in requests:
         # It is written while we start, and complete when the first task comes.
         known = _known(settings) if known is None else known
         task = read_message(line)
         assert isinstance(task, Task)
-        _send(replies, answer(screener, task, known))
+        _send(replies, answer(screener, task, known, answers))
     return 0
 
 
@@ -108,8 +113,10 @@ def _known(settings: Settings) -> Container[bytes]:
     return frozenset() if settings.known is None else PublishedKeys(Path(settings.known))
 
 
-def answer(screener: Screener, task: Task, known: Container[bytes]) -> Answered | KnownContent:
-    """Score a task's file."""
+def answer(
+    screener: Screener, task: Task, known: Container[bytes], answers: Path | None = None
+) -> Answered | KnownContent:
+    """Score a task's file, and write an answer about it where a folder for these is named."""
     path = Path(task.path)
     stamp = stamp_of(path)  # before it is read: a file that changes meanwhile is noticed later
     scored = score_unknown_file(screener, path, task.name, known=known)
@@ -118,6 +125,7 @@ def answer(screener: Screener, task: Task, known: Container[bytes]) -> Answered 
     scored_at = time.perf_counter()
     picture = _picture(scored, task)
     picture_ms = (time.perf_counter() - scored_at) * 1000
+    trouble = None if answers is None else _write_answers(answers, path, scored)
     return Answered.of(
         task.id,
         scored.row,
@@ -125,7 +133,16 @@ def answer(screener: Screener, task: Task, known: Container[bytes]) -> Answered 
         stage_ms=[*_stages(scored), round(picture_ms, 3)],
         picture=picture,
         stamp=None if stamp is None else stamp_line(task.name, stamp),
+        unanswered=None if trouble is None else trouble.message,
+        disk_failed=trouble is not None and trouble.is_disk,
     )
+
+
+def _write_answers(folder: Path, film: Path, scored: ScoredFile) -> "Trouble | None":
+    """Before the row, so that what has a row has its answer."""
+    from edge_app.dicom_out.answers import try_to_answer
+
+    return try_to_answer(folder, film, scored.row, scored.radiograph, scored.result)
 
 
 def _stages(scored: ScoredFile) -> list[float]:
