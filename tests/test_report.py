@@ -29,7 +29,6 @@ from edge_app.results.rows import encode_row, read_results
 from edge_app.runs.batch import BatchPlan, run_batch
 from edge_app.runs.scoring_run import RunOptions
 from edge_app.screening.screener import Screener
-from edge_app.statistics.logistic import sigmoid
 from tests.pictures import encoded
 from tests.test_batch import phantom_png, write_ward
 
@@ -88,9 +87,12 @@ def test_pictures_are_those_of_what_needs_a_look(out: Path) -> None:
     scores = [picture["probability"] for picture in pictures["suspected"]]
     assert len(scores) == 2
     assert scores == sorted(scores, reverse=True)
+    rows = data((out / "report.html").read_text(encoding="utf-8"), "data-rows")
+    assert isinstance(rows, list)
+    probabilities = {row[0]: row[2] for row in rows}
     for picture in pictures["suspected"]:
-        probability = sigmoid(1.5 * np.mean(picture["activation_map"]) - 0.25)
-        assert probability == pytest.approx(picture["probability"], abs=0.01)
+        assert picture["probability"] == probabilities[picture["file"]]
+        assert (picture["activation_map"], picture["heatmap"]) == ([], None)
 
 
 def test_remarks_and_reasons_are_words(out: Path) -> None:

@@ -6,6 +6,7 @@ load. The classes below are the schema of `bundle.json`; export writes it with
 `Manifest.to_json`. Nothing here runs a model.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -223,6 +224,10 @@ class Calibration:
     def probability(self, raw_score: float) -> float:
         """Of pneumonia, 0 to 1, for a raw score."""
         return sigmoid(self.scale * raw_score + self.offset)
+
+    def raw_score(self, probability: float) -> float:
+        """The raw score that has this probability, between 0 and 1."""
+        return (math.log(probability / (1 - probability)) - self.offset) / self.scale
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edge_app.runs.scoring_run import RunOptions
     from edge_app.runs.summary import Outcome, Summary
 
+HEATMAPS = ("suspected", "all")
 _FORMATS = ("jsonl", "csv", "html")
 # A worker takes about 50 MB beside what it shares.
 _MOST_WORKERS = 16
@@ -40,6 +41,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         default=_FORMATS,
         metavar="LIST",
         help="what to write, of jsonl,csv,html (default: all; jsonl is always written)",
+    )
+    parser.add_argument(
+        "--heatmaps",
+        choices=HEATMAPS,
+        help="also write where in the lungs the score comes from, as PNG beside the results and as "
+        "an outline in the report: of the suspected films, or of all that are scored",
     )
     parser.add_argument(
         "--give-up-after",
@@ -94,6 +101,7 @@ def run_options(
         workers=args.workers,
         threads=args.threads,
         formats=args.format,
+        heatmaps=args.heatmaps,
         only_new=only_new,
         retry_failed=retry_failed,
         seconds_per_file=args.give_up_after,

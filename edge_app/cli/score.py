@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_app.cli.model_options import add_model_options, open_screener
-from edge_app.cli.streams import one_line
+from edge_app.cli.streams import one_line, say
 from edge_app.errors import EXIT_NO_INPUT, EXIT_OK, EXIT_SOME_FAILED, UsageError
 
 if TYPE_CHECKING:
     from edge_app.results.rows import ResultRow
+    from edge_app.screening.score_file import ScoredFile
     from edge_app.screening.screener import Screener
 
 _STANDARD_INPUT = Path("-")
@@ -32,6 +33,12 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         "files", nargs="+", type=Path, metavar="FILE", help="pictures; - reads standard input"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument(
+        "--heatmap",
+        type=Path,
+        metavar="OUT.png",
+        help="also draw where in the lungs the score comes from; takes one FILE",
+    )
     add_model_options(parser)
     parser.set_defaults(run=run)
 
@@ -42,10 +49,12 @@ def run(args: argparse.Namespace) -> int:
     from edge_app.files.codec import compact_json
 
     _refuse_folders(args.files)
+    if args.heatmap is not None:
+        _require_one_picture(args.files, args.heatmap)
     screener = open_screener(args)
     failed = False
     for path in args.files:
-        row = _score(screener, path)
+        row = _score(screener, path, args.heatmap)
         failed = failed or row.status is Status.FAILED
         print(compact_json(row) if args.json else describe(row, screener), flush=True)
     if failed and not any(path == _STANDARD_INPUT or os.path.lexists(path) for path in args.files):
@@ -61,15 +70,53 @@ def _refuse_folders(paths: list[Path]) -> None:
             )
 
 
-def _score(screener: "Screener", path: Path) -> "ResultRow":
+def _require_one_picture(paths: list[Path], heatmap: Path) -> None:
+    """Raises UsageError or StorageError before a model is opened for nothing."""
+    from edge_app.files.whole import require_writable
+
+    if len(paths) != 1:
+        raise UsageError(
+            "--heatmap takes one FILE; pneumoscope batch FILE... -o OUT --heatmaps all draws many"
+        )
+    if heatmap.suffix.lower() != ".png":
+        raise UsageError(f"{heatmap}: a heatmap is a PNG file: name it OUT.png")
+    if os.path.realpath(heatmap) == os.path.realpath(paths[0]):
+        raise UsageError(f"{heatmap}: is the picture itself, which is not overwritten")
+    require_writable(heatmap)
+
+
+def _score(screener: "Screener", path: Path, heatmap: Path | None) -> "ResultRow":
     from edge_app.results.rows import printable
-    from edge_app.screening.score_file import score_file
+    from edge_app.screening.score_file import score_unknown_file
+
+    def answer(path: Path, name: str) -> "ResultRow":
+        scored = score_unknown_file(screener, path, name, known=frozenset())
+        assert scored is not None
+        if heatmap is not None:
+            _draw(screener, scored, heatmap)
+        return scored.row
 
     if path != _STANDARD_INPUT:
-        return score_file(screener, path, printable(str(path)))
+        return answer(path, printable(str(path)))
     with _standard_input() as copy:
-        row = score_file(screener, copy, "standard input")
+        row = answer(copy, "standard input")
         return replace(row, message=row.message and row.message.removeprefix(f"{copy.name}: "))
+
+
+def _draw(screener: "Screener", scored: "ScoredFile", path: Path) -> None:
+    """Write the heatmap, or say why there is none."""
+    from edge_app.files.whole import whole
+
+    if scored.radiograph is None or scored.result is None:
+        return
+    result = screener.with_heatmap(scored.radiograph, scored.result)
+    if result.heatmap is None:
+        why = result.reason or "the network has no activation map"
+        say(f"pneumoscope: {one_line(str(path))}: no heatmap: {why}", sys.stderr)
+        path.unlink(missing_ok=True)  # one of another film must not be taken for this one's
+        return
+    with whole(path) as partial:
+        result.overlay().save(partial, "PNG")
 
 
 @contextmanager

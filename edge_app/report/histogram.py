@@ -112,8 +112,7 @@ def _axis(
     base = drawing.height + 20
     ticks = []
     for probability in _PROBABILITIES:
-        logit = math.log(probability / (1 - probability))
-        raw_score = (logit - calibration.offset) / calibration.scale
+        raw_score = calibration.raw_score(probability)
         if not first <= raw_score <= last:
             continue
         x = (raw_score - first) / (last - first) * drawing.width

@@ -27,6 +27,7 @@ from edge_app.report.words import (
     KINDS,
     MARKS,
     NAMES,
+    NO_GATE,
     OF_THE_WHOLE,
     kind_of,
     reason_words,
@@ -34,6 +35,7 @@ from edge_app.report.words import (
 )
 from edge_app.results.folder import RunFolder
 from edge_app.results.rows import ResultRow, RunHeader, read_results, with_staleness
+from edge_app.screening.heatmap import CORE, WHAT_IT_IS
 
 # Rows of the table: about 3 MB of page. Beyond, those that need a reader's eyes come first.
 MOST_ROWS = 20_000
@@ -117,7 +119,7 @@ def _page(
     yield _head(header, counts, style, script)
     yield _warnings(bundle, counts)
     yield _answers(counts)
-    yield _worklist(counts, gallery)
+    yield _worklist(header, counts, gallery)
     yield _chart(header, bundle, counts)
     yield _unscreened(counts, gallery)
     yield _table_place(counts)
@@ -127,12 +129,14 @@ def _page(
         "kinds": KINDS,
         "names": NAMES,
         "marks": MARKS,
-        # One absolute scale for the map of every picture.
-        "contour": header.operating_point.refer_high,
+        # One absolute scale for the heat of every picture; null where none was asked for.
+        "contour": header.operating_point.refer_high + CORE if _has_heat(header) else None,
     }
     yield _data("data-run", [json.dumps(facts)])
     yield _data("data-rows", _rows(folder, counts))
-    yield _data("data-pictures", _pictures(gallery, counts, _calibration(bundle, header)))
+    yield _data(
+        "data-pictures", _pictures(folder, header, gallery, counts, _calibration(bundle, header))
+    )
     yield f"<script>{script}</script>\n</body>\n</html>\n"
 
 
@@ -178,8 +182,8 @@ def _warnings(bundle: Bundle, counts: _Counts) -> str:
     sentences = [*map(escape, bundle.remarks)]
     if bundle.manifest.input_gate is None:
         sentences.append(
-            "<strong>This model does not recognise what is no chest X-ray.</strong> A photograph "
-            "or another body part gets a score too: look at every picture that is suspected."
+            f"<strong>{NO_GATE}</strong> A photograph or another body part gets a score too: look "
+            "at every picture that is suspected."
         )
     if counts.scored >= _ENOUGH_TO_WONDER and counts.rows["suspected"] > counts.scored / 2:
         sentences.append(
@@ -215,16 +219,25 @@ def _answers(counts: _Counts) -> str:
     return f'<h2 id="answers">Answers</h2>\n<ul class="counts">{items}</ul>\n'
 
 
-def _worklist(counts: _Counts, gallery: Gallery) -> str:
+def _worklist(header: RunHeader, counts: _Counts, gallery: Gallery) -> str:
     if not counts.rows["suspected"] and not counts.rows["indeterminate"]:
         return ""
+    heat = ""
+    if _has_heat(header):
+        heat = (
+            '<p class="no-print"><label><input type="checkbox" id="heat"> outline where the score '
+            f"comes from</label><br><small>{escape(WHAT_IT_IS)}</small></p>"
+        )
     return f"""<h2 id="worklist">Look at these first</h2>
-<p class="no-print"><label><input type="checkbox" id="heat"> outline where the score comes from
-(not yet tested against radiologists: it shows where the network looked, not what is there)</label>
-</p>
+{heat}
 {_picture_place("suspected", "with the highest probability", counts, gallery)}
 {_picture_place("indeterminate", "with the highest probability", counts, gallery)}
 """
+
+
+def _has_heat(header: RunHeader) -> bool:
+    """Whether heatmaps were asked for; pictures of other runs have a map that nobody tested."""
+    return "heatmaps" in header.parameters
 
 
 def _picture_place(kind: str, which: str, counts: _Counts, gallery: Gallery) -> str:
@@ -401,15 +414,24 @@ def _rows(folder: RunFolder, counts: _Counts) -> Iterator[str]:
     yield "]"
 
 
-def _pictures(gallery: Gallery, counts: _Counts, calibration: Calibration) -> Iterator[str]:
-    """Films as JSON, of each answer a list; refusals with their reason."""
+def _pictures(
+    folder: RunFolder,
+    header: RunHeader,
+    gallery: Gallery,
+    counts: _Counts,
+    calibration: Calibration,
+) -> Iterator[str]:
+    """Films as JSON, of each answer a list; with the reason of a refusal, the file of a heatmap."""
     yield "{"
     for place, (kind, decision) in enumerate(_PICTURED.items()):
         yield ("," if place else "") + json.dumps(kind) + ":["
         for number, thumbnail in enumerate(gallery.pictures(decision)):
             score = thumbnail.raw_score
+            heatmap = folder.heatmap(thumbnail.file)
+            has_heat = _has_heat(header) and heatmap.is_file()
             values = asdict(thumbnail) | {
                 "refusal": counts.refusals.get(thumbnail.file),
+                "heatmap": heatmap.relative_to(folder.path).as_posix() if has_heat else None,
                 "probability": None if score is None else _short(calibration.probability(score)),
             }
             del values["raw_score"]

@@ -14,8 +14,8 @@ class Thumbnail:
         width, height: in pixels, in the upright radiograph's proportions.
         jpeg: base64 of a grey JPEG.
         frame: left, top, right and bottom of what was read, as fractions of the picture.
-        activation_map: rows of the map over that frame in raw-score units, empty where there is
-            none.
+        activation_map: rows of the heat over that frame in raw-score units, at most the upper
+            cut-off beside the lungs; empty unless heatmaps were asked for.
     """
 
     file: str

@@ -43,7 +43,19 @@ FLAGS = {
     "turned_upright": "was turned, put upright",
     "touches_edge": "lungs reach the edge",
 }
+# The same for one picture: a sentence each.
+FLAG_SENTENCES = {
+    "age_unknown": "Nobody checked the patient's age. The answer holds for validated ages only.",
+    "view_unknown": "Nobody checked the projection. The answer holds for the validated view only.",
+    "view_outside_validation": "A frontal view, but not the one that the model was validated on.",
+    "enlarged": "The lungs have fewer pixels than the network looks at. Send the original picture.",
+    "turned_upright": "The picture lay on its side or its head, and was put upright.",
+    "touches_edge": "The lungs reach the edge of the picture. A part of them may be missing.",
+}
 OF_THE_WHOLE = ("age_unknown", "view_unknown")
+
+# Of a model without an input gate.
+NO_GATE = "This model does not recognise what is no chest X-ray."
 
 
 def kind_of(row: ResultRow) -> str:

@@ -1,5 +1,7 @@
 """Where the files of a run lie: the journal, what is derived from it, and what is temporary."""
 
+import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +31,16 @@ class RunFolder:
     def thumbnails(self) -> Path:
         """Pictures for the report; see `gallery`."""
         return self.path / "thumbnails.jsonl"
+
+    def heatmap(self, file: str) -> Path:
+        """Of a row's file: its name for people, and what keeps equal names apart.
+
+        Args:
+            file: as the row names it.
+        """
+        name = re.sub(r"[^0-9A-Za-z._-]+", "_", file.rpartition("/")[2]).lstrip(".")[:60]
+        digest = hashlib.sha256(file.encode("utf-8", "surrogatepass")).hexdigest()
+        return self.path / "heatmaps" / f"{name}-{digest[:12]}.png"
 
     @property
     def file_stamps(self) -> Path:

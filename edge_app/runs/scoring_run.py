@@ -57,6 +57,7 @@ class RunOptions:
         workers: processes side by side.
         threads: of one inference.
         formats: what is written, of `derived.FORMATS`.
+        heatmaps: of which films heatmaps are written, "suspected" or "all"; None for none.
         only_new: results of earlier runs: content that they know gets no row.
         retry_failed: whether rows of files that failed are dropped, so that these are scored again.
         seconds_per_file: after which a file is given up.
@@ -73,6 +74,7 @@ class RunOptions:
     workers: int = 1
     threads: int = 1
     formats: tuple[str, ...] = ("jsonl", "csv", "html")
+    heatmaps: str | None = None
     only_new: tuple[Path, ...] = ()
     retry_failed: bool = False
     seconds_per_file: float = 60.0
@@ -169,6 +171,9 @@ class ScoringRun:
         known = str(folder.hashes) if options.only_new else None
         answers = None if options.answers is None else str(options.answers)
         site = None if options.site is None else read_profile(options.site)
+        heatmaps = None
+        if options.heatmaps is not None:
+            heatmaps = (options.heatmaps, str(folder.path.absolute()))
         settings = Settings(
             bundle=str(named),
             runtime=options.runtime,
@@ -177,6 +182,7 @@ class ScoringRun:
             threads=options.threads,
             known=known,
             answers=answers,
+            heatmaps=heatmaps,
         )
         with owner_only(not options.shared), start_engine(settings, options) as engine:
             # While the engine loads its models, the whole bundle is checked here.
@@ -185,6 +191,8 @@ class ScoringRun:
             if site is not None:
                 bundle = apply_profile(bundle, site.profile)
                 parameters = {**parameters, **site.parameters}
+            if options.heatmaps is not None:  # rows without a heatmap are of another run
+                parameters = {**parameters, "heatmaps": options.heatmaps}
             bundle.operating_point(bundle.manifest.models[0], options.operating_point)
             ready = engine.wait_until_ready()
             for note in (*bundle.remarks, *ready.notes):

@@ -7,19 +7,22 @@ access beyond loading the networks; no score for a picture that is refused.
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_app.bundle.manifest import Bundle, OperatingPoint, require_known_gate
-from edge_app.decision import Decision, Reason, Status
+from edge_app.decision import Decision, Reason, Status, show_probability
+from edge_app.errors import UsageError
 from edge_app.images.lung_frame import WHOLE, Frame, lung_frame
 from edge_app.images.preprocess import PreprocessSpec, grey_range, resize, to_input
 from edge_app.images.radiograph import Radiograph
 from edge_app.images.read import read_image
 from edge_app.runtimes import Runtime, open_runtime
+from edge_app.screening.heatmap import Heatmap, make_heatmap
 from edge_app.screening.locator import ONE_LUNG, Lungs, look
 from edge_app.screening.refusals import (
     Refusal,
@@ -28,6 +31,9 @@ from edge_app.screening.refusals import (
     quality_flags,
 )
 from edge_app.screening.selftest import run_self_test
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 __all__ = ["Decision", "Reason", "Screener", "ScreeningResult", "Status"]
 
@@ -54,6 +60,8 @@ class ScreeningResult:
         activation_map: float32 (h, w), where in the frame the score comes from; its mean is the
             raw score.
         embedding: float32 (d,), what the input gate looks at.
+        seen: uint8 (1, h, w, 1), what the reader was shown; None unless scored.
+        heatmap: where in the lungs the score comes from; None unless it was asked for.
     """
 
     decision: Decision
@@ -72,11 +80,29 @@ class ScreeningResult:
     infer_ms: float | None
     activation_map: npt.NDArray[np.float32] | None
     embedding: npt.NDArray[np.float32] | None
+    seen: npt.NDArray[np.uint8] | None
+    heatmap: Heatmap | None = None
 
     @property
     def status(self) -> Status:
         """`scored` or `refused`; a picture that could not be read never gets here."""
         return Status.SCORED if self.reason is None else Status.REFUSED
+
+    def overlay(self) -> "Image.Image":
+        """The film beside the same with its heat, a legend and what it means: a Pillow image.
+
+        Raises:
+            UsageError: there is no heatmap: it was not asked for, the picture was refused, or the
+                network has no activation map.
+        """
+        if self.heatmap is None or self.probability is None:
+            why = self.message or "score(picture, heatmap=True) makes one, where the model can"
+            raise UsageError(f"this result has no heatmap: {why}")
+        from edge_app.screening.overlay import draw_overlay
+
+        answer = self.decision.value.replace("_", " ")
+        text = f"{answer}, probability {show_probability(self.probability)}"
+        return draw_overlay(self.heatmap, f"{text} ({self.operating_point}, {self.model_id})")
 
     def to_dict(self) -> dict[str, object]:
         """What `json.dumps` takes: all but the arrays and the mask of the lungs."""
@@ -145,11 +171,13 @@ class Screener:
         if bundle.manifest.golden.cases:
             run_self_test(bundle, runtime)
 
-    def score(self, picture: Radiograph | str | Path) -> ScreeningResult:
+    def score(self, picture: Radiograph | str | Path, *, heatmap: bool = False) -> ScreeningResult:
         """Screen one picture; refuses rather than scores what it was not made for.
 
         Args:
             picture: a file, read as a folder run reads it, or what `read_image` gave.
+            heatmap: whether to find out where the score comes from too, by 18 more looks; the
+                result holds the reduced picture then.
 
         Raises:
             InputError: the file cannot be read, is damaged or holds no picture.
@@ -162,7 +190,18 @@ class Screener:
                 "score takes a path, or a Radiograph as read_image gives it or as you make it "
                 f"from an array; this is {type(picture).__name__}"
             )
-        return self._score(picture)
+        result = self._score(picture)
+        return self.with_heatmap(picture, result) if heatmap else result
+
+    def with_heatmap(self, radiograph: Radiograph, result: ScreeningResult) -> ScreeningResult:
+        """The result of this radiograph with its heatmap, where it was scored and has one."""
+        if result.frame is None or result.seen is None:
+            return result
+        level = self.operating_point.refer_high
+        heatmap = make_heatmap(
+            radiograph, result.lungs, result.frame, result.seen, self.runtime, level
+        )
+        return replace(result, heatmap=heatmap)
 
     def _score(self, radiograph: Radiograph) -> ScreeningResult:
         manifest = self.bundle.manifest
@@ -192,7 +231,8 @@ class Screener:
         refusal = find_contrast_refusal(*found_range)
         if refusal is not None:
             return self._refused(refusal, quality, lungs)
-        outputs = self.runtime.run(to_input(resized, manifest.preprocess, found_range))
+        seen = to_input(resized, manifest.preprocess, found_range)
+        outputs = self.runtime.run(seen)
         infer_ms = (time.perf_counter() - started) * 1000
         decision = decide(outputs.logit, self.operating_point)
         if lungs is not None and lungs.is_half and decision is not Decision.PNEUMONIA_SUSPECTED:
@@ -214,6 +254,7 @@ class Screener:
             infer_ms=infer_ms,
             activation_map=outputs.activation_map,
             embedding=outputs.embedding,
+            seen=seen,
         )
 
     def _refused(
@@ -236,6 +277,7 @@ class Screener:
             infer_ms=None,
             activation_map=None,
             embedding=None,
+            seen=None,
         )
 
 

@@ -64,6 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
         describe,
         evaluate,
         fit,
+        heatmaps,
         kfold,
         outlines,
         plates,
@@ -80,7 +81,7 @@ def make_parser() -> argparse.ArgumentParser:
         title="commands", dest="command", required=True, metavar="COMMAND"
     )
     commands_in_order = (
-        audit, outlines, describe, fit, kfold, search, compare, evaluate, probe, plates,
+        audit, outlines, describe, fit, kfold, search, compare, evaluate, probe, plates, heatmaps,
     )  # fmt: skip
     for command in commands_in_order:
         command.add_parser(commands)

@@ -55,8 +55,8 @@ function sample(map, u, v) {
   return top + (bottom - top) * (y - y0);
 }
 
-// One thin line (dark with a light core, which a black and white print keeps) around where the map
-// reaches the upper cut-off: the same level in every picture, so a clear one has none.
+// One thin line (dark with a light core, which a black and white print keeps) around the core of the
+// heat: the same level in every picture, so a clear one has none.
 function drawContour(canvas, map, [left, top, right, bottom]) {
   const context = canvas.getContext("2d"), n = 48;
   const sx = canvas.width * (right - left) / n, sy = canvas.height * (bottom - top) / n;
@@ -84,6 +84,8 @@ function drawContour(canvas, map, [left, top, right, bottom]) {
   context.strokeStyle = "#fff"; context.lineWidth = 1.6; context.stroke(path);
 }
 
+const hasHeat = (item) => run.contour !== null && item.activation_map.length > 0;
+
 function film(item, withContour) {
   const image = element("img", {
     src: "data:image/jpeg;base64," + item.jpeg, width: item.width, height: item.height,
@@ -91,7 +93,7 @@ function film(item, withContour) {
   });
   const node = element("span", { className: "film" }, image);
   node.style.setProperty("--ratio", item.width / item.height);
-  if (withContour && item.activation_map.length) {
+  if (withContour && hasHeat(item)) {
     const canvas = element("canvas", { width: item.width * 2, height: item.height * 2 });
     canvas.setAttribute("aria-hidden", "true");
     drawContour(canvas, item.activation_map, item.frame);
@@ -137,14 +139,15 @@ function view(number) {
   };
   const close = element("button", { type: "button", textContent: "Close" });
   close.addEventListener("click", () => dialog.close());
-  const films = item.activation_map.length ? [film(item, false), film(item, true)] : [film(item, false)];
+  const films = hasHeat(item) ? [film(item, false), film(item, true)] : [film(item, false)];
+  const larger = item.heatmap ? [" ", element("a", { href: item.heatmap }, "heatmap as a picture")] : [];
   dialog.replaceChildren(
     element("p", { className: "bar" }, go("Previous film", -1), go("Next film", 1),
       `${state.viewed + 1} of ${worklist.length}`, close),
     element("div", { className: "large" }, ...films),
-    element("p", {}, answer(kind, item), " ", link(item.file)),
-    element("p", { className: "facts" }, item.activation_map.length
-      ? "Right: outlined where the network's map reaches the upper cut-off; it shows where it looked, not what is there. The name leads to the file itself."
+    element("p", {}, answer(kind, item), " ", link(item.file), ...larger),
+    element("p", { className: "facts" }, hasHeat(item)
+      ? "Right: outlined is the core of the heat, which raised the score most; it shows where the network looked, not what is there. The name leads to the file itself."
       : "The name leads to the file itself."));
   if (!dialog.open) dialog.showModal();
   dialog.focus();  // the button that was pressed is gone, and the keys with it

@@ -41,6 +41,8 @@ class Settings(Message):
         known: file of a published `DiskTable` of content hashes that need no row, None for none;
             it is there when the first task comes.
         answers: folder that gets an answer as DICOM objects about each DICOM file, None for none.
+        heatmaps: of which films heatmaps are written ("suspected" or "all"), and the run's folder;
+            None for none.
     """
 
     bundle: str
@@ -50,6 +52,7 @@ class Settings(Message):
     threads: int
     known: str | None
     answers: str | None = None
+    heatmaps: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """A worker of a folder run: `python -m edge_app.runs.workers.process`, tasks in, replies out.
 
 It holds one model and scores one file after another, so a decoder that crashes or hangs costs this
-process and no other. It writes no file but answers as DICOM objects, where these are asked for.
-Messages (see `messages`) come on standard input; replies go to what was standard output, out of the
-reach of libraries that print.
+process and no other. It writes no file but answers as DICOM objects and heatmaps, where these are
+asked for: each is whole and on the disk before its row is. Messages (see `messages`) come on
+standard input; replies go to what was standard output, out of the reach of libraries that print.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ from edge_app.files.codec import compact_json
 from edge_app.files.disk_table import PublishedKeys
 from edge_app.report.thumbnail_maker import make_thumbnail
 from edge_app.runs.file_stamps import stamp_line, stamp_of
+from edge_app.runs.heatmaps import Heatmaps
 from edge_app.runs.workers.messages import (
     Answered,
     KnownContent,
@@ -61,12 +62,17 @@ def main() -> int:
     _send(replies, ready)
     known: Container[bytes] | None = None
     answers = None if settings.answers is None else Path(settings.answers)
+    heatmaps = None if settings.heatmaps is None else Heatmaps(*settings.heatmaps)
     for line in requests:
         # It is written while we start, and complete when the first task comes.
         known = _known(settings) if known is None else known
         task = read_message(line)
         assert isinstance(task, Task)
-        _send(replies, answer(screener, task, known, answers))
+        try:
+            reply = answer(screener, task, known, answers, heatmaps)
+        except StorageError as error:  # of a heatmap: the run ends, and goes on later
+            reply = Refused(type(error).__name__, str(error))
+        _send(replies, reply)
     return 0
 
 
@@ -114,14 +120,24 @@ def _known(settings: Settings) -> Container[bytes]:
 
 
 def answer(
-    screener: Screener, task: Task, known: Container[bytes], answers: Path | None = None
-) -> Answered | KnownContent:
-    """Score a task's file, and write an answer about it where a folder for these is named."""
+    screener: Screener,
+    task: Task,
+    known: Container[bytes],
+    answers: Path | None = None,
+    heatmaps: Heatmaps | None = None,
+) -> Message:
+    """Score a task's file, and write an answer and a heatmap about it where these are asked for.
+
+    Raises:
+        StorageError: its heatmap cannot be written.
+    """
     path = Path(task.path)
     stamp = stamp_of(path)  # before it is read: a file that changes meanwhile is noticed later
     scored = score_unknown_file(screener, path, task.name, known=known)
     if scored is None:
         return KnownContent(task.id)
+    if heatmaps is not None:
+        scored = heatmaps.add(screener, scored)
     scored_at = time.perf_counter()
     picture = _picture(scored, task)
     picture_ms = (time.perf_counter() - scored_at) * 1000
