@@ -18,20 +18,29 @@ from export.fitting import PointSpecs
 from export.parity import Report, table
 
 
-def model_card(manifest: Manifest, about: About, report: Report, points: PointSpecs) -> str:
-    """The text of `model_card.md`; `points` are what the operating points were fitted to."""
+def model_card(
+    manifest: Manifest, about: About, report: Report, points: PointSpecs, lacks: Sequence[str] = ()
+) -> str:
+    """The text of `model_card.md`.
+
+    Args:
+        manifest, about, report: what it is written from.
+        points: what the operating points were fitted to.
+        lacks: what could not be shown of a research model.
+    """
     default = manifest.models[0]
     parts = [
         f"# {manifest.model_id}\n",
         f"Written {manifest.created} by `python -m export`. "
         f"Checkpoint SHA-256 `{manifest.provenance.checkpoint_sha256}`.\n",
+        *_research(lacks),
         f"## Intended use\n{about.intended_use.strip()}\n",
         f"## Population\n{_population(manifest)}\n",
         f"## Limits\n{about.limits.strip()}\n",
         f"## Model files\n{_files(manifest)}\n",
         *_first_look(manifest, default),
         f"## Operating points of `{default.file}`\n{_points(manifest, default)}\n",
-        f"## What `indeterminate` promises\n{promises(points)}\n",
+        *_promised(points, lacks),
         f"## Figures of `{default.file}`\n{_figures(manifest, default)}\n",
         f"## Calibration\n{_calibration(manifest)}\n",
         f"## Parity with the trained network\n{_PARITY}\n\n{table(report)}",
@@ -40,6 +49,23 @@ def model_card(manifest: Manifest, about: About, report: Report, points: PointSp
         f"## How to cite\n{about.how_to_cite.strip()}\n",
     ]
     return "\n".join(parts)
+
+
+def _research(lacks: Sequence[str]) -> list[str]:
+    """The section on what a research model lacks; none for a release."""
+    if not lacks:
+        return []
+    lines = "\n".join(f"- {text}" for text in lacks)
+    return [
+        "## A research model: not for decisions about patients\n"
+        f"It was exported with `--research`. A release would have been refused for:\n\n{lines}\n"
+    ]
+
+
+def _promised(points: PointSpecs, lacks: Sequence[str]) -> list[str]:
+    """What the band bounds; of a research model nothing is promised."""
+    heading = "## What `indeterminate` promises\n"
+    return [heading + ("Nothing: a research model.\n" if lacks else f"{promises(points)}\n")]
 
 
 _PARITY = (

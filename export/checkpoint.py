@@ -4,9 +4,9 @@
 is imported: the files are the contract.
 
 A network is exported in full when its outputs are named as Pneumoscope's are (`logit` and any of
-`activation_map`, `embedding`, `subtype_logit`). Any other Keras model with one (batch, 1) output
-is exported with its logit alone: a final sigmoid is taken off, since a raw score is a logit; an
-end of which that is not known is refused (`export.logit_end`).
+`activation_map`, `embedding`, `subtype_logit`). Any other Keras model with one (batch, 1) output,
+or one of two classes, is exported with its logit alone: a final sigmoid or softmax is taken off,
+since a raw score is a logit; an end of which that is not known is refused (`export.logit_end`).
 """
 
 import hashlib
@@ -19,13 +19,32 @@ from typing import Any, Literal
 from edge_app.files.codec import CodecError, decode, parse_json
 from edge_app.images.preprocess import PreprocessSpec
 from export.errors import CheckpointError
-from export.logit_end import require_linear, without_sigmoid
+from export.logit_end import require_linear, with_linear_end
 
 Role = Literal["logit", "activation_map", "embedding", "subtype_logit"]
 ROLES: tuple[Role, ...] = ("logit", "activation_map", "embedding", "subtype_logit")
 _RANKS = {"logit": 2, "activation_map": 4, "embedding": 2, "subtype_logit": 2}
 # What a locator says, and each output's rank and channels (`manifest.LocatorOutputs`).
 LOCATOR_ROLES = {"lungs": (4, 1), "orientation": (2, 4), "view": (2, 3), "cut_off": (2, 4)}
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """How a foreign network is fed and read, where it holds neither itself.
+
+    Attributes:
+        scale, offset: what it is shown is scale x grey + offset, of greys of 0 to 255; a number for
+            all channels, or one for each.
+        positive_output: which of two classes is the sick one, 0 or 1; for one sigmoid, 0 says that
+            it gives the probability of the healthy.
+    """
+
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+    positive_output: Literal[0, 1]
+
+
+PLAIN_FEED = Feed((1.0,), (0.0,), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +60,8 @@ class Record:
         versions: packages that trained it.
         margin: of the frame around the lungs that a reader was trained with; None for one that
             sees whole pictures, and for a locator.
+        feed: of a foreign network (`python -m export describe` writes it); None for one that takes
+            greys of 0 to 255 as they are.
     """
 
     name: str
@@ -51,6 +72,7 @@ class Record:
     validation_sha256: str
     versions: Mapping[str, str]
     margin: float | None
+    feed: Feed | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,15 +110,13 @@ def read_checkpoint(path: Path, record: Path | None = None) -> Checkpoint:
     Raises:
         CheckpointError: a file is missing, damaged or of an unknown layout.
     """
-    path = path / "model.keras" if path.is_dir() else path
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no checkpoint here")
+    path = checkpoint_file(path)
     found = read_record(record or path.parent / "run.json")
     return Checkpoint(
         path=path,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         record=found,
-        network=load_network(path, found.preprocess),
+        network=load_network(path, found.preprocess, found.feed or PLAIN_FEED),
     )
 
 
@@ -106,11 +126,9 @@ def read_locator(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: a file is missing, damaged, or is no locator's.
     """
-    path = path / "model.keras" if path.is_dir() else path
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no checkpoint here")
+    path = checkpoint_file(path)
     found = read_record(path.parent / "run.json")
-    model = _load_model(path)
+    model = load_model(path)
     _check_input(path, model, found.preprocess)
     outputs = model.output if isinstance(model.output, dict) else {}
     shapes = {role: (len(t.shape), t.shape[-1]) for role, t in outputs.items()}
@@ -119,6 +137,24 @@ def read_locator(path: Path) -> Checkpoint:
     roles = tuple(LOCATOR_ROLES)
     network = Network(roles, _call_with_dict(model, roles), model)
     return Checkpoint(path, hashlib.sha256(path.read_bytes()).hexdigest(), found, network)
+
+
+def checkpoint_file(path: Path) -> Path:
+    """The file of a checkpoint that is named by itself or by its run's folder.
+
+    Raises:
+        CheckpointError: there is none, or it is a SavedModel.
+    """
+    if (path / "saved_model.pb").is_file():
+        raise CheckpointError(
+            f"{path}: a TensorFlow SavedModel, which holds a graph in place of layers: whether it "
+            "ends in a logit or in a probability cannot be told. Save the Keras model itself: "
+            "model.save('model.keras')"
+        )
+    path = path / "model.keras" if path.is_dir() else path
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no checkpoint here")
+    return path
 
 
 def read_record(path: Path) -> Record:
@@ -131,7 +167,8 @@ def read_record(path: Path) -> Record:
     if not path.is_file():
         raise CheckpointError(
             f"{path}: the checkpoint's record is missing; it says how pictures were prepared, "
-            "which cannot be guessed (see docs/decisions for the keys of a hand-written one)"
+            "which cannot be guessed. For a network that was trained elsewhere, write it with: "
+            "python -m export describe"
         )
     try:
         document = parse_json(path.read_bytes())
@@ -145,6 +182,7 @@ def read_record(path: Path) -> Record:
         wanted: dict[str, object] = {key: config[key] for key in ("name", "preprocess", "seed")}
         read = config.get("read")
         wanted["margin"] = read["margin"] if isinstance(read, dict) else None
+        wanted["feed"] = config.get("feed")
         for key in ("started", "train_sha256", "validation_sha256", "versions"):
             wanted[key] = document[key]
         return decode(Record, wanted)
@@ -154,28 +192,40 @@ def read_record(path: Path) -> Record:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def load_network(path: Path, preprocess: PreprocessSpec) -> Network:
-    """Load a `.keras` file and find its input and outputs.
+def load_network(path: Path, preprocess: PreprocessSpec, feed: Feed = PLAIN_FEED) -> Network:
+    """Load a `.keras` or `.h5` file and find its input and outputs.
 
     Raises:
         CheckpointError: not a Keras 3 model, several inputs, an input of another size, or outputs
             among which no logit can be told.
     """
-    import keras
-
-    model = _load_model(path)
-    if isinstance(model, keras.Sequential) and model.built and len(model.inputs or ()) == 1:
-        # It knows neither its input nor its output as one tensor.
-        model = keras.Model(model.inputs[0], model.outputs[0])
+    model = load_model(path)
     channels = _check_input(path, model, preprocess)
     if isinstance(model.output, dict) and "logit" in model.output:
+        if feed != PLAIN_FEED:
+            raise CheckpointError(f"{path}: a network with named outputs takes greys as they are")
         roles = _named_roles(path, model)
         return Network(roles, _call_with_dict(model, roles), model)
     size = (preprocess.height, preprocess.width, channels)
-    return Network(("logit",), _call_with_single_output(path, model, size), model)
+    return Network(("logit",), _call_with_single_output(path, model, size, feed), model)
 
 
-def _load_model(path: Path) -> Any:
+def load_model(path: Path) -> Any:
+    """The Keras model of a file, with its input and output as one tensor where there is one.
+
+    Raises:
+        CheckpointError: Keras cannot load it.
+    """
+    import keras
+
+    model = _load_file(path)
+    if isinstance(model, keras.Sequential) and model.built and len(model.inputs or ()) == 1:
+        # It knows neither its input nor its output as one tensor.
+        return keras.Model(model.inputs[0], model.outputs[0])
+    return model
+
+
+def _load_file(path: Path) -> Any:
     import keras
 
     try:
@@ -223,22 +273,33 @@ def _call_with_dict(model: Any, roles: tuple[str, ...]) -> Callable[[Any], dict[
 
 
 def _call_with_single_output(
-    path: Path, model: Any, size: tuple[int, int, int]
+    path: Path, model: Any, size: tuple[int, int, int], feed: Feed
 ) -> Callable[[Any], dict[str, Any]]:
     import keras
 
     shape = tuple(getattr(model.output, "shape", ()))
-    if len(shape) != 2 or shape[1] != 1:
+    if len(shape) != 2 or shape[1] not in (1, 2):
         raise CheckpointError(
-            f"{path}: unknown layout: outputs named {list(ROLES)}, or one output (batch, 1), "
-            "can be exported"
+            f"{path}: unknown layout: outputs named {list(ROLES)}, or one output (batch, 1), or "
+            f"(batch, 2) of two classes, can be exported, not {list(shape)}"
         )
-    model = without_sigmoid(path, model, size)
+    for name, values in (("scale", feed.scale), ("offset", feed.offset)):
+        if len(values) not in (1, size[2]):
+            raise CheckpointError(f"{path}: {name}: {len(values)} numbers for {size[2]} channels")
+    model = with_linear_end(path, model, size)
+    sick = feed.positive_output
 
     def call(image: Any) -> dict[str, Any]:
         picture = keras.ops.cast(image, "float32")
         if size[2] == 3:
             picture = keras.ops.repeat(picture, 3, axis=-1)
-        return {"logit": keras.ops.cast(model(picture, training=False), "float32")}
+        if (feed.scale, feed.offset) != (PLAIN_FEED.scale, PLAIN_FEED.offset):
+            picture = picture * feed.scale + feed.offset
+        found = keras.ops.cast(model(picture, training=False), "float32")
+        if shape[1] == 2:
+            found = found[:, sick : sick + 1] - found[:, 1 - sick : 2 - sick]
+        elif sick == 0:
+            found = -found
+        return {"logit": found}
 
     return call

@@ -17,8 +17,8 @@ J ACM 2021; 68:43), so `fit_band` is asked for delta / e.
 
 import math
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -35,6 +35,7 @@ from edge_app.statistics.observations import patient_weights
 from export.errors import ExportError
 from export.pictures import Pictures
 from export.scores import Logits
+from export.shortfalls import Shortfalls
 
 POINTS_FILE = Path(__file__).parent / "operating_points.toml"
 MOST_ECE = 0.02
@@ -78,6 +79,16 @@ class PointSpecs:
         if self.default not in {point.name for point in self.point}:
             raise ValueError(f"default {self.default!r} is no point")
 
+    def only(self, names: Container[str]) -> "PointSpecs":
+        """Those of these names.
+
+        Raises:
+            ExportError: the default is not among them.
+        """
+        if self.default not in names:
+            raise ExportError(f"the default operating point {self.default!r} cannot be fitted")
+        return replace(self, point=tuple(point for point in self.point if point.name in names))
+
 
 def load_points(path: Path = POINTS_FILE) -> PointSpecs:
     """Read the operating points' file.
@@ -103,7 +114,10 @@ def fit_calibration(
     try:
         fitted = fit_platt(pictures.labels, logits, weights)
     except ValueError as error:
-        raise ExportError(f"the calibration cannot be fitted: {error}") from error
+        raise ExportError(
+            f"the calibration cannot be fitted: {error}. Of a network from elsewhere: is the sick "
+            "class the one that describe --positive-output names?"
+        ) from error
     platt = Platt(round(fitted.scale, _DIGITS), round(fitted.offset, _DIGITS))
     return Calibration(
         model_sha256=model_sha256,
@@ -140,39 +154,52 @@ def fit_points(
     logits: Logits,
     model_sha256: str,
     split: Split,
+    shortfalls: Shortfalls,
 ) -> tuple[OperatingPoint, ...]:
     """Fit every operating point.
 
     Raises:
         ExportError: a wanted figure cannot be shown on these pictures: too few, or too many errors.
     """
-    return tuple(_fit_point(spec, pictures, logits, model_sha256, split) for spec in specs)
+    return tuple(
+        _fit_point(spec, pictures, logits, model_sha256, split, shortfalls) for spec in specs
+    )
 
 
 def _fit_point(
-    spec: PointSpec, pictures: Pictures, logits: Logits, model_sha256: str, split: Split
+    spec: PointSpec,
+    pictures: Pictures,
+    logits: Logits,
+    model_sha256: str,
+    split: Split,
+    shortfalls: Shortfalls,
 ) -> OperatingPoint:
-    labels, weights = pictures.labels, patient_weights(pictures.patients)
     try:
         threshold = round(fit_threshold(spec, pictures, logits), _DIGITS)
+    except ValueError as error:
+        raise ExportError(f"operating point {spec.name!r} cannot be fitted: {error}") from error
+    low = high = threshold
+    try:
         band = operating.fit_band(
-            labels,
+            pictures.labels,
             logits,
             threshold,
             most_missed=spec.most_missed,
             most_false_alarms=spec.most_false_alarms,
             delta=spec.delta / math.e,
-            weights=weights,
+            weights=patient_weights(pictures.patients),
         )
+        low, high = round(band.refer_low, _DIGITS), round(band.refer_high, _DIGITS)
     except ValueError as error:
-        raise ExportError(f"operating point {spec.name!r} cannot be fitted: {error}") from error
+        # A research bundle then answers by the threshold alone (docs/decisions/0045).
+        shortfalls.note(ExportError(f"operating point {spec.name!r} cannot be fitted: {error}"))
     sensitivity, specificity = shares_at(threshold, pictures, logits)
     return OperatingPoint(
         name=spec.name,
         model_sha256=model_sha256,
         threshold=threshold,
-        refer_low=min(threshold, round(band.refer_low, _DIGITS)),
-        refer_high=max(threshold, round(band.refer_high, _DIGITS)),
+        refer_low=min(threshold, low),
+        refer_high=max(threshold, high),
         purpose=spec.purpose,
         fitted_on=split,
         sensitivity=sensitivity,

@@ -2,9 +2,9 @@
 
 A Keras tensor enters, the layer that gives its values leaves: what passes values on unchanged
 (dropout, reshaping) or averages them (pooling) is walked back through, into nested models too.
-Only an end that is known to be linear is a logit; a known sigmoid can be taken off; anything else
-is refused, since a probability that is taken for a logit would be calibrated, thresholded and
-shipped without anybody noticing.
+Only an end that is known to be linear is a logit; a known sigmoid, or the softmax of two classes,
+can be taken off; anything else is refused, since a probability that is taken for a logit would be
+calibrated, thresholded and shipped without anybody noticing.
 """
 
 from dataclasses import dataclass
@@ -58,43 +58,50 @@ def require_linear(path: Path, tensor: Any, role: str) -> None:
         )
 
 
-def without_sigmoid(path: Path, model: Any, size: tuple[int, int, int]) -> Any:
-    """The model with a linear end.
+def with_linear_end(path: Path, model: Any, size: tuple[int, int, int]) -> Any:
+    """The model without its last sigmoid, or the softmax of its two classes.
+
+    Softmax of (z0, z1) is sigmoid(z1 - z0): the caller subtracts what is left.
 
     Args:
         path: of the checkpoint, for messages.
-        model: with one output (batch, 1).
+        model: with one output (batch, 1) or (batch, 2).
         size: height, width and channels of its input.
 
     Raises:
-        CheckpointError: an end that is neither a logit nor one sigmoid of it.
+        CheckpointError: an end that is neither linear nor one such activation of it.
     """
     import keras
 
+    classes = model.output.shape[-1]
+    activation = keras.activations.sigmoid if classes == 1 else keras.activations.softmax
     end = _end_of(model.output)
     if _is_linear(end.layer):
         return model
-    if end.pooled or not _has_activation(end.layer, keras.activations.sigmoid):
+    if end.pooled or not _has_activation(end.layer, activation):
+        name = activation.__name__
         raise CheckpointError(
             f"{path}: unknown layout: the output ends in {_describe(end)}, neither a logit nor a "
-            f"sigmoid of one; {_ADVICE}"
+            f"{name} of {'one' if classes == 1 else 'two'}; {_ADVICE}"
         )
     pictures = np.random.default_rng(0).integers(0, 256, (4, *size)).astype(np.float32)
     expected = np.asarray(model(pictures, training=False), np.float64)
     end.layer.activation = keras.activations.linear
     linear = keras.Model(model.input, model.output)
     logits = np.asarray(linear(pictures, training=False), np.float64)
-    # A layer that the network uses twice would lose its sigmoid inside of it too.
-    if not np.allclose(sigmoids(logits), expected, atol=_AT_WORST):
+    # A layer that the network uses twice would lose its activation inside of it too.
+    restored = sigmoids(logits if classes == 1 else logits - logits[:, ::-1])
+    if not np.allclose(restored, expected, atol=_AT_WORST):
         raise CheckpointError(
-            f"{path}: unknown layout: without its last sigmoid the network computes something else"
+            f"{path}: unknown layout: without its last {activation.__name__} the network computes "
+            "something else"
         )
     return linear
 
 
 _ADVICE = (
     "a logit is what a Dense or Conv2D without activation gives, also pooled, reshaped or behind "
-    "a layer Activation('sigmoid')"
+    "a layer Activation('sigmoid'), or Activation('softmax') of two classes"
 )
 
 

@@ -22,9 +22,12 @@ from export.looks import View, edge_error
 from export.pictures import STORED, Pictures
 from export.recipe import Limits
 from export.scores import Logits
+from export.shortfalls import Shortfalls
 
 LEAST_PICTURES = 500
 LEAST_OF_A_CLASS = 100
+# Below it not even a research bundle has a figure to show.
+LEAST_FOR_RESEARCH = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +100,28 @@ class Report:
     locator_rows: tuple[LocatorRow, ...]
 
 
-def require_enough(pictures: Pictures) -> None:
+def require_enough(pictures: Pictures, shortfalls: Shortfalls) -> None:
     """Refuse to judge on too few pictures.
 
     Raises:
-        ExportError: fewer than 500 different validation pictures, or 100 of a class.
+        ExportError: fewer than 500 different validation pictures, or 100 of a class; for a
+            research bundle, fewer than 10 of a class.
     """
     stored = pictures.of_form(STORED)
     counts = [int(np.sum(stored.labels == label)) for label in (0, 1)]
-    if len(stored) < LEAST_PICTURES or min(counts) < LEAST_OF_A_CLASS:
+    found = f"{len(stored)} ({counts[1]} of pneumonia, {counts[0]} others)"
+    if min(counts) < LEAST_FOR_RESEARCH:
         raise ExportError(
-            f"too few validation pictures: {len(stored)} ({counts[1]} of pneumonia, {counts[0]} "
-            f"others); at least {LEAST_PICTURES}, {LEAST_OF_A_CLASS} of each class, are needed "
-            "for the parity gate and the operating points"
+            f"too few validation pictures: {found}; at least {LEAST_FOR_RESEARCH} of each class "
+            "are needed for a research bundle"
+        )
+    if len(stored) < LEAST_PICTURES or min(counts) < LEAST_OF_A_CLASS:
+        shortfalls.note(
+            ExportError(
+                f"too few validation pictures: {found}; at least {LEAST_PICTURES}, "
+                f"{LEAST_OF_A_CLASS} of each class, are needed for the parity gate "
+                "and the operating points"
+            )
         )
 
 
@@ -134,17 +146,27 @@ def _not_finite(logits: Logits) -> str:
 
 
 def keras_thresholds(
-    specs: Sequence[PointSpec], pictures: Pictures, logits: Logits
+    specs: Sequence[PointSpec], pictures: Pictures, logits: Logits, shortfalls: Shortfalls
 ) -> dict[str, float]:
     """Keras's own threshold of every operating point, on all forms.
+
+    A point whose aim cannot be shown is left out of a research bundle.
 
     Raises:
         ExportError: a point's aim cannot be shown on these pictures.
     """
-    try:
-        return {spec.name: round(fit_threshold(spec, pictures, logits), 4) for spec in specs}
-    except ValueError as error:
-        raise ExportError(f"the trained network itself is not good enough: {error}") from error
+    found = {}
+    for spec in specs:
+        try:
+            found[spec.name] = round(fit_threshold(spec, pictures, logits), 4)
+        except ValueError as error:
+            shortfalls.note(
+                ExportError(
+                    "the trained network itself is not good enough for the operating point "
+                    f"{spec.name!r}: {error}"
+                )
+            )
+    return found
 
 
 def compare(

@@ -7,7 +7,7 @@ not hold stops it, and nothing is written.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ from edge_app.bundle.manifest import (
     Provenance,
     Split,
 )
+from edge_app.bundle.research import RESEARCH_FILE, RESEARCH_PREFIX, Research
 from edge_app.files.codec import canonical_json
 from edge_app.images.labelled_pictures import LabelledPicture, Labelling
 from edge_app.images.preprocess import PreprocessSpec, preprocess
@@ -44,12 +45,13 @@ from export.bundle_writer import file_entries
 from export.card import model_card
 from export.checkpoint import LOCATOR_ROLES, Checkpoint, Network
 from export.diagram import reliability_png
-from export.errors import GateError
+from export.errors import ExportError, GateError
 from export.figures import area_under_precision, measure, read_external, refused_share, split_of
 from export.fitting import MOST_ECE, PointSpecs, fit_calibration, fit_points, rounded
 from export.golden import TOLERANCE, golden_arrays, to_npy
 from export.looks import Finder, Run, View, reader_inputs, views
 from export.parity import (
+    LocatorRow,
     Report,
     Row,
     check,
@@ -71,6 +73,7 @@ from export.scores import (
     keras_outputs,
     tflite_runtime_logits,
 )
+from export.shortfalls import Shortfalls
 
 Grey = npt.NDArray[np.generic]
 
@@ -89,6 +92,7 @@ class Order:
         external: CSV files or folders of other sites by name, measured and never fitted on.
         labelling: what the external sites call their classes and columns.
         tflite_runtime: a Python with tflite-runtime, whose rows go into the report only.
+        research: make a research bundle where a release cannot be had.
     """
 
     recipes: tuple[Recipe, ...]
@@ -98,6 +102,7 @@ class Order:
     external: Mapping[str, Path]
     labelling: Labelling
     tflite_runtime: Path | None
+    research: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,11 +152,18 @@ class Exported:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Built:
-    """A bundle that has passed every gate and is not written yet; `report` has all runtimes."""
+    """A bundle that has passed every gate and is not written yet.
+
+    Attributes:
+        manifest, files: of the bundle.
+        report: with all runtimes.
+        left_out: why recipes that do not ship are not in it.
+    """
 
     manifest: Manifest
     files: Mapping[str, bytes]
     report: Report
+    left_out: tuple[str, ...]
 
 
 def build(
@@ -180,13 +192,17 @@ def build(
     held_out = [entry for entry in entries if entry.split == "validation"]
     framings = finder is not None
     pictures = all_forms(held_out, sources, spec, seed, framings=framings)
-    require_enough(pictures)
+    shortfalls = Shortfalls(order.research)
+    require_enough(pictures, shortfalls)
     seen = views(pictures.pixels, finder, _trained(finder))
     inputs = reader_inputs(pictures.pixels, seen, spec)
     validation = Validation(pictures, seen, keras_logits(checkpoint.network, inputs))
     require_logits(validation.reference)
-    thresholds = keras_thresholds(points.point, pictures, validation.reference)
+    thresholds = keras_thresholds(points.point, pictures, validation.reference, shortfalls)
+    points = points.only(thresholds)
     n = max((r.static.representative_images for r in order.recipes if r.static), default=0)
+    if order.research:
+        n = min(n, 2 * _fewest_to_train_on(entries))
     shown = representative(entries, sources, spec, n, seed, framings=framings) if n else []
     samples = finder_samples = None
     if shown:
@@ -194,36 +210,21 @@ def build(
         if finder is not None:
             whole = finder.checkpoint.record.preprocess
             finder_samples = np.concatenate([preprocess(pixels, whole) for pixels in shown])
+    bench = _Bench(checkpoint, finder, validation, thresholds, samples, finder_samples)
     exported, rows, foreign, found_rows = [], [], [], []
-    contents: dict[str, bytes] = {}
-    locators: dict[str, bytes] = {}
+    left_out = []
     for recipe in order.recipes:
-        runtime = "litert" if recipe.format == "tflite" else "onnxruntime"
-        locator = None
-        if finder is not None:
-            step(f"{recipe.name}: convert the locator")
-            locator = make(recipe, finder.checkpoint, locators, finder_samples)
-            locators[recipe.name] = locator
-        mine = _file_views(locator, recipe.format, finder, pictures.pixels)
-        if locator is not None:
-            found_rows.append(compare_views(recipe.name, runtime, locator, seen, mine))
-            check_locator(found_rows[-1], recipe.limits)
-        step(f"{recipe.name}: convert")
-        content = contents[recipe.name] = make(recipe, checkpoint, contents, samples)
-        inputs = reader_inputs(pictures.pixels, mine, spec)
-        logits = file_logits(content, recipe.format, inputs)
-        found = Exported(recipe, content, finder, locator, mine, logits)
-        rows.append(_row(found, runtime, validation, found.logits, thresholds))
-        check(rows[-1], recipe.limits)
-        exported.append(found)
-        if recipe.format == "tflite" and order.tflite_runtime is not None:
-            step(f"{recipe.name}: tflite-runtime")
-            # Stored pictures only: without int8 kernels one picture takes a tenth of a second.
-            is_stored = pictures.forms == STORED
-            stored = _of_stored(validation)
-            logits = tflite_runtime_logits(content, inputs[is_stored], order.tflite_runtime)
-            foreign.append(_row(found, "tflite-runtime", stored, logits, thresholds))
-            check(foreign[-1], recipe.limits)
+        try:
+            tried = bench.try_recipe(recipe, order.tflite_runtime)
+        except ExportError as error:
+            if recipe.name in order.shipped:
+                raise
+            left_out.append(f"{recipe.name} is left out: {error}")
+            continue
+        exported.append(tried.exported)
+        rows.append(tried.row)
+        foreign += tried.foreign
+        found_rows += tried.locator_row
     keras = _keras_figures(validation)
     # The bundle's own report holds the runtimes that every export has, so that a rebuild without
     # tflite-runtime gives the same bytes.
@@ -246,7 +247,77 @@ def build(
         external,
         report,
         every,
+        shortfalls,
+        tuple(left_out),
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tried:
+    """A recipe's files and rows; lists of no or one row."""
+
+    exported: Exported
+    row: Row
+    foreign: list[Row]
+    locator_row: list[LocatorRow]
+
+
+@dataclass(slots=True, eq=False)
+class _Bench:
+    """What every recipe is tried on; float32 files are kept, so each is converted once."""
+
+    checkpoint: Checkpoint
+    finder: Finder | None
+    validation: Validation
+    thresholds: Mapping[str, float]
+    samples: npt.NDArray[np.uint8] | None
+    finder_samples: npt.NDArray[np.uint8] | None
+    contents: dict[str, bytes] = field(default_factory=dict)
+    locators: dict[str, bytes] = field(default_factory=dict)
+
+    def try_recipe(self, recipe: Recipe, tflite_runtime: Path | None) -> _Tried:
+        """Make a recipe's files and hold them against the trained networks.
+
+        Raises:
+            ExportError: they cannot be made, or are not as good.
+        """
+        runtime = "litert" if recipe.format == "tflite" else "onnxruntime"
+        pictures = self.validation.pictures
+        locator, locator_row = None, []
+        if self.finder is not None:
+            step(f"{recipe.name}: convert the locator")
+            locator = make(recipe, self.finder.checkpoint, self.locators, self.finder_samples)
+            self.locators[recipe.name] = locator
+        mine = _file_views(locator, recipe.format, self.finder, pictures.pixels)
+        if locator is not None:
+            seen = self.validation.seen
+            locator_row = [compare_views(recipe.name, runtime, locator, seen, mine)]
+            check_locator(locator_row[0], recipe.limits)
+        step(f"{recipe.name}: convert")
+        content = self.contents[recipe.name] = make(
+            recipe, self.checkpoint, self.contents, self.samples
+        )
+        inputs = reader_inputs(pictures.pixels, mine, self.checkpoint.record.preprocess)
+        logits = file_logits(content, recipe.format, inputs)
+        found = Exported(recipe, content, self.finder, locator, mine, logits)
+        row = _row(found, runtime, self.validation, logits, self.thresholds)
+        check(row, recipe.limits)
+        foreign = []
+        if recipe.format == "tflite" and tflite_runtime is not None:
+            step(f"{recipe.name}: tflite-runtime")
+            # Stored pictures only: without int8 kernels one picture takes a tenth of a second.
+            is_stored = pictures.forms == STORED
+            stored = _of_stored(self.validation)
+            logits = tflite_runtime_logits(content, inputs[is_stored], tflite_runtime)
+            foreign = [_row(found, "tflite-runtime", stored, logits, self.thresholds)]
+            check(foreign[0], recipe.limits)
+        return _Tried(found, row, foreign, locator_row)
+
+
+def _fewest_to_train_on(entries: Sequence[LabelledPicture]) -> int:
+    """Training pictures of the class that has fewer."""
+    labels = [entry.label for entry in entries if entry.split == "train"]
+    return min(labels.count(0), labels.count(1))
 
 
 def _trained(finder: Finder | None) -> Run | None:
@@ -359,6 +430,8 @@ def _assemble(
     external: Mapping[str, Pictures],
     report: Report,
     whole: Report,
+    shortfalls: Shortfalls,
+    left_out: tuple[str, ...],
 ) -> Built:
     spec = checkpoint.record.preprocess
     files = {item.recipe.file: item.content for item in chosen}
@@ -375,18 +448,25 @@ def _assemble(
         step(f"{item.recipe.name}: calibrate")
         sha256 = item.sha256
         calibration = fit_calibration(validation.pictures, item.logits, sha256, everywhere)
-        mine = fit_points(points.point, validation.pictures, item.logits, sha256, everywhere)
+        mine = fit_points(
+            points.point, validation.pictures, item.logits, sha256, everywhere, shortfalls
+        )
         calibrations.append(calibration)
         fitted += mine
         figures += _figures(about, validation, item, mine, points.default, external, spec)
         if calibration.ece.value > MOST_ECE:
-            raise GateError(
-                f"{item.recipe.name}: calibration error {calibration.ece.value:.4f} is above "
-                f"{MOST_ECE}; a probability must not be shown for this network"
+            shortfalls.note(
+                GateError(
+                    f"{item.recipe.name}: calibration error {calibration.ece.value:.4f} is above "
+                    f"{MOST_ECE}; a probability must not be shown for this network"
+                )
             )
         files[f"reliability_{item.recipe.name}.png"] = _diagram(item, validation, calibration)
     golden = _golden(chosen, arrays, spec)
     files[PARITY_FILE] = canonical_json(report)
+    if shortfalls.lacks:
+        files[RESEARCH_FILE] = Research(tuple(shortfalls.lacks)).to_json()
+        order = replace(order, model_id=f"{RESEARCH_PREFIX}{order.model_id}")
     manifest = _manifest(
         checkpoint,
         order,
@@ -401,9 +481,10 @@ def _assemble(
         golden,
         everywhere,
     )
-    files[CARD_FILE] = model_card(manifest, about, report, points).encode("utf-8")
+    card = model_card(manifest, about, report, points, shortfalls.lacks)
+    files[CARD_FILE] = card.encode("utf-8")
     manifest = replace(manifest, files=file_entries(files))
-    return Built(manifest, files, whole)
+    return Built(manifest, files, whole, left_out)
 
 
 def _figures(

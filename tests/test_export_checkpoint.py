@@ -149,9 +149,9 @@ def test_a_logit_stays_as_it_is(tmp_path: Path, pictures: np.ndarray) -> None:
     assert np.allclose(call(network, pictures), expected, atol=1e-6)
 
 
-def two_classes() -> Any:
+def three_classes() -> Any:
     image = keras.Input((SIDE, SIDE, 1))
-    return keras.Model(image, layers.Dense(2, activation="softmax")(layers.Flatten()(image)))
+    return keras.Model(image, layers.Dense(3, activation="softmax")(layers.Flatten()(image)))
 
 
 def two_inputs() -> Any:
@@ -225,7 +225,7 @@ def shared_sigmoid() -> Any:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (two_classes, "unknown layout: outputs named"),
+        (three_classes, "unknown layout: outputs named"),
         (two_inputs, "exactly one input"),
         (unknown_output, "unknown layout: outputs .'age'."),
         (flat_map, "unknown layout: output activation_map"),

@@ -18,7 +18,7 @@ from tests.tiny_bundle import MARGIN, RULES, SPEC, write_tiny_bundle
 from tests.tiny_network import locate
 
 PHANTOMS = [draw_phantom(Phantom(seed=seed), 200, 220) for seed in (1, 2)]
-RECORD = Record("tiny", SPEC, 1, "2026-11-28", "0" * 64, "0" * 64, {}, None)
+RECORD = Record("tiny", SPEC, 1, "2026-11-28", "0" * 64, "0" * 64, {}, None, None)
 FINDER = Finder(Checkpoint(Path("none"), "0" * 64, RECORD, Network((), dict, None)), RULES, MARGIN)
 
 

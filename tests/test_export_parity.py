@@ -32,6 +32,7 @@ from export.parity import (
 )
 from export.pictures import STORED, Pictures
 from export.recipe import Limits
+from export.shortfalls import Shortfalls
 
 LIMITS = Limits(
     mean_logit_change=0.15,
@@ -41,6 +42,7 @@ LIMITS = Limits(
     mean_edge_change=0.01,
 )
 SHA = "a" * 64
+RELEASE = Shortfalls(accepted=False)
 
 
 def pictures_of(
@@ -169,7 +171,7 @@ def test_figures_that_one_class_cannot_show_are_left_out(
     """One view of another site may hold the sick alone: they lie in bed."""
     pictures, logits = scores(600)
     (point,) = fit_points(
-        load_points().point[:1], pictures, logits, SHA, split_of("drawn", pictures)
+        load_points().point[:1], pictures, logits, SHA, split_of("drawn", pictures), RELEASE
     )
     others = pictures_of(labels)
     found = measure(
@@ -188,16 +190,16 @@ def test_figures_that_one_class_cannot_show_are_left_out(
 def test_too_few_validation_pictures_are_refused(healthy: int, sick: int, enough: bool) -> None:
     pictures = pictures_of([0] * healthy + [1] * sick)
     if enough:
-        require_enough(pictures)
+        require_enough(pictures, RELEASE)
         return
     with pytest.raises(ExportError, match="too few validation pictures"):
-        require_enough(pictures)
+        require_enough(pictures, RELEASE)
 
 
 def test_forms_of_the_same_pictures_are_not_more_pictures() -> None:
     labels = [i % 2 for i in range(800)]
     with pytest.raises(ExportError, match="too few validation pictures: 400"):
-        require_enough(pictures_of(labels, [STORED] * 400 + ["exposed"] * 400))
+        require_enough(pictures_of(labels, [STORED] * 400 + ["exposed"] * 400), RELEASE)
 
 
 def test_the_table_names_every_row() -> None:
@@ -232,7 +234,9 @@ SPLIT_SEED = 3
 def test_operating_points_keep_what_they_promise() -> None:
     pictures, logits = scores(900, SPLIT_SEED)
     split = split_of("drawn", pictures)
-    points = {p.name: p for p in fit_points(load_points().point, pictures, logits, SHA, split)}
+    points = {
+        p.name: p for p in fit_points(load_points().point, pictures, logits, SHA, split, RELEASE)
+    }
     assert points["screening"].threshold < points["balanced"].threshold
     assert points["balanced"].threshold < points["rule_in"].threshold
     assert points["screening"].sensitivity.value >= 0.99
@@ -249,7 +253,7 @@ def test_the_band_bounds_errors_on_new_pictures() -> None:
     failures = 0
     for seed in range(20):
         pictures, logits = scores(900, seed)
-        (point,) = fit_points([spec], pictures, logits, SHA, split_of("drawn", pictures))
+        (point,) = fit_points([spec], pictures, logits, SHA, split_of("drawn", pictures), RELEASE)
         others, fresh = scores(40_000, 1000 + seed)
         sick, healthy = fresh[others.labels == 1], fresh[others.labels == 0]
         missed = float(np.mean(sick < point.refer_low))
@@ -262,9 +266,9 @@ def test_a_wanted_figure_that_cannot_be_shown_stops_the_export() -> None:
     spec = PointSpec("s", "p", "sensitivity", 0.99, 0.98, 0.05, 0.1, 0.05)
     pictures, logits = scores(120)
     with pytest.raises(ExportError, match="operating point 's' cannot be fitted"):
-        fit_points([spec], pictures, logits, SHA, split_of("drawn", pictures))
+        fit_points([spec], pictures, logits, SHA, split_of("drawn", pictures), RELEASE)
     with pytest.raises(ExportError, match="trained network itself"):
-        keras_thresholds([spec], pictures, logits)
+        keras_thresholds([spec], pictures, logits, RELEASE)
 
 
 def test_a_patient_counts_once_however_many_pictures_he_has() -> None:

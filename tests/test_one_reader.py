@@ -56,7 +56,7 @@ def trained_on(folder: Path, run: Path) -> tuple[list[LabelledPicture], Record]:
     identity = identify(tiny_config(), splits)
     start_record(identity, splits, run)
     hashes = (identity.train_sha256, identity.validation_sha256)
-    return list(splits.validation), Record("tiny", SPEC, 1, "2026-11-28", *hashes, {}, None)
+    return list(splits.validation), Record("tiny", SPEC, 1, "2026-11-28", *hashes, {}, None, None)
 
 
 def measured_on(folder: Path, *arguments: str) -> list[LabelledPicture]:

@@ -1,6 +1,7 @@
 """Turn a checkpoint into a sealed model bundle.
 
 python -m export bundle CHECKPOINT -o BUNDLE --data labels.csv --about ABOUT.toml
+python -m export describe MODEL --data DATA --feed 0-1 --resize nearest
 python -m export about ABOUT.toml
 python -m export keygen NAME
 python -m export sign BUNDLE --key NAME.key
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line's parser; `docs/cli.md` is made from it."""
-    from export.cli import about, bundle, keygen, pack, readme, sign
+    from export.cli import about, bundle, describe, keygen, pack, readme, sign
 
     parser = argparse.ArgumentParser(
         prog="python -m export",
@@ -43,6 +44,6 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (bundle, about, keygen, sign, pack, readme):
+    for command in (bundle, describe, about, keygen, sign, pack, readme):
         command.add_parser(commands)
     return parser

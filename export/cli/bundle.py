@@ -1,13 +1,16 @@
 """`bundle`: a checkpoint becomes a model bundle."""
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_app.bundle.manifest import InputGate
+from edge_app.bundle.research import RESEARCH_PREFIX
 from edge_app.bundle.signature import Signature
 from edge_app.cli.labelling_options import add_labelling_options, labelling_of
+from edge_app.cli.streams import one_line
 from edge_app.errors import EXIT_OK, UsageError
 from edge_app.files.codec import CodecError, canonical_json, decode, parse_json
 from edge_app.files.whole import require_writable, write_whole
@@ -25,7 +28,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     text = "turn a checkpoint into a model bundle"
     parser = commands.add_parser("bundle", help=text, description=text)
     add = parser.add_argument
-    add("checkpoint", type=Path, help="a .keras file, or a run's folder")
+    add("checkpoint", type=Path, help="a .keras or .h5 file, or a run's folder")
     add("--locator", type=Path, help="of a reader that was trained on the lungs: finds them")
     add("-o", "--output", type=Path, required=True, metavar="BUNDLE", help="a new folder")
     add("--data", type=Path, required=True, help="the run's labels.csv, or the pictures' folder")
@@ -39,6 +42,10 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     add_labelling_options(parser.add_argument_group("what other sites call their classes"))
     text = "texts of the bundle: a TOML file (a template: export about), or a name in export/about"
     add("--about", required=True, metavar="FILE.toml", help=text)
+    text = "operating points of one's own: a TOML file as export/operating_points.toml"
+    add("--points", type=Path, metavar="FILE.toml", help=text)
+    text = "where a release would be refused, write a research bundle, which says why everywhere"
+    add("--research", action="store_true", help=text)
     add("--gate", type=Path, help="the input gate's parameters as JSON")
     add("--recipe", action="append", help="make only these recipes (default: all)")
     add("--ship", action="append", metavar="RECIPE", help="put these files into the bundle")
@@ -57,14 +64,16 @@ def run(options: argparse.Namespace) -> int:
     # Cheap checks come before TensorFlow is imported: a wrong name costs no time.
     from export.about import load_about
     from export.bundle_writer import require_new, write_bundle
-    from export.fitting import load_points
+    from export.fitting import POINTS_FILE, load_points
     from export.recipe import load_recipe, recipe_names
 
     require_new(options.output)
     if options.report:
         require_writable(options.report)
+    if (options.model_id or "").startswith(RESEARCH_PREFIX):
+        raise UsageError(f"--model-id: {RESEARCH_PREFIX!r} is put before the name by --research")
     signer = _open_signer(options)
-    about, points = load_about(options.about), load_points()
+    about, points = load_about(options.about), load_points(options.points or POINTS_FILE)
     gate = _read_gate(options.gate)
     shipped = tuple(options.ship or DEFAULT_SHIPPED)
     names = tuple(dict.fromkeys((*(options.recipe or recipe_names()), *shipped)))
@@ -78,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     from export.checkpoint import read_checkpoint
     from export.parity import table
     from export.pictures import find_sources, read_split
-    from export.pipeline import Order, build
+    from export.pipeline import CARD_FILE, Order, build
 
     checkpoint = read_checkpoint(options.checkpoint, options.record)
     record = checkpoint.record
@@ -95,15 +104,20 @@ def run(options: argparse.Namespace) -> int:
         external=external,
         labelling=labelling,
         tflite_runtime=options.tflite_runtime,
+        research=options.research,
     )
     finder = _finder(options.locator, checkpoint)
     built = build(checkpoint, entries, sources, order, points, about, gate, finder)
     signature = None if signer is None else signer(built.manifest.to_json())
     write_bundle(options.output, built.manifest, built.files, signature)
     print(table(built.report))
+    for text in built.left_out:
+        print(f"note: {one_line(text)}", file=sys.stderr)
     if options.report:
         write_whole(options.report, canonical_json(built.report))
     print(f"{options.output}: {built.manifest.model_id}")
+    if built.manifest.is_research:
+        print(f"{options.output}: a research bundle; {CARD_FILE} says what it lacks")
     return EXIT_OK
 
 

@@ -14,6 +14,8 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE")
     parser.add_argument("document", type=Path, metavar="DOCUMENT", help="docs/formats.md")
     parser.add_argument("--report", type=Path, required=True, help="from an export's --report")
+    text = "operating points that the export was given"
+    parser.add_argument("--points", type=Path, metavar="FILE.toml", help=text)
     parser.set_defaults(run=run)
 
 
@@ -21,12 +23,12 @@ def run(args: argparse.Namespace) -> int:
     """Replace what stands between the markers."""
     from edge_app.bundle.load import load_bundle
     from edge_app.files.whole import write_whole
-    from export.fitting import load_points
+    from export.fitting import POINTS_FILE, load_points
     from export.readme import formats_section, read_report, replace_section
 
     text = _read_text(args.document)
-    report = read_report(args.report)
-    section = formats_section(load_bundle(args.bundle), report, load_points())
+    report, points = read_report(args.report), load_points(args.points or POINTS_FILE)
+    section = formats_section(load_bundle(args.bundle), report, points)
     write_whole(args.document, replace_section(text, section).encode("utf-8"))
     return EXIT_OK
 
