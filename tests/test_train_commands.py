@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -172,6 +173,36 @@ def test_search_draws_the_curve(
     runs = [str(output / name) for name in sorted(names)]
     assert main(["compare", *runs, "-o", str(tmp_path / "again.png")]) == 0
     assert main(["compare", *runs, "-o", str(tmp_path / "again.png")]) == 2
+
+
+def test_predict_says_what_a_run_makes_of_single_pictures(
+    teacher: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The very logit that the run wrote of a held-out picture, by its own calibration."""
+    with (teacher / "validation.csv").open(newline="") as file:
+        row = next(csv.DictReader(file))
+    assert main(["predict", str(teacher), str(data / row["file"])]) == 0
+    (line,) = (x for x in capsys.readouterr().out.splitlines() if row["file"] in x)
+    found = re.search(r": like (no )?pneumonia, probability ([0-9.]+) \(logit (\S+), thre", line)
+    assert found is not None
+    assert float(found[3]) == pytest.approx(float(row["logit"]), abs=2e-3)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    assert main(["predict", str(teacher), str(broken), str(data / row["file"])]) == 1
+    said = capsys.readouterr().out
+    assert "broken.png" in said
+    assert row["file"] in said
+
+
+def test_describe_lists_the_layers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["describe", "seed_cnn", "--layers"]) == 0
+    summary, head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["layer", "kind", "output", "parameters", "multiply-adds"]
+    assert any(row.split()[:2] == ["conv0", "Conv2D"] for row in rows)
+    columns = [[int(cell.replace(",", "")) for cell in row.split()[-2:]] for row in rows]
+    parameters, multiply_adds = map(sum, zip(*columns, strict=True))
+    assert f"{multiply_adds / 1e6:.1f} million multiply-adds" in summary
+    assert f"{parameters / 1e6:.2f} million parameters" in summary
 
 
 def test_describe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

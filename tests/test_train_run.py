@@ -167,7 +167,7 @@ def undegraded(data: tuple[Splits, Cache], tmp_path_factory: pytest.TempPathFact
 
 def test_a_run_without_degradation_has_no_degraded_figures(undegraded: Path) -> None:
     record = json.loads((undegraded / "run.json").read_text())
-    assert set(record["best"]) == {"epoch", "val_auroc"}
+    assert set(record["best"]) == {"epoch", "val_auroc", "val_loss", "val_accuracy"}
     assert record["best"]["val_auroc"] == max(row["val_auroc"] for row in record["history"])
     for name in ("history.csv", "validation.csv"):
         assert "degraded" not in (undegraded / name).read_text()
@@ -214,7 +214,8 @@ def test_a_run_from_before_goes_on_without_degraded_figures(
     for row in (*progress["history"], progress["best"]):
         row["val_auroc_degraded"] = row["val_auroc"]
     np.savez(folder / "state.npz", **arrays | {"progress": np.array(json.dumps(progress))})
-    assert set(_fit(_clean_config(), data, folder)["best"]) == {"epoch", "val_auroc"}
+    best = _fit(_clean_config(), data, folder)["best"]
+    assert set(best) == {"epoch", "val_auroc", "val_loss", "val_accuracy"}
 
 
 def test_without_degradation_patience_goes_by_the_clean_figure(
@@ -224,7 +225,8 @@ def test_without_degradation_patience_goes_by_the_clean_figure(
     monkeypatch.setattr(reader_task.metrics, "auroc", lambda labels, scores: next(aurocs))
     record = _fit(_clean_config(optimizer__patience=1), data, tmp_path / "run")
     assert [row["val_auroc"] for row in record["history"]] == [0.8, 0.9, 0.7]
-    assert record["best"] == {"epoch": 2, "val_auroc": 0.9}
+    best = {name: record["best"][name] for name in ("epoch", "val_auroc")}
+    assert best == {"epoch": 2, "val_auroc": 0.9}
 
 
 def _cut(*_: Any) -> Any:
@@ -520,3 +522,11 @@ def test_a_record_from_before_the_key_stages_loads(uninterrupted: Path) -> None:
     network = identity_of(record, uninterrupted).config.network
     assert network is not None
     assert network.stages == 7
+
+
+def test_loss_and_accuracy_by_hand() -> None:
+    found = reader_task.loss_and_accuracy(np.array([1, 0, 1, 0]), np.array([0.0, 0.0, 2.0, -800.0]))
+    # log 2, log 2, log(1 + exp(-2)), 0; a logit of 0 is called sick.
+    assert found == {"val_loss": round((2 * np.log(2) + np.log1p(np.exp(-2))) / 4, 5)} | {
+        "val_accuracy": 0.75
+    }

@@ -52,17 +52,38 @@ def build_network(spec: NetworkSpec) -> keras.Model:
 
 def multiply_adds(network: keras.Model) -> int:
     """Multiply-adds of one inference, counted over convolutions and dense layers."""
-    total = 0
+    return sum(map(_multiply_adds_of, network.layers))
+
+
+def describe_layers(network: keras.Model) -> list[str]:
+    """A table of the layers, aligned: name, kind, output without the batch, parameters, and
+    multiply-adds.
+    """
+    rows = [("layer", "kind", "output", "parameters", "multiply-adds")]
     for layer in network.layers:
-        if isinstance(layer, layers.DepthwiseConv2D):
-            _, height, width, channels = layer.output.shape
-            total += height * width * channels * math.prod(layer.kernel_size)
-        elif isinstance(layer, layers.Conv2D):
-            _, height, width, channels = layer.output.shape
-            total += height * width * math.prod(layer.kernel.shape)
-        elif isinstance(layer, layers.Dense):
-            total += math.prod(layer.kernel.shape)
-    return total
+        shape = " x ".join(str(size) for size in layer.output.shape[1:])
+        counts = (layer.count_params(), _multiply_adds_of(layer))
+        rows.append((layer.name, type(layer).__name__, shape, *(f"{n:,}" for n in counts)))
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    return [
+        "  ".join(
+            cell.ljust(width) if i < 3 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+
+
+def _multiply_adds_of(layer: keras.Layer) -> int:
+    if isinstance(layer, layers.DepthwiseConv2D):
+        _, height, width, channels = layer.output.shape
+        return int(height * width * channels * math.prod(layer.kernel_size))
+    if isinstance(layer, layers.Conv2D):
+        _, height, width, _ = layer.output.shape
+        return int(height * width * math.prod(layer.kernel.shape))
+    if isinstance(layer, layers.Dense):
+        return math.prod(layer.kernel.shape)
+    return 0
 
 
 def _inverted_residual(x: keras.KerasTensor, block: Block, name: str) -> keras.KerasTensor:

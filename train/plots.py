@@ -1,5 +1,6 @@
 """Pictures of figures, as PNG files. Matplotlib is imported when the first one is drawn."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,18 +15,20 @@ LEFT_OUT = ("epoch", "step", "images_per_s")
 
 
 def draw_curves(history: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:
-    """Losses and validation AUROC by epoch."""
+    """Losses, of training and of the held-out pictures, and the held-out figures by epoch."""
     epochs = [row["epoch"] for row in history]
-    names = [name for name in history[0] if name not in LEFT_OUT]
-    with figure(path, 2, 1) as (losses, aurocs):
+    # A run that an earlier version began has fewer figures in its first rows.
+    names = [name for name in history[-1] if name not in LEFT_OUT]
+    with figure(path, 2, 1) as (losses, figures):
         for name in names:
-            axes = aurocs if name.startswith("val_") else losses
-            axes.plot(epochs, [row[name] for row in history], marker=".", label=name)
+            axes = losses if "loss" in name or not name.startswith("val_") else figures
+            values = [row.get(name, math.nan) for row in history]
+            axes.plot(epochs, values, marker=".", label=name)
         losses.set_title(title)
         losses.set_ylabel("loss")
-        aurocs.set_ylabel("AUROC")
-        aurocs.set_xlabel("epoch")
-        for axes in (losses, aurocs):
+        figures.set_ylabel("held-out pictures")
+        figures.set_xlabel("epoch")
+        for axes in (losses, figures):
             axes.grid(alpha=0.3)
             axes.legend()
 

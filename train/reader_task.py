@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from edge_app.images.preprocess import preprocess
 from edge_app.statistics import discrimination as metrics
@@ -23,6 +24,21 @@ from train.splits import Splits
 
 # Figures of an epoch; the second one only where the configuration degrades.
 _CLEAN, _DEGRADED = "val_auroc", "val_auroc_degraded"
+
+
+def loss_and_accuracy(
+    labels: npt.NDArray[np.intp], logits: npt.NDArray[np.floating]
+) -> dict[str, float]:
+    """`val_loss`, the mean cross-entropy, and `val_accuracy` at a probability of one half.
+
+    For the curves, beside the training loss. Accuracy follows the share of the sick, so no epoch
+    is chosen by it and no figure of a model is one.
+    """
+    signed = np.where(labels == 1, 1.0, -1.0) * logits.astype(np.float64)
+    return {
+        "val_loss": round(float(np.logaddexp(0.0, -signed).mean()), 5),
+        "val_accuracy": round(float(((logits >= 0) == (labels == 1)).mean()), 5),
+    }
 
 
 class ReaderTask:
@@ -79,7 +95,10 @@ class ReaderTask:
         return self._teachers.soften(batch)
 
     def validate(self, network: keras.Model) -> tuple[dict[str, float], list[dict[str, Any]]]:
-        """AUROC on clean and, where the configuration degrades, on degraded held-out pictures."""
+        """AUROC on clean and, where the configuration degrades, on degraded held-out pictures.
+
+        Of the clean ones also the loss and the share that a logit of 0 calls right.
+        """
         samples = self._validation
         labels = np.array([sample.label for sample in samples])
         row: dict[str, float] = {}
@@ -87,6 +106,7 @@ class ReaderTask:
         for name, column, pictures in self._forms():
             columns[column] = predict(network, pictures)["logit"][:, 0]
             row[name] = round(float(metrics.auroc(labels, columns[column])), 5)
+        row |= loss_and_accuracy(labels, columns["logit"])
         rows = [
             {"file": sample.name, "label": sample.label, "patient_id": sample.patient_id}
             | {name: f"{logits[i]:.5f}" for name, logits in columns.items()}

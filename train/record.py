@@ -237,13 +237,15 @@ def write_json(value: Any, path: Path) -> None:
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write a CSV with the keys of the first row as header, whole or not at all.
+    """Write a CSV with the keys of the last row as header, whole or not at all.
+
+    Rows of an earlier version of the same run may lack some.
 
     Raises:
         StorageError: the disk is full or read-only.
     """
     with whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        writer = csv.DictWriter(file, list(rows[-1]))
         writer.writeheader()
         writer.writerows(rows)
 

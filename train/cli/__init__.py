@@ -6,6 +6,7 @@ python -m train fit CONFIG --data DATA -o RUN     train, or go on
 python -m train kfold CONFIG --data DATA -o RUNS  every fold, pooled
 python -m train search CONFIG --data DATA -o RUNS --sizes 96 128 160
 python -m train evaluate RUN --data DATA -o FOLDER   AUROC, operating point, skew
+python -m train predict RUN IMAGE...                 what it says of single pictures
 python -m train probe RUN --data DATA -o FOLDER      does the score follow the lungs, or the file?
 python -m train plates RUN --data DATA -o FOLDER     the worst pictures, to be looked at
 """
@@ -68,6 +69,7 @@ def make_parser() -> argparse.ArgumentParser:
         kfold,
         outlines,
         plates,
+        predict,
         probe,
         search,
     )
@@ -81,7 +83,8 @@ def make_parser() -> argparse.ArgumentParser:
         title="commands", dest="command", required=True, metavar="COMMAND"
     )
     commands_in_order = (
-        audit, outlines, describe, fit, kfold, search, compare, evaluate, probe, plates, heatmaps,
+        audit, outlines, describe, fit, kfold, search, compare, evaluate, predict, probe, plates,
+        heatmaps,
     )  # fmt: skip
     for command in commands_in_order:
         command.add_parser(commands)

@@ -11,14 +11,16 @@ def add_parser(commands: Commands) -> None:
     text = "say how large a configuration's network is, without training it"
     parser = add_command(commands, "describe", run, text)
     parser.add_argument("config", nargs="+", help="TOML files, or names in train/configs")
+    text = "its layers in a table: output, parameters, multiply-adds"
+    parser.add_argument("--layers", action="store_true", help=text)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print a line a configuration."""
+    """Print a line a configuration, and its layers where they are asked for."""
     from train.config import load_config
 
     configs = [load_config(name) for name in options.config]
-    from train.network import multiply_adds
+    from train.network import describe_layers, multiply_adds
     from train.trainer import build
 
     for config in configs:
@@ -28,4 +30,6 @@ def run(options: argparse.Namespace) -> int:
             f"{multiply_adds(network) / 1e6:.1f} million multiply-adds, "
             f"{network.count_params() / 1e6:.2f} million parameters"
         )
+        for line in describe_layers(network) if options.layers else ():
+            print(line)
     return EXIT_OK
