@@ -19,7 +19,7 @@ TEST_EXTRA := $(if $(filter x86_64 aarch64 arm64,$(shell uname -m)),dev,test)
 
 PORT ?= 8000
 
-.PHONY: screen serve test lint typecheck unittest docs coverage slow-test test-pi test-no-vnni guard benchmarks wheel clean check-python
+.PHONY: screen serve test lint typecheck unittest docs coverage mutants slow-test test-pi test-no-vnni guard benchmarks wheel clean check-python
 
 # Exit code 1 of a batch says that some files failed: each is in the results with its reason.
 screen: $(EDGE)/.installed
@@ -60,6 +60,13 @@ COVERED := $(addprefix tests/test_,$(addsuffix .py,appended_file bundle calibrat
 coverage: $(TEST)/.installed
 	$(TEST)/bin/python -m coverage run -m pytest $(COVERED)
 	$(TEST)/bin/python -m coverage report --skip-covered --sort=cover
+
+# Which small changes of the modules that decide do their tests not notice? Hours for all; fewer with
+# MUTANTS="--seconds 600 edge_app/bundle/signature.py". What survived: docs/mutants.md.
+MUTANTS ?=
+mutants: $(TEST)/.installed
+	$(TEST)/bin/pip install $(PINNED) --editable '.[mutants]'
+	$(TEST)/bin/python -m tests.mutants $(MUTANTS)
 
 # The pages of docs/ that come from the code; tests/test_docs.py fails where one is stale.
 docs: $(TEST)/.installed

@@ -21,7 +21,7 @@ from edge_app.runtimes import RUNTIMES, open_runtime
 from edge_app.runtimes.base import LungOutputs
 from edge_app.screening.locator import find_lungs
 from edge_app.screening.score_file import score_file
-from edge_app.screening.screener import Screener, ScreeningResult
+from edge_app.screening.screener import Screener, ScreeningResult, _is_enlarged
 from edge_app.screening.selftest import run_self_test
 from tests.tiny_bundle import MARGIN, RULES, SPEC, TOLERANCE, tiny_frame, write_tiny_bundle
 from tests.tiny_network import forward, locate
@@ -259,3 +259,15 @@ def test_uncertain_lungs_are_not_read(folder: Path) -> None:
     strict = replace(locator, rules=replace(RULES, least_certainty=0.999))
     sure = replace(bundle, manifest=replace(bundle.manifest, locator=strict))
     assert answer(Screener(sure), PHANTOM).reason is Reason.LUNGS_NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("shape", "enlarged"),
+    [((64, 128), False), ((63, 128), True), ((64, 127), True), ((63, 127), True)],
+)
+def test_a_frame_of_fewer_pixels_than_the_input_is_enlarged(
+    shape: tuple[int, int], enlarged: bool
+) -> None:
+    """Half of either side, against an input of 32 x 64: each side counts for itself."""
+    spec = replace(SPEC, height=32, width=64)
+    assert _is_enlarged(shape, Frame(0.25, 0.5, 0.75, 1.0), spec) is enlarged

@@ -75,7 +75,9 @@ def test_a_border_does_not_set_the_range() -> None:
 
 
 def test_a_picture_without_contrast_gives_zeros() -> None:
-    assert preprocess(np.full((50, 60), 99, np.uint8), SPEC).max() == 0
+    zeros = preprocess(np.full((50, 60), 99, np.uint8), SPEC)
+    assert zeros.shape == (1, SPEC.height, SPEC.width, 1)
+    assert zeros.max() == 0
     assert grey_range(np.full((64, 64), 7, np.float32), SPEC) == (7.0, 7.0)
 
 
