@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_app.cli.model_options import RUNTIME_NAMES, positive
+from edge_app.cli.record_options import add_record_options, record_location
 
 if TYPE_CHECKING:
     from edge_app.web.server import Opened
@@ -22,15 +23,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         "--host 0.0.0.0 phones on the same network do: then people log in and the line is "
         "encrypted. Needs: pip install 'pneumoscope[web]'.",
     )
-    parser.add_argument(
-        "--record",
-        metavar="FOLDER",
-        help="where pictures, answers and accounts are kept, or the URL of a PostgreSQL database "
-        "(default: below the user's data folder)",
-    )
-    parser.add_argument(
-        "--folder", type=Path, metavar="FOLDER", help="of pictures, where --record is a URL"
-    )
+    add_record_options(parser)
     parser.add_argument(
         "--host", default="127.0.0.1", metavar="ADDRESS", help="default: %(default)s"
     )
@@ -87,14 +80,13 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until interrupted."""
     require_web()
-    from edge_app.files.user_folders import data_folder
     from edge_app.files.whole import owner_only
     from edge_app.web.scoring_desk import DeskOptions
     from edge_app.web.server import ServeOptions, serve
     from edge_app.web.webhooks import parse_webhook
 
     options = ServeOptions(
-        record=args.record or str(data_folder() / "record"),
+        record=record_location(args),
         folder=args.folder,
         host=args.host,
         port=args.port,
