@@ -16,6 +16,7 @@ from typing import Literal
 from benchmarks.record import ContenderFacts
 from edge_app.bundle.load import load_bundle
 from edge_app.bundle.manifest import (
+    FORMAT_VERSION,
     Bundle,
     Golden,
     InputSpec,
@@ -237,7 +238,7 @@ def _foreign_bundle(folder: Path, model: ModelFile, description: Description) ->
     """What a runtime needs to know to open a foreign model; it has no operating points."""
     spec = description.preprocess
     manifest = Manifest(
-        format_version=2,
+        format_version=FORMAT_VERSION,
         model_id=model.file,
         created="1970-01-01",
         files={},
@@ -252,7 +253,7 @@ def _foreign_bundle(folder: Path, model: ModelFile, description: Description) ->
         input_gate=None,
         population=Population("unknown", None, (), ()),
         metrics=(),
-        golden=Golden(0.0, ()),
+        golden=Golden(0.0, 0.0, ()),
         provenance=Provenance("", "", "", 0, {}, "", ""),
     )
     return Bundle(folder=folder, manifest=manifest, signed_by=None)

@@ -36,9 +36,10 @@ class Reason(StrEnum):
     NOT_CHEST_RADIOGRAPH = "not_chest_radiograph"
     VIEW_NOT_VALIDATED = "view_not_validated"
     NOT_FOR_PRESENTATION = "not_for_presentation"
-    OUTSIDE_VALIDATED_AGE = "outside_validated_age"
+    OUTSIDE_VALIDATED_POPULATION = "outside_validated_population"  # age or view
     LUNGS_NOT_FOUND = "lungs_not_found"
     LUNGS_CUT_OFF = "lungs_cut_off"
+    UNLIKE_VALIDATED_FILMS = "unlike_validated_films"
     ROTATED = "rotated"  # and it cannot be told how
 
 

@@ -39,6 +39,7 @@ def model_card(
         f"## Limits\n{about.limits.strip()}\n",
         f"## Model files\n{_files(manifest)}\n",
         *_first_look(manifest, default),
+        *_gate(manifest, default),
         f"## Operating points of `{default.file}`\n{_points(manifest, default)}\n",
         *_promised(points, lacks),
         f"## Figures of `{default.file}`\n{_figures(manifest, default)}\n",
@@ -126,7 +127,10 @@ def _first_look(manifest: Manifest, model: ModelFile) -> list[str]:
         "",
         *_rules(locator),
         "",
-        f"Refused by these rules, with the files of `{model.file}`, each patient counting once:",
+        f"Chosen on {'; '.join(locator.rules.chosen_on)}.",
+        "",
+        f"Refused by these rules, by the input gate, or as too small, with the files of "
+        f"`{model.file}`, each patient counting once:",
         "",
         "| pictures | n, patients | share refused |",
         "|---|---|---|",
@@ -156,6 +160,39 @@ def _rules(locator: Locator) -> list[str]:
         f"- Lungs that are cut off at an edge with a probability of {rules.touches_edge:g} or more "
         f"are flagged, with {rules.cut_off:g} or more refused.",
     ]
+
+
+def _gate(manifest: Manifest, model: ModelFile) -> list[str]:
+    """The section on the input gate, none without one."""
+    gate = manifest.input_gate
+    if gate is None:
+        return []
+    fit = gate.fit_of(model)
+    usual = [
+        f"| `{name}` | {low:.3g} | {high:.3g} |" for name, (low, high) in sorted(fit.usual.items())
+    ]
+    lines = [
+        "## The input gate: is it a film of the validated kind?\n",
+        "What both looks make of a picture (the lungs' shape in their box, the frame that the "
+        "reader sees, the reader's embedding) is compared with that of the training pictures. "
+        f"`{model.file}`: beyond a joined distance of {fit.most_distance:g} it is refused as "
+        "`unlike_validated_films`. A frame whose correlation with the mean one is under "
+        f"{fit.inverted_below:g} is a negative: its greys are put right, it is looked at again, "
+        "and flagged.",
+        "",
+        f"Fitted on {gate.fitted_on.name} ({gate.fitted_on.n_patients} patients); the limit on "
+        f"{gate.chosen_on.name}, so that {_percent(gate.most_refused)} of them, whose lungs were "
+        "found, are refused. Chest films alone chose every number.",
+        "",
+        "A picture is flagged where a measure of its quality lies outside of the range of 98% of "
+        "these pictures; no answer depends on it:",
+        "",
+        "| measure | from | to |",
+        "|---|---|---|",
+        *usual,
+        "",
+    ]
+    return ["\n".join(lines)]
 
 
 def _points(manifest: Manifest, model: ModelFile) -> str:

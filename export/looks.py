@@ -17,11 +17,13 @@ import numpy.typing as npt
 from edge_app.bundle.manifest import LocatorRules
 from edge_app.decision import Reason
 from edge_app.files.codec import CodecError, decode
+from edge_app.images.lung_box import LungBox
 from edge_app.images.lung_frame import WHOLE, Frame, lung_frame
 from edge_app.images.preprocess import PreprocessSpec, preprocess
 from edge_app.progress import track
-from edge_app.runtimes.base import LungOutputs
+from edge_app.runtimes.base import Floats, LungOutputs
 from edge_app.screening.locator import find_lungs, quarter_turns
+from edge_app.screening.refusals import find_size_refusal
 from export.checkpoint import Checkpoint
 from export.errors import ExportError
 
@@ -55,11 +57,15 @@ class View:
         turns: quarter turns that are taken back.
         frame: what the reader is shown; the whole picture where no lungs were found.
         reason: why the edge would refuse it, None where it would read it.
+        lungs: (rows, columns) logits, None where nobody looked.
+        box: of the lungs, None where none were found.
     """
 
     turns: int
     frame: Frame
     reason: Reason | None
+    lungs: Floats | None = None
+    box: LungBox | None = None
 
 
 def load_rules(path: Path = RULES_FILE) -> LocatorRules:
@@ -90,7 +96,7 @@ def views(
         turn: put turned pictures right, as screening does and golden inputs do not.
     """
     if finder is None or run is None:
-        return [View(0, WHOLE, None) for _ in pictures]
+        return [View(0, WHOLE, _too_small(pixels)) for pixels in pictures]
     spec = finder.checkpoint.record.preprocess
     outputs = _outputs(run, [preprocess(p, spec) for p in pictures])
     turns = [quarter_turns(found, finder.rules) if turn else 0 for found in outputs]
@@ -98,7 +104,8 @@ def views(
     again = _outputs(run, [preprocess(upright(pictures[i], turns[i]), spec) for i in turned])
     for index, found in zip(turned, again, strict=True):
         outputs[index] = found
-    return [_view(found, count, finder) for found, count in zip(outputs, turns, strict=True)]
+    rows = zip(pictures, outputs, turns, strict=True)
+    return [_view(pixels, found, count, finder) for pixels, found, count in rows]
 
 
 def upright(pixels: npt.NDArray[Any], turns: int) -> npt.NDArray[Any]:
@@ -132,10 +139,20 @@ def edge_error(mine: Sequence[View], theirs: Sequence[View]) -> tuple[float, flo
     return float(np.mean(errors)), float(np.max(errors))
 
 
-def _view(outputs: LungOutputs, turns: int, finder: Finder) -> View:
+def _view(
+    pixels: npt.NDArray[np.generic], outputs: LungOutputs, turns: int, finder: Finder
+) -> View:
     lungs, refusal = find_lungs(outputs, finder.rules, turns)
-    frame = WHOLE if lungs is None else lung_frame(lungs.box, finder.margin)
-    return View(turns, frame, None if refusal is None else refusal.reason)
+    reason = _too_small(pixels) or (None if refusal is None else refusal.reason)
+    box = None if lungs is None else lungs.box
+    frame = WHOLE if box is None else lung_frame(box, finder.margin)
+    return View(turns, frame, reason, outputs.lungs, box)
+
+
+def _too_small(pixels: npt.NDArray[np.generic]) -> Reason | None:
+    height, width = pixels.shape
+    refusal = find_size_refusal(width, height)
+    return None if refusal is None else refusal.reason
 
 
 def _outputs(run: Run, inputs: Sequence[Grey]) -> list[LungOutputs]:

@@ -72,6 +72,7 @@ class LocatorRow:
         recipe, runtime, bytes, sha256: of the file.
         n: pictures that both turned alike.
         turned_otherwise: pictures that the file turns by another angle.
+        refused_otherwise: pictures that one refuses and the other does not.
         mean_edge_change, max_edge_change: of an edge of the lungs' frame, in shares of a picture.
     """
 
@@ -81,6 +82,7 @@ class LocatorRow:
     sha256: str
     n: int
     turned_otherwise: int
+    refused_otherwise: int
     mean_edge_change: float
     max_edge_change: float
 
@@ -252,22 +254,32 @@ def compare_views(
         sha256=hashlib.sha256(content).hexdigest(),
         n=alike,
         turned_otherwise=len(mine) - alike,
+        refused_otherwise=sum(
+            (a.reason is None) != (b.reason is None) for a, b in zip(mine, reference, strict=True)
+        ),
         mean_edge_change=round(mean, 6),
         max_edge_change=round(largest, 5),
     )
 
 
 def check_locator(row: LocatorRow, limits: Limits) -> None:
-    """Hold a locator's row against its recipe's limit.
+    """Hold a locator's row against its recipe's limits.
 
     Raises:
-        GateError: the frames lie elsewhere.
+        GateError: the frames lie elsewhere, or other pictures are refused.
     """
     if not row.mean_edge_change <= limits.mean_edge_change:
         raise GateError(
             f"{row.recipe} in {row.runtime}: the locator's frames are not those of the trained "
             f"one: an edge moves by {row.mean_edge_change:.5f} of a picture on average, the recipe "
             f"allows {limits.mean_edge_change:g}. No bundle was written"
+        )
+    share = row.refused_otherwise / max(1, row.n + row.turned_otherwise)
+    if not share <= limits.flipped_share:
+        raise GateError(
+            f"{row.recipe} in {row.runtime}: the locator refuses other pictures than the trained "
+            f"one: {share:.4f} of them, the recipe allows {limits.flipped_share:g}. No bundle was "
+            "written"
         )
 
 
@@ -297,13 +309,13 @@ def table(report: Report) -> str:
         lines += [
             "",
             "| locator | runtime | MB | pictures | mean / max change of a frame's edge "
-            "| turned otherwise |",
+            "| turned / refused otherwise |",
             "|---|---|---|---|---|---|",
         ]
     for finder in report.locator_rows:
         lines.append(
             f"| {finder.recipe} | {finder.runtime} | {finder.bytes / 1e6:.2f} | {finder.n} "
             f"| {finder.mean_edge_change:.5f} / {finder.max_edge_change:.4f} "
-            f"| {finder.turned_otherwise} |"
+            f"| {finder.turned_otherwise} / {finder.refused_otherwise} |"
         )
     return "\n".join(lines) + "\n"

@@ -25,7 +25,7 @@ each.
 
 import io
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -234,6 +234,20 @@ def representative(
     ]
 
 
+def training_forms(
+    entries: Sequence[LabelledPicture], sources: Sources, spec: PreprocessSpec, seed: int
+) -> Iterator[npt.NDArray[np.generic]]:
+    """Each training picture as it is stored and in one other form, the forms in turn.
+
+    Arguments as of `all_forms`; with framings, since a locator alone asks for these.
+    """
+    forms = [*sources.larger, *_changes(framings=True)]
+    training = [entry for entry in entries if entry.split == "train"]
+    for index, entry in enumerate(track(training, "training pictures")):
+        yield _in_form(entry, STORED, sources, spec, seed)
+        yield _in_form(entry, forms[index % len(forms)], sources, spec, seed)
+
+
 def _in_form(
     entry: LabelledPicture, form: str, sources: Sources, spec: PreprocessSpec, seed: int
 ) -> npt.NDArray[np.generic]:
@@ -259,13 +273,20 @@ def _largest(copies: Mapping[str, Path], spec: PreprocessSpec) -> Grey:
     path = list(copies.values())[-1]
     pixels = _read(path, spec)
     if pixels.dtype != np.uint8:
-        pixels = np.right_shift(np.asarray(pixels, np.uint16), 8)
+        pixels = _eight_bits(pixels)
     image = Image.fromarray(np.asarray(pixels, np.uint8), mode="L")
     scale = 512 / max(image.size)
     if scale < 1:
         width, height = (max(1, round(side * scale)) for side in image.size)
         image = image.resize((width, height), Image.Resampling.BOX)
     return np.asarray(image)
+
+
+def _eight_bits(pixels: npt.NDArray[np.generic]) -> Grey:
+    """16 bits reduced over the range that is used: of 12 bits in 16, the upper 8 hold 4."""
+    values = np.asarray(pixels, np.float64)
+    low, high = float(values.min()), float(values.max())
+    return np.rint((values - low) * (255 / max(high - low, 1))).astype(np.uint8)
 
 
 def _recompress(pixels: Grey, rng: np.random.Generator) -> Grey:

@@ -8,6 +8,7 @@ not hold stops it, and nothing is written.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -33,9 +34,10 @@ from edge_app.bundle.manifest import (
 )
 from edge_app.bundle.research import RESEARCH_FILE, RESEARCH_PREFIX, Research
 from edge_app.files.codec import canonical_json
-from edge_app.images.labelled_pictures import LabelledPicture, Labelling
+from edge_app.images.labelled_pictures import LabelledPicture, Labelling, split_hash
 from edge_app.images.preprocess import PreprocessSpec, preprocess
 from edge_app.progress import step
+from edge_app.screening.gate import Gate, gate_features
 from edge_app.statistics import discrimination as metrics
 from edge_app.statistics.calibration import Platt, reliability
 from edge_app.statistics.intervals import Figure
@@ -48,7 +50,8 @@ from export.diagram import reliability_png
 from export.errors import ExportError, GateError
 from export.figures import area_under_precision, measure, read_external, refused_share, split_of
 from export.fitting import MOST_ECE, PointSpecs, fit_calibration, fit_points, rounded
-from export.golden import TOLERANCE, golden_arrays, to_npy
+from export.gate import MOST_REFUSED, Seen, answered, describe, fit_gate
+from export.golden import DISTANCE_TOLERANCE, TOLERANCE, golden_arrays, to_npy
 from export.looks import Finder, Run, View, reader_inputs, views
 from export.parity import (
     LocatorRow,
@@ -62,7 +65,14 @@ from export.parity import (
     require_enough,
     require_logits,
 )
-from export.pictures import STORED, Pictures, Sources, all_forms, representative
+from export.pictures import (
+    STORED,
+    Pictures,
+    Sources,
+    all_forms,
+    representative,
+    training_forms,
+)
 from export.recipe import Recipe
 from export.scores import (
     Logits,
@@ -79,6 +89,7 @@ Grey = npt.NDArray[np.generic]
 
 CARD_FILE = "model_card.md"
 PARITY_FILE = "parity.json"
+_CHUNK = 512  # pictures that the gate is fitted on, of which so many are held at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +142,7 @@ class Exported:
         locator: the locator's file, None without one.
         seen: its views.
         logits: the reader file's raw scores of these.
+        described: what the gate compares of each, None of what the first look refuses.
     """
 
     recipe: Recipe
@@ -139,6 +151,7 @@ class Exported:
     locator: bytes | None
     seen: Sequence[View]
     logits: Logits
+    described: Sequence[Seen | None]
 
     @property
     def sha256(self) -> str:
@@ -148,6 +161,17 @@ class Exported:
     def look(self, pictures: Sequence[Grey], *, turn: bool = True) -> Sequence[View]:
         """What the locator's file makes of other pictures."""
         return _file_views(self.locator, self.recipe.format, self.finder, pictures, turn=turn)
+
+    def read(
+        self, pictures: Sequence[Grey], seen: Sequence[View], spec: PreprocessSpec
+    ) -> tuple[Logits, Sequence[Seen | None]]:
+        """The reader file's raw scores, and what the gate compares."""
+        return _read(self.content, self.recipe.format, pictures, seen, spec, self.has_gate)
+
+    @property
+    def has_gate(self) -> bool:
+        """Whether the networks give what a gate needs."""
+        return len(self.described) > 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,7 +197,6 @@ def build(
     order: Order,
     points: PointSpecs,
     about: About,
-    gate: InputGate | None,
     finder: Finder | None = None,
 ) -> Built:
     """Do everything but write.
@@ -181,7 +204,7 @@ def build(
     Args:
         checkpoint: the reader.
         entries, sources: the run's pictures.
-        order, points, about, gate: what the bundle is to hold.
+        order, points, about: what the bundle is to hold.
         finder: the locator; None makes a bundle whose reader sees whole pictures.
 
     Raises:
@@ -236,14 +259,20 @@ def build(
         name: read_external(name, path, order.labelling, spec)
         for name, path in order.external.items()
     }
+    gates: dict[str, tuple[Gate, bytes]] = {}
+    if chosen[0].has_gate:
+        gates = {
+            item.sha256: _gate_of(item, entries, sources, checkpoint, pictures) for item in chosen
+        }
     return _assemble(
         checkpoint,
+        entries,
         order,
         points,
         about,
-        gate,
         validation,
         chosen,
+        gates,
         external,
         report,
         every,
@@ -297,9 +326,10 @@ class _Bench:
         content = self.contents[recipe.name] = make(
             recipe, self.checkpoint, self.contents, self.samples
         )
-        inputs = reader_inputs(pictures.pixels, mine, self.checkpoint.record.preprocess)
-        logits = file_logits(content, recipe.format, inputs)
-        found = Exported(recipe, content, self.finder, locator, mine, logits)
+        spec = self.checkpoint.record.preprocess
+        with_gate = self.finder is not None and "embedding" in self.checkpoint.network.roles
+        logits, described = _read(content, recipe.format, pictures.pixels, mine, spec, with_gate)
+        found = Exported(recipe, content, self.finder, locator, mine, logits, described)
         row = _row(found, runtime, self.validation, logits, self.thresholds)
         check(row, recipe.limits)
         foreign = []
@@ -308,7 +338,9 @@ class _Bench:
             # Stored pictures only: without int8 kernels one picture takes a tenth of a second.
             is_stored = pictures.forms == STORED
             stored = _of_stored(self.validation)
-            logits = tflite_runtime_logits(content, inputs[is_stored], tflite_runtime)
+            shown = [view for view, is_in in zip(mine, is_stored, strict=True) if is_in]
+            inputs = reader_inputs(stored.pictures.pixels, shown, spec)
+            logits = tflite_runtime_logits(content, inputs, tflite_runtime)
             foreign = [_row(found, "tflite-runtime", stored, logits, self.thresholds)]
             check(foreign[0], recipe.limits)
         return _Tried(found, row, foreign, locator_row)
@@ -318,6 +350,43 @@ def _fewest_to_train_on(entries: Sequence[LabelledPicture]) -> int:
     """Training pictures of the class that has fewer."""
     labels = [entry.label for entry in entries if entry.split == "train"]
     return min(labels.count(0), labels.count(1))
+
+
+def _gate_of(
+    item: Exported,
+    entries: Sequence[LabelledPicture],
+    sources: Sources,
+    checkpoint: Checkpoint,
+    pictures: Pictures,
+) -> tuple[Gate, bytes]:
+    """The gate of one file: fitted on training pictures, its limit chosen on validation ones."""
+    step(f"{item.recipe.name}: fit the gate")
+    spec, seed = checkpoint.record.preprocess, checkpoint.record.seed
+    training: list[Seen] = []
+    forms = training_forms(entries, sources, spec, seed)
+    while chunk := list(islice(forms, _CHUNK)):
+        _, described = item.read(chunk, item.look(chunk), spec)
+        training += [one for one in described if one is not None]
+    passing = np.array([one is not None for one in item.described])
+    held_out = [one for one in item.described if one is not None]
+    name = f"gate_{item.recipe.name}.npy"
+    return fit_gate(training, held_out, pictures.patients[passing], item.sha256, name)
+
+
+def _read(
+    content: bytes,
+    format: ModelFormat,
+    pictures: Sequence[Grey],
+    seen: Sequence[View],
+    spec: PreprocessSpec,
+    with_gate: bool,
+) -> tuple[Logits, Sequence[Seen | None]]:
+    inputs = reader_inputs(pictures, seen, spec)
+    if not with_gate:
+        return file_logits(content, format, inputs), ()
+    outputs = file_outputs(content, format, inputs, ("logit", "embedding"))
+    logits = outputs["logit"][:, 0].astype(np.float64)
+    return logits, describe(pictures, seen, inputs, outputs["embedding"])
 
 
 def _trained(finder: Finder | None) -> Run | None:
@@ -421,12 +490,13 @@ def _keras_figures(validation: Validation) -> dict[str, Figure]:
 
 def _assemble(
     checkpoint: Checkpoint,
+    entries: Sequence[LabelledPicture],
     order: Order,
     points: PointSpecs,
     about: About,
-    gate: InputGate | None,
     validation: Validation,
     chosen: Sequence[Exported],
+    gates: Mapping[str, tuple[Gate, bytes]],
     external: Mapping[str, Pictures],
     report: Report,
     whole: Report,
@@ -436,6 +506,7 @@ def _assemble(
     spec = checkpoint.record.preprocess
     files = {item.recipe.file: item.content for item in chosen}
     files |= {item.recipe.locator_file: item.locator for item in chosen if item.locator is not None}
+    files |= {gate.fit.file: content for gate, content in gates.values()}
     arrays = golden_arrays(spec)
     files |= {name: to_npy(array) for name, array in arrays.items()}
     calibrations: list[Calibration] = []
@@ -447,13 +518,16 @@ def _assemble(
     for item in chosen:
         step(f"{item.recipe.name}: calibrate")
         sha256 = item.sha256
-        calibration = fit_calibration(validation.pictures, item.logits, sha256, everywhere)
-        mine = fit_points(
-            points.point, validation.pictures, item.logits, sha256, everywhere, shortfalls
-        )
+        gate = gates[sha256][0] if sha256 in gates else None
+        # Cut-offs and probabilities are for those that get an answer.
+        passing = _answered(item, item.seen, item.described, gate)
+        pictures, logits = validation.pictures.select(passing), item.logits[passing]
+        split = split_of(f"{everywhere.name}, those answered", pictures)
+        calibration = fit_calibration(pictures, logits, sha256, split)
+        mine = fit_points(points.point, pictures, logits, sha256, split, shortfalls)
         calibrations.append(calibration)
         fitted += mine
-        figures += _figures(about, validation, item, mine, points.default, external, spec)
+        figures += _figures(about, validation, item, gate, mine, points.default, external, spec)
         if calibration.ece.value > MOST_ECE:
             shortfalls.note(
                 GateError(
@@ -461,25 +535,24 @@ def _assemble(
                     f"{MOST_ECE}; a probability must not be shown for this network"
                 )
             )
-        files[f"reliability_{item.recipe.name}.png"] = _diagram(item, validation, calibration)
-    golden = _golden(chosen, arrays, spec)
+        files[f"reliability_{item.recipe.name}.png"] = _diagram(item, pictures, logits, calibration)
+    golden = _golden(chosen, gates, arrays, spec)
     files[PARITY_FILE] = canonical_json(report)
     if shortfalls.lacks:
         files[RESEARCH_FILE] = Research(tuple(shortfalls.lacks)).to_json()
         order = replace(order, model_id=f"{RESEARCH_PREFIX}{order.model_id}")
     manifest = _manifest(
         checkpoint,
+        _input_gate(gates, about, entries, everywhere),
         order,
         points,
         about,
-        gate,
         chosen,
         files,
         calibrations,
         fitted,
         figures,
         golden,
-        everywhere,
     )
     card = model_card(manifest, about, report, points, shortfalls.lacks)
     files[CARD_FILE] = card.encode("utf-8")
@@ -491,6 +564,7 @@ def _figures(
     about: About,
     validation: Validation,
     item: Exported,
+    gate: Gate | None,
     points: Sequence[OperatingPoint],
     default_point: str,
     external: Mapping[str, Pictures],
@@ -498,7 +572,7 @@ def _figures(
 ) -> list[Metric]:
     """Figures on each form, on all of them, and on the sets of other sites."""
     pictures, sha256 = validation.pictures, item.sha256
-    refused = _refused(item.seen)
+    answered_for = _answered(item, item.seen, item.described, gate)
     name = f"{about.data_name} patient-wise validation"
     split = split_of(f"{name}, all forms", pictures)
     found = measure(split, pictures, item.logits, points, sha256)
@@ -511,15 +585,16 @@ def _figures(
         split = split_of(f"{name}, {form}", of_form)
         found += measure(split, of_form, item.logits[members], default, sha256)
         if item.finder is not None:
-            found.append(refused_share(split, of_form, refused[members], sha256))
+            found.append(refused_share(split, of_form, ~answered_for[members], sha256))
     for site, others in external.items():
         seen = item.look(others.pixels)
-        inputs = reader_inputs(others.pixels, seen, spec)
-        logits = file_logits(item.content, item.recipe.format, inputs)
+        logits, described = item.read(others.pixels, seen, spec)
         split = split_of(f"{site} (another site, not fitted on)", others)
         found += measure(split, others, logits, points, sha256)
         if item.finder is not None:
-            found.append(refused_share(split, others, _refused(seen), sha256))
+            found.append(
+                refused_share(split, others, ~_answered(item, seen, described, gate), sha256)
+            )
         for view in sorted(set(others.forms.tolist()) - {site}):
             members = others.forms == view
             of_view = others.select(members)
@@ -528,13 +603,18 @@ def _figures(
     return found
 
 
-def _refused(seen: Sequence[View]) -> npt.NDArray[np.bool_]:
-    return np.array([view.reason is not None for view in seen], np.bool_)
+def _answered(
+    item: Exported, seen: Sequence[View], described: Sequence[Seen | None], gate: Gate | None
+) -> npt.NDArray[np.bool_]:
+    """(n,) which pictures the edge would answer for."""
+    if not item.has_gate:
+        return np.array([view.reason is None for view in seen], np.bool_)
+    return answered(gate, described)
 
 
-def _diagram(item: Exported, validation: Validation, calibration: Calibration) -> bytes:
+def _diagram(item: Exported, pictures: Pictures, logits: Logits, calibration: Calibration) -> bytes:
     platt = Platt(calibration.scale, calibration.offset)
-    bins = reliability(validation.pictures.labels, platt.probability(item.logits))
+    bins = reliability(pictures.labels, platt.probability(logits))
     error = calibration.ece
     note = f"ECE {error.value:.4f} ({error.low:.4f}-{error.high:.4f}), n={error.n}"
     return reliability_png(bins, f"{item.recipe.file}: validation, all forms", note)
@@ -542,36 +622,77 @@ def _diagram(item: Exported, validation: Validation, calibration: Calibration) -
 
 def _golden(
     chosen: Sequence[Exported],
+    gates: Mapping[str, tuple[Gate, bytes]],
     arrays: dict[str, npt.NDArray[np.uint8]],
     spec: PreprocessSpec,
 ) -> Golden:
     pictures = [array for array in arrays.values() if array.ndim == 2]
     ready = [array for array in arrays.values() if array.ndim == 4]
-    scores = {}
+    scores: dict[str, list[float]] = {}
+    distances: dict[str, list[float]] = {}
     for item in chosen:
         seen = item.look(pictures, turn=False)
         inputs = np.concatenate([reader_inputs(pictures, seen, spec), *ready])
-        scores[item.sha256] = file_logits(item.content, item.recipe.format, inputs)
+        roles = ("logit", "embedding") if item.has_gate else ("logit",)
+        outputs = file_outputs(item.content, item.recipe.format, inputs, roles)
+        scores[item.sha256] = [round(float(logit), 3) for logit in outputs["logit"][:, 0]]
+        if item.sha256 not in gates:
+            continue
+        gate = gates[item.sha256][0]
+        found = []
+        for index, view in enumerate(seen):
+            assert view.lungs is not None
+            one = inputs[index : index + 1]
+            values = gate_features(view.lungs, view.box, one, outputs["embedding"][index])
+            found.append(round(gate.distance(values), 3))
+        distances[item.sha256] = found
     cases = [
-        GoldenCase(name, {sha: round(float(logits[i]), 3) for sha, logits in scores.items()})
+        GoldenCase(
+            name,
+            {sha: logits[i] for sha, logits in scores.items()},
+            {sha: found[i] for sha, found in distances.items() if i < len(found)},
+        )
         for i, name in enumerate(arrays)
     ]
-    return Golden(TOLERANCE, tuple(cases))
+    return Golden(TOLERANCE, DISTANCE_TOLERANCE, tuple(cases))
+
+
+def _input_gate(
+    gates: Mapping[str, tuple[Gate, bytes]],
+    about: About,
+    entries: Sequence[LabelledPicture],
+    chosen_on: Split,
+) -> InputGate | None:
+    if not gates:
+        return None
+    training = [entry for entry in entries if entry.split == "train"]
+    return InputGate(
+        kind="joined_distance",
+        fits=tuple(gate.fit for gate, _ in gates.values()),
+        fitted_on=Split(
+            name=f"{about.data_name} training, stored and one other form each",
+            n_images=2 * len(training),
+            n_patients=len({entry.patient_id for entry in training}),
+            n_positive=2 * sum(entry.label for entry in training),
+            sha256=split_hash(entry.identity for entry in training),
+        ),
+        chosen_on=chosen_on,
+        most_refused=MOST_REFUSED,
+    )
 
 
 def _manifest(
     checkpoint: Checkpoint,
+    input_gate: InputGate | None,
     order: Order,
     points: PointSpecs,
     about: About,
-    gate: InputGate | None,
     chosen: Sequence[Exported],
     files: Mapping[str, bytes],
     calibrations: Sequence[Calibration],
     fitted: Sequence[OperatingPoint],
     figures: Sequence[Metric],
     golden: Golden,
-    split: Split,
 ) -> Manifest:
     record = checkpoint.record
     spec = record.preprocess
@@ -587,11 +708,11 @@ def _manifest(
         input=InputSpec(tflite_model.INPUT, (1, spec.height, spec.width, 1), "uint8"),
         preprocess=spec,
         outputs=_output_names(checkpoint),
-        locator=_locator(chosen, split),
+        locator=_locator(chosen),
         calibration=tuple(calibrations),
         operating_points=tuple(fitted),
         default_operating_point=points.default,
-        input_gate=gate,
+        input_gate=input_gate,
         population=about.population,
         metrics=tuple(figures),
         golden=golden,
@@ -607,7 +728,7 @@ def _manifest(
     )
 
 
-def _locator(chosen: Sequence[Exported], split: Split) -> Locator | None:
+def _locator(chosen: Sequence[Exported]) -> Locator | None:
     """The locator's part of the manifest; each reader file with the locator file of its recipe."""
     finder = chosen[0].finder
     if finder is None:
@@ -628,7 +749,6 @@ def _locator(chosen: Sequence[Exported], split: Split) -> Locator | None:
         preprocess=spec,
         outputs=LocatorOutputs(**{role: role for role in LOCATOR_ROLES}),
         rules=finder.rules,
-        fitted_on=split,
         margin=finder.margin,
         pairs={reader: model.sha256 for reader, model in models.items()},
     )

@@ -7,13 +7,22 @@ import pytest
 
 from edge_app.bundle.manifest import Population
 from edge_app.decision import Reason
+from edge_app.images.radiograph import Radiograph
 from edge_app.images.read import decode_image
-from edge_app.screening.refusals import find_refusal
+from edge_app.screening.population import Stated, find_population_refusal
+from edge_app.screening.refusals import Refusal, find_refusal
 from tests.pictures import dicom_bytes
 
 pydicom = pytest.importorskip("pydicom", reason="needs the extra dicom")
 
 CHILDREN = Population(age_years=(1, 5), views=("AP",), sites=("one",), description="")
+
+
+def refused(radiograph: Radiograph) -> Refusal | None:
+    """What a header alone says against a picture."""
+    return find_refusal(radiograph) or find_population_refusal(radiograph.dicom, Stated(), CHILDREN)
+
+
 FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"
 
 
@@ -25,7 +34,7 @@ def code(value: str, meaning: str = "") -> Any:
 
 def refusal_of(**elements: Any) -> tuple[Reason | None, str]:
     data = dicom_bytes(np.zeros((200, 200), np.uint8), **elements)
-    refusal = find_refusal(decode_image(data, "x"), CHILDREN)
+    refusal = refused(decode_image(data, "x"))
     return (None, "") if refusal is None else (refusal.reason, refusal.message)
 
 
@@ -42,7 +51,7 @@ def refusal_of(**elements: Any) -> tuple[Reason | None, str]:
 )
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_an_adult_is_one_however_the_age_is_written(elements: Any) -> None:
-    assert refusal_of(**elements)[0] is Reason.OUTSIDE_VALIDATED_AGE
+    assert refusal_of(**elements)[0] is Reason.OUTSIDE_VALIDATED_POPULATION
 
 
 def test_two_ages_that_agree_within_a_birthday_are_one() -> None:
@@ -79,8 +88,6 @@ def test_a_view_that_is_not_frontal_is_refused(elements: Any) -> None:
 @pytest.mark.parametrize(
     "elements",
     [
-        {"ViewPosition": "PA"},
-        {"ViewPosition": None, "ViewCodeSequence": code("272479007", "postero-anterior")},
         {"ViewPosition": "AP", "PatientOrientation": ["L", "F"]},
         # The text of a study of two views names no single one.
         {"SeriesDescription": "CHEST PA + LAT"},
@@ -92,6 +99,19 @@ def test_a_view_that_is_not_frontal_is_refused(elements: Any) -> None:
 )
 def test_a_frontal_chest_is_not_refused(elements: Any) -> None:
     assert refusal_of(**elements) == (None, "")
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"ViewPosition": "PA"},
+        {"ViewPosition": None, "ViewCodeSequence": code("272479007", "postero-anterior")},
+    ],
+)
+def test_a_frontal_view_that_was_not_validated_is_outside(elements: Any) -> None:
+    reason, message = refusal_of(**elements)
+    assert reason is Reason.OUTSIDE_VALIDATED_POPULATION
+    assert message.startswith("view PA; validated on AP views")
 
 
 def test_the_view_of_a_code_is_known() -> None:
@@ -138,10 +158,10 @@ def test_no_message_quotes_what_is_no_code() -> None:
 
 def test_reported_headers_are_refused(shared_cases: Any) -> None:
     for file, reason in (
-        ("age_45_Y.dcm", Reason.OUTSIDE_VALIDATED_AGE),
+        ("age_45_Y.dcm", Reason.OUTSIDE_VALIDATED_POPULATION),
         ("view_code_lateral.dcm", Reason.VIEW_NOT_VALIDATED),
         ("highdicom_dx_canine_lateral.dcm", Reason.VIEW_NOT_VALIDATED),
     ):
-        refusal = find_refusal(decode_image((shared_cases / file).read_bytes(), file), CHILDREN)
+        refusal = refused(decode_image((shared_cases / file).read_bytes(), file))
         assert refusal is not None
         assert refusal.reason is reason

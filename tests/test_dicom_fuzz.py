@@ -15,8 +15,10 @@ from PIL import features
 from edge_app.bundle.manifest import Population
 from edge_app.errors import InputError
 from edge_app.images import dicom_elements
+from edge_app.images.radiograph import Radiograph
 from edge_app.images.read import decode_image
-from edge_app.screening.refusals import find_refusal
+from edge_app.screening.population import Stated, find_population_refusal
+from edge_app.screening.refusals import Refusal, find_refusal
 from tests.pictures import dicom_bytes, encoded
 from tests.test_dicom_damage import JPEG, JPEG_2000, PYTHON, encapsulated, lut
 from tests.test_jpeg import film
@@ -24,6 +26,13 @@ from tests.test_jpeg import film
 pydicom = pytest.importorskip("pydicom", reason="needs the extra dicom")
 
 CHILDREN = Population(age_years=(1, 5), views=("AP",), sites=("one",), description="")
+
+
+def refused(radiograph: Radiograph) -> Refusal | None:
+    """What a header alone says against a picture."""
+    return find_refusal(radiograph) or find_population_refusal(radiograph.dicom, Stated(), CHILDREN)
+
+
 PATIENT = {
     "PatientName": "ZZCANARY^JOHN",
     "PatientID": "ZZ9988776",
@@ -98,7 +107,7 @@ def said_of(data: bytes) -> str:
         radiograph = decode_image(data, "x.dcm")
     except InputError as error:
         return str(error)
-    refusal = find_refusal(radiograph, CHILDREN)
+    refusal = refused(radiograph)
     return f"{radiograph.sop_instance_uid} {radiograph.dicom} {refusal}"
 
 

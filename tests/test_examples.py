@@ -70,7 +70,7 @@ def test_the_real_example_is_refused_for_its_age(tmp_path: Path, tiny_bundle_fol
     assert radiograph.dicom.photometric_interpretation == "MONOCHROME1"
     result = Screener(load_bundle(tiny_bundle_folder)).score(radiograph)
     assert result.decision is Decision.NOT_ASSESSABLE
-    assert result.reason is Reason.OUTSIDE_VALIDATED_AGE
+    assert result.reason is Reason.OUTSIDE_VALIDATED_POPULATION
 
 
 def test_the_command_says_what_each_example_is(

@@ -8,6 +8,7 @@ import pytest
 from edge_app.errors import DataError
 from edge_app.images.framing import FRAMINGS
 from edge_app.images.labelled_pictures import LabelledPicture
+from edge_app.images.read import read_image
 from export.about import load_about
 from export.checkpoint import read_record
 from export.errors import CheckpointError, ExportError
@@ -15,10 +16,12 @@ from export.fitting import load_points
 from export.pictures import (
     STORED,
     Sources,
+    _eight_bits,
     all_forms,
     find_sources,
     read_split,
     representative,
+    training_forms,
 )
 from export.recipe import RECIPE_FOLDER, load_recipe, recipe_names
 from tests.conftest import REPOSITORY
@@ -272,3 +275,24 @@ def test_a_missing_or_damaged_picture_stops_the_export(
     _, _, sources = drawn
     with pytest.raises(ExportError, match=r"NORMAL/none\.png"):
         all_forms([entry], sources, SPEC, seed=1)
+
+
+def test_the_gate_is_fitted_on_training_pictures_as_stored_and_in_other_forms(
+    drawn: tuple[Run, tuple[LabelledPicture, ...], Sources],
+) -> None:
+    _, entries, sources = drawn
+    training = [e for e in entries if e.split == "train"]
+    pictures = list(training_forms(entries, sources, SPEC, seed=1))
+    assert len(pictures) == 2 * len(training)
+    assert np.array_equal(pictures[0], read_image(training[0].path, spec=SPEC).pixels)
+    again = training_forms(entries, sources, SPEC, seed=1)
+    assert all(np.array_equal(a, b) for a, b in zip(pictures, again, strict=True))
+
+
+def test_sixteen_bits_keep_the_greys_that_they_hold() -> None:
+    """Twelve bits in sixteen fill a sixteenth of the range: a shift by eight leaves 16 greys."""
+    twelve = np.linspace(0, 4095, 4096).astype(np.uint16).reshape(64, 64)
+    reduced = _eight_bits(twelve)
+    assert (reduced.min(), reduced.max()) == (0, 255)
+    assert len(np.unique(reduced)) == 256
+    assert np.array_equal(_eight_bits(np.full((4, 4), 900, np.uint16)), np.zeros((4, 4)))

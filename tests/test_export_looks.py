@@ -10,7 +10,7 @@ from edge_app.decision import Reason
 from edge_app.images.lung_frame import WHOLE
 from edge_app.images.phantom import Phantom, draw_phantom
 from edge_app.runtimes import open_runtime
-from edge_app.screening.locator import frame_of, look
+from edge_app.screening.locator import find_anyway, look
 from export.checkpoint import Checkpoint, Network, Record
 from export.errors import ExportError
 from export.looks import Finder, edge_error, load_rules, reader_inputs, upright, views
@@ -48,7 +48,9 @@ def test_export_and_edge_see_alike(tmp_path: Path) -> None:
         assert found.lungs is not None
         assert found.lungs.quarter_turns == view.turns
         assert (None if found.refusal is None else found.refusal.reason) == view.reason
-        frame = frame_of(upright(pixels, view.turns), runtime, locator)
+        anyway = find_anyway(upright(pixels, view.turns), runtime, locator)
+        assert anyway is not None
+        frame = anyway.frame
         for side in ("left", "top", "right", "bottom"):
             assert getattr(frame, side) == pytest.approx(getattr(view.frame, side), abs=1e-5)
     assert view.reason is Reason.LUNGS_CUT_OFF
@@ -64,3 +66,9 @@ def test_the_rules_file(tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text("turned = 0.9\n")
     with pytest.raises(ExportError, match=r"r\.toml"):
         load_rules(tmp_path / "r.toml")
+
+
+def test_pictures_that_the_edge_refuses_as_too_small_are_refused() -> None:
+    small = draw_phantom(Phantom(seed=1), 127, 160)
+    assert [view.reason for view in views([small], FINDER, run)] == [Reason.TOO_SMALL]
+    assert [view.reason for view in views([small], None, None)] == [Reason.TOO_SMALL]

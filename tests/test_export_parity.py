@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edge_app.decision import Reason
 from edge_app.files.codec import canonical_json, decode, parse_json
 from edge_app.images.lung_frame import Frame
 from edge_app.statistics.observations import patient_weights
@@ -303,8 +304,8 @@ def test_scores_that_fall_with_the_label_cannot_be_calibrated() -> None:
 
 
 def test_a_locator_file_that_finds_other_frames_is_no_copy() -> None:
-    def seen(left: float, turns: int = 0) -> View:
-        return View(turns, Frame(left, 0.1, 0.9, 0.8), None)
+    def seen(left: float, turns: int = 0, reason: Reason | None = None) -> View:
+        return View(turns, Frame(left, 0.1, 0.9, 0.8), reason)
 
     reference = [seen(0.1), seen(0.2), seen(0.3)]
     mine = [seen(0.1), seen(0.24), seen(0.3, turns=1)]
@@ -316,3 +317,9 @@ def test_a_locator_file_that_finds_other_frames_is_no_copy() -> None:
     check_locator(row, LIMITS)
     with pytest.raises(GateError, match="the locator's frames"):
         check_locator(row, replace(LIMITS, mean_edge_change=0.004))
+    refusing = [*reference[:2], seen(0.3, reason=Reason.LUNGS_NOT_FOUND)]
+    row = compare_views("tflite_static_int8", "litert", b"x", reference, refusing)
+    assert (row.n, row.refused_otherwise, row.mean_edge_change) == (3, 1, 0)
+    with pytest.raises(GateError, match="refuses other pictures"):
+        check_locator(row, LIMITS)
+    check_locator(row, replace(LIMITS, flipped_share=0.34))

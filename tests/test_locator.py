@@ -9,17 +9,19 @@ import numpy as np
 import pytest
 
 from edge_app.bundle.load import load_bundle
+from edge_app.bundle.manifest import Locator
 from edge_app.decision import Decision, Reason
 from edge_app.errors import BundleFormatError, BundleIntegrityError
+from edge_app.images.lung_box import LungBox
 from edge_app.images.lung_frame import Frame, lung_frame
 from edge_app.images.phantom import Phantom, draw_phantom
 from edge_app.images.preprocess import preprocess
 from edge_app.images.radiograph import Radiograph
 from edge_app.report.thumbnail_maker import make_thumbnail
 from edge_app.results.rows import decode_row, encode_row
-from edge_app.runtimes import RUNTIMES, open_runtime
+from edge_app.runtimes import RUNTIMES, Runtime, open_runtime
 from edge_app.runtimes.base import LungOutputs
-from edge_app.screening.locator import find_lungs
+from edge_app.screening.locator import Lungs, _is_second_film, find_lungs, look
 from edge_app.screening.score_file import score_file
 from edge_app.screening.screener import Screener, ScreeningResult, _is_enlarged
 from edge_app.screening.selftest import run_self_test
@@ -271,3 +273,26 @@ def test_a_frame_of_fewer_pixels_than_the_input_is_enlarged(
     """Half of either side, against an input of 32 x 64: each side counts for itself."""
     spec = replace(SPEC, height=32, width=64)
     assert _is_enlarged(shape, Frame(0.25, 0.5, 0.75, 1.0), spec) is enlarged
+
+
+def test_two_films_on_one_picture_are_not_read(screener: Screener) -> None:
+    """The locator may see one of them alone; the half beside it then holds lungs too."""
+    alone = np.concatenate([PHANTOM, np.zeros_like(PHANTOM)], axis=1)
+    pair = np.concatenate([PHANTOM, PHANTOM], axis=1)
+    runtime, locator = screener.runtime, screener.bundle.manifest.locator
+    assert locator is not None
+    for pixels, second in ((alone, False), (pair, True)):
+        left = replace(_lungs_of(runtime, locator, PHANTOM), box=_IN_THE_LEFT_HALF)
+        assert _is_second_film(np.ascontiguousarray(pixels), left, runtime, locator) == second
+    middle = replace(_lungs_of(runtime, locator, PHANTOM))
+    assert not _is_second_film(PHANTOM, middle, runtime, locator)
+    assert answer(screener, pair).reason is not None
+
+
+_IN_THE_LEFT_HALF = LungBox(0.05, 0.2, 0.45, 0.8, certainty=0.9, area=0.2, parts=2)
+
+
+def _lungs_of(runtime: Runtime, locator: Locator, pixels: Any) -> Lungs:
+    lungs = look(pixels, runtime, locator).lungs
+    assert lungs is not None
+    return lungs

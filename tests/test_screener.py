@@ -18,6 +18,7 @@ from edge_app.decision import Reason, Status
 from edge_app.errors import BundleFormatError, UsageError
 from edge_app.images.phantom import Phantom, draw_phantom
 from edge_app.images.radiograph import DicomFacts, Radiograph
+from edge_app.screening.population import Stated, find_population_refusal
 from edge_app.screening.refusals import (
     MIN_GREY_LEVELS,
     MIN_SIDE_PIXELS,
@@ -131,8 +132,8 @@ def test_an_unknown_input_gate_stops(tmp_path: Path) -> None:
     def gate(document: dict[str, Any]) -> None:
         document["input_gate"] = {"kind": "sorcery", "parameters": {"cut": 1.0, "mean": [0, 1]}}
 
-    with pytest.raises(BundleFormatError, match="sorcery"):
-        Screener(load_bundle(write_tiny_bundle(tmp_path / "b", change=gate)))
+    with pytest.raises(BundleFormatError, match="input_gate"):
+        load_bundle(write_tiny_bundle(tmp_path / "b", change=gate))
 
 
 @pytest.mark.parametrize(
@@ -146,39 +147,43 @@ def test_an_unknown_input_gate_stops(tmp_path: Path) -> None:
         ({"view_position": "RL"}, Reason.VIEW_NOT_VALIDATED),
         ({"view_position": "LATERAL"}, Reason.VIEW_NOT_VALIDATED),
         ({"presentation_intent": "FOR PROCESSING"}, Reason.NOT_FOR_PRESENTATION),
-        ({"patient_age_years": 64.0}, Reason.OUTSIDE_VALIDATED_AGE),
-        ({"patient_age_years": 0.99}, Reason.OUTSIDE_VALIDATED_AGE),
-        ({"patient_age_years": 6.0}, Reason.OUTSIDE_VALIDATED_AGE),
+        ({"patient_age_years": 64.0}, Reason.OUTSIDE_VALIDATED_POPULATION),
+        ({"patient_age_years": 0.99}, Reason.OUTSIDE_VALIDATED_POPULATION),
+        ({"patient_age_years": 6.0}, Reason.OUTSIDE_VALIDATED_POPULATION),
         ({"patient_age_years": 5.99}, None),
         ({"patient_age_years": 1.0}, None),
         ({"patient_age_years": None}, None),
         ({"modality": ""}, None),
-        ({"modality": "CR", "body_part": "THORAX", "view_position": "PA"}, None),
+        ({"modality": "CR", "body_part": "THORAX", "view_position": "AP ERECT"}, None),
+        ({"view_position": "PA"}, Reason.OUTSIDE_VALIDATED_POPULATION),
+        ({"view_position": "BEDSIDE"}, None),
         ({"body_part": "PORT CHEST"}, None),
         ({"body_part": ""}, None),
     ],
 )
 def test_what_the_header_says_decides(change: dict[str, Any], reason: Reason | None) -> None:
     facts = dataclasses.replace(FACTS, **change)
-    refusal = find_refusal(radiograph(facts=facts), CHILDREN)
+    refusal = find_refusal(radiograph(facts=facts)) or find_population_refusal(
+        facts, Stated(), CHILDREN
+    )
     assert (refusal.reason if refusal else None) == reason
 
 
 def test_without_a_validated_age_no_age_is_refused() -> None:
     everyone = dataclasses.replace(CHILDREN, age_years=None)
     facts = dataclasses.replace(FACTS, patient_age_years=90.0)
-    assert find_refusal(radiograph(facts=facts), everyone) is None
+    assert find_population_refusal(facts, Stated(), everyone) is None
 
 
 def test_a_small_picture_is_refused_by_its_stored_size() -> None:
     small = draw_phantom(Phantom(1), MIN_SIDE_PIXELS - 1, 400)
-    refusal = find_refusal(radiograph(small), CHILDREN)
+    refusal = find_refusal(radiograph(small))
     assert refusal is not None
     assert refusal.reason is Reason.TOO_SMALL
-    assert find_refusal(radiograph(draw_phantom(Phantom(1), 128, 128)), CHILDREN) is None
+    assert find_refusal(radiograph(draw_phantom(Phantom(1), 128, 128))) is None
     # A JPEG that was decoded at a reduced scale is as large as its file.
     reduced = dataclasses.replace(radiograph(small), original_size=(1600, 508))
-    assert find_refusal(reduced, CHILDREN) is None
+    assert find_refusal(reduced) is None
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -215,7 +220,7 @@ def test_a_refusal_is_an_answer_without_a_score(bundle: Bundle) -> None:
     result = Screener(bundle).score(radiograph(facts=facts))
     assert result.status is Status.REFUSED
     assert result.decision is Decision.NOT_ASSESSABLE
-    assert result.reason is Reason.OUTSIDE_VALIDATED_AGE
+    assert result.reason is Reason.OUTSIDE_VALIDATED_POPULATION
     assert "40.0 years" in result.message
     assert (result.raw_score, result.probability, result.infer_ms) == (None, None, None)
 
@@ -225,15 +230,17 @@ def test_a_refusal_is_an_answer_without_a_score(bundle: Bundle) -> None:
     [
         (None, 160, {"age_unknown", "view_unknown"}),
         (FACTS, 160, set()),
-        (dataclasses.replace(FACTS, view_position="PA"), 160, {"view_outside_validation"}),
         (dataclasses.replace(FACTS, patient_age_years=None), 50, {"age_unknown", "enlarged"}),
     ],
 )
 def test_quality_flags(facts: DicomFacts | None, size: int, expected: set[str]) -> None:
     picture = radiograph(draw_phantom(Phantom(1), size, size), facts)
-    flags = quality_flags(picture, SPEC, CHILDREN)
+    flags = quality_flags(picture, SPEC, age_stated=False, view_stated=False)
     assert {name for name, is_set in flags.items() if is_set} == expected
-    assert set(flags) == {"age_unknown", "view_unknown", "view_outside_validation", "enlarged"}
+    assert set(flags) == {"age_unknown", "view_unknown", "enlarged"}
+    stated = quality_flags(picture, SPEC, age_stated=True, view_stated=True)
+    assert not stated["age_unknown"]
+    assert not stated["view_unknown"]
 
 
 def test_a_path_is_read_as_a_folder_run_reads_it(bundle: Bundle, tmp_path: Path) -> None:

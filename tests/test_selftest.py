@@ -104,15 +104,6 @@ def test_no_golden_input_is_no_passed_test(tmp_path: Path) -> None:
         run_self_test(bundle, open_runtime(bundle))
 
 
-def test_a_bundle_with_an_unknown_gate_is_not_tested(tmp_path: Path) -> None:
-    gate = {"kind": "mahalanobis", "parameters": {"cut": 3.0}}
-    bundle = load_bundle(
-        write_tiny_bundle(tmp_path / "b", change=lambda d: d.update(input_gate=gate))
-    )
-    with pytest.raises(BundleFormatError, match="input gate 'mahalanobis'"):
-        run_self_test(bundle, open_runtime(bundle))
-
-
 def test_a_ready_network_input_is_taken_as_it_is(tiny_bundle_folder: Path) -> None:
     from tests.tiny_network import forward
 

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,7 @@ RULES = LocatorRules(
     least_upright=0.5,
     cut_off=0.9,
     touches_edge=0.5,
+    chosen_on=("phantoms",),
 )
 
 # Between the drawn phantoms' scores: seed 1 lies above, seed 3 below, seed 8 between.
@@ -80,8 +81,11 @@ def write_tiny_bundle(
     change: Callable[[dict[str, Any]], None] | None = None,
     signed: bool = False,
     locator: bool = False,
+    extra: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write the bundle; `change` may alter the document of `bundle.json` before it is written.
+
+    `extra` are further files, by name.
 
     Signed with `TEST_KEY` where that is asked for; `trust_test_key` makes that count.
     """
@@ -90,6 +94,7 @@ def write_tiny_bundle(
         "model.onnx": (FOLDER / "tiny.onnx").read_bytes(),
         "model_card.md": b"# A tiny network with random weights\n",
         "golden/phantom.npy": _npy(draw_phantom(Phantom(seed=5), 160, 192, bits=12)),
+        **(extra or {}),
     }
     for name, content in files.items():
         path = folder / name
@@ -131,7 +136,7 @@ def tiny_manifest(files: dict[str, bytes]) -> Manifest:
     locator = _locator(entries, hashes) if "locator.tflite" in files else None
     logit = forward(preprocess(golden, SPEC, None if locator is None else tiny_frame(golden))).logit
     return Manifest(
-        format_version=2,
+        format_version=3,
         model_id="tiny-random-1",
         created="2026-11-23",
         files=entries,
@@ -150,7 +155,9 @@ def tiny_manifest(files: dict[str, bytes]) -> Manifest:
         input_gate=None,
         population=Population("nobody", (1, 5), ("AP",), ("nowhere",)),
         metrics=(Metric("auroc", SPLIT, hashes[0], FIGURE, None),),
-        golden=Golden(TOLERANCE, (GoldenCase("golden/phantom.npy", dict.fromkeys(hashes, logit)),)),
+        golden=Golden(
+            TOLERANCE, 0.5, (GoldenCase("golden/phantom.npy", dict.fromkeys(hashes, logit), {}),)
+        ),
         provenance=Provenance("0" * 64, "none", "0" * 64, 20, {"numpy": "2"}, "CC0", "none"),
     )
 
@@ -166,7 +173,6 @@ def _locator(entries: dict[str, FileEntry], readers: list[str]) -> Locator:
         preprocess=SPEC,
         outputs=LocatorOutputs("lungs", "orientation", "view", "cut_off"),
         rules=RULES,
-        fitted_on=SPLIT,
         margin=MARGIN,
         pairs={reader: model.sha256 for reader, model in zip(readers, models, strict=True)},
     )

@@ -1,17 +1,14 @@
 """`sites`: how films of other sites are answered, site by site."""
 
 import argparse
-import re
 from pathlib import Path
 from typing import Any
 
+from benchmarks.marked import put_between
 from benchmarks.sites import answer_sites, make_table
 from edge_app.bundle.load import load_bundle
-from edge_app.errors import EXIT_OK, UsageError
-from edge_app.files.whole import write_whole
+from edge_app.errors import EXIT_OK
 from edge_app.screening.screener import Screener
-
-_BLOCK = re.compile(r"(<!-- sites -->\n).*?(<!-- /sites -->)", re.DOTALL)
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -36,11 +33,5 @@ def run(args: argparse.Namespace) -> int:
     if args.into is None:
         print(table, end="")
         return EXIT_OK
-    text = args.into.read_text(encoding="utf-8")
-    filled, count = _BLOCK.subn(lambda match: match[1] + table + match[2], text)
-    if count != 1:
-        raise UsageError(
-            f"{args.into}: has no <!-- sites --> and <!-- /sites --> to put it between"
-        )
-    write_whole(args.into, [filled])
+    put_between(args.into, "sites", table)
     return EXIT_OK

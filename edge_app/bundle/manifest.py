@@ -27,7 +27,7 @@ from edge_app.images.preprocess_spec import PreprocessSpec
 from edge_app.statistics.intervals import Figure as Figure
 from edge_app.statistics.logistic import sigmoid
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST_FILE = "bundle.json"
 
 ModelFormat = Literal["tflite", "onnx"]
@@ -154,6 +154,8 @@ class LocatorRules:
         least_upright: below this probability, of a picture that was not put right, it is refused.
         cut_off: from this probability at any edge on, it is refused.
         touches_edge: from this probability on, that is a flag.
+        chosen_on: the sets of pictures that these numbers were chosen on; no figure of theirs is a
+            test of them.
     """
 
     box: LungBoxSpec
@@ -164,12 +166,13 @@ class LocatorRules:
     least_upright: float
     cut_off: float
     touches_edge: float
+    chosen_on: tuple[str, ...]
 
     def __post_init__(self) -> None:
         """Raises ValueError for a number outside of 0..1."""
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name != "box" and not 0 <= value <= 1:
+            if field.type in ("float", float) and not 0 <= value <= 1:
                 raise ValueError(f"{field.name} {value} must lie in 0..1")
 
 
@@ -180,7 +183,6 @@ class Locator:
     Attributes:
         models, input, preprocess, outputs: as of the reader.
         rules: what is done with what it says.
-        fitted_on: the pictures that the rules were fitted on.
         margin: of the reader's frame around the lungs' box, as a fraction of the box's sides.
         pairs: by the SHA-256 of each reader file, that of the locator file whose boxes its
             calibration and its operating points were fitted with; no other may find its lungs.
@@ -191,7 +193,6 @@ class Locator:
     preprocess: PreprocessSpec
     outputs: LocatorOutputs
     rules: LocatorRules
-    fitted_on: Split
     margin: float
     pairs: Mapping[str, str]
 
@@ -259,11 +260,79 @@ class OperatingPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class InputGate:
-    """How pictures that are not chest X-rays are recognized: a kind and its numbers."""
+class GatePart:
+    """One of the things that the gate compares with the training pictures.
 
-    kind: str
-    parameters: Mapping[str, float | tuple[float, ...]]
+    Attributes:
+        values: how many numbers it has.
+        directions: along how many of them the training pictures' variation is known.
+        center, spread: mean and deviation of the logarithm of the distance, on validation pictures.
+    """
+
+    values: int
+    directions: int
+    center: float
+    spread: float
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for numbers out of which no distance can be made."""
+        if self.values < 1 or not 0 <= self.directions <= self.values:
+            raise ValueError(f"{self.directions} directions of {self.values} values")
+        if self.spread <= 0:
+            raise ValueError(f"spread {self.spread} must be positive")
+
+
+@dataclass(frozen=True, slots=True)
+class GateFit:
+    """The gate of one model file.
+
+    Attributes:
+        model_sha256: of the reader's file.
+        file: float32 array: for "lungs", "frame" and "embedding" in this order the mean, the
+            directions, their weights and the rest's weight.
+        parts: by these names.
+        most_distance: a picture whose joined distance is larger is refused.
+        inverted_below: a frame whose correlation with the mean one is lower is a negative.
+        usual: by measure of quality, the range in which most validation pictures lie.
+    """
+
+    model_sha256: str
+    file: str
+    parts: Mapping[str, GatePart]
+    most_distance: float
+    inverted_below: float
+    usual: Mapping[str, tuple[float, float]]
+
+    @property
+    def n_numbers(self) -> int:
+        """How many numbers `file` holds."""
+        return sum(
+            part.values * (1 + part.directions) + part.directions + 1
+            for part in self.parts.values()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class InputGate:
+    """How pictures that are no frontal chest films, or none of the validated kind, are recognized.
+
+    Attributes:
+        kind: "joined_distance", see `edge_app.screening.gate`.
+        fits: one for each reader file.
+        fitted_on: the pictures that mean and directions come from.
+        chosen_on: those that center, spread, limit and usual ranges come from.
+        most_refused: share of these, each patient counting once, that the limit lets it refuse.
+    """
+
+    kind: Literal["joined_distance"]
+    fits: tuple[GateFit, ...]
+    fitted_on: Split
+    chosen_on: Split
+    most_refused: float
+
+    def fit_of(self, model: ModelFile) -> GateFit:
+        """The gate of a reader file."""
+        return next(fit for fit in self.fits if fit.model_sha256 == model.sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,23 +363,37 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class GoldenCase:
-    """An input (.npy) and the raw score that each model file must give for it."""
+    """An input (.npy) and what each model file must give for it, by the file's SHA-256.
+
+    Attributes:
+        file: a picture, or a ready input of the reader.
+        logits: raw scores.
+        distances: of the input gate; empty where there is none, or for a ready input.
+    """
 
     file: str
     logits: Mapping[str, float]
+    distances: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """The self-test's inputs; `tolerance` is the largest allowed |difference| in raw score."""
+    """The self-test's inputs.
+
+    Attributes:
+        tolerance: the largest allowed |difference| in raw score.
+        distance_tolerance: the same of the input gate's distance.
+        cases: the inputs.
+    """
 
     tolerance: float
+    distance_tolerance: float
     cases: tuple[GoldenCase, ...]
 
     def __post_init__(self) -> None:
         """Raises ValueError for a tolerance that nothing could meet."""
-        if self.tolerance < 0:
-            raise ValueError(f"tolerance {self.tolerance} must not be negative")
+        if min(self.tolerance, self.distance_tolerance) < 0:
+            raise ValueError("a tolerance must not be negative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +411,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """`bundle.json`, format version 2.
+    """`bundle.json`, format version 3.
 
     `models`, `input`, `preprocess` and `outputs` are the reader's, the network that scores;
     `created` is a date (YYYY-MM-DD) that the exporter gives.
@@ -388,6 +471,7 @@ class Manifest:
         self._check_models("models", self.models)
         _check_input("input", self.input, self.preprocess)
         self._check_locator()
+        self._check_gate()
         self._check_model_hashes()
         self._check_operating_points()
         self._check_cut_offs()
@@ -436,6 +520,25 @@ class Manifest:
                     f"{MANIFEST_FILE}: locator.pairs: {readers[reader].file} was fitted with a "
                     f"locator ({finder[:12]}...) that this bundle does not hold in its format"
                 )
+
+    def _check_gate(self) -> None:
+        gate = self.input_gate
+        if gate is None:
+            return
+        if self.locator is None or self.outputs.embedding is None:
+            raise BundleFormatError(
+                f"{MANIFEST_FILE}: input_gate: it needs a locator and a reader with an embedding"
+            )
+        _require_distinct("input_gate.fits", [fit.model_sha256 for fit in gate.fits])
+        if {fit.model_sha256 for fit in gate.fits} != {model.sha256 for model in self.models}:
+            raise BundleIntegrityError(
+                f"{MANIFEST_FILE}: input_gate: the reader files are others than the bundle's"
+            )
+        for fit in gate.fits:
+            if fit.file not in self.files:
+                raise BundleFormatError(f"{MANIFEST_FILE}: files lacks the gate {fit.file!r}")
+            if set(fit.parts) != {"lungs", "frame", "embedding"}:
+                raise BundleFormatError(f"{MANIFEST_FILE}: input_gate: a part is missing")
 
     def _check_model_hashes(self) -> None:
         known = {model.sha256 for model in self.models}
@@ -501,6 +604,11 @@ class Manifest:
             if set(case.logits) != hashes:
                 raise BundleFormatError(
                     f"{MANIFEST_FILE}: golden case {case.file!r} lacks the score of a model file"
+                )
+            if case.distances and (self.input_gate is None or set(case.distances) != hashes):
+                raise BundleFormatError(
+                    f"{MANIFEST_FILE}: golden case {case.file!r}: its distances are not those of "
+                    "the model files' gates"
                 )
 
     def operating_point_names(self) -> tuple[str, ...]:
@@ -577,22 +685,6 @@ class Bundle:
     def to_json(self) -> bytes:
         """The bytes of `bundle.json`."""
         return self.manifest.to_json()
-
-
-def require_known_gate(bundle: Bundle) -> None:
-    """Refuse a bundle that asks for an input gate: this version knows none.
-
-    Scoring without the gate that the bundle was released with would let everything in.
-
-    Raises:
-        BundleFormatError: it asks for one.
-    """
-    gate = bundle.manifest.input_gate
-    if gate is not None:
-        raise BundleFormatError(
-            f"{bundle.folder}: asks for the input gate {gate.kind!r}, which this version of "
-            "pneumoscope does not know"
-        )
 
 
 def _check_format_version(document: object) -> None:

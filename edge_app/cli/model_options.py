@@ -9,6 +9,7 @@ from edge_app.cores import usable_cores
 
 if TYPE_CHECKING:
     from edge_app.bundle.manifest import Bundle
+    from edge_app.screening.population import Stated
     from edge_app.screening.screener import Screener
 
 RUNTIME_NAMES = ("litert", "tflite-runtime", "onnxruntime")
@@ -41,9 +42,10 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_screener(args: argparse.Namespace) -> "Screener":
+def open_screener(args: argparse.Namespace, stated: "Stated | None" = None) -> "Screener":
     """Load the bundle and open its model as the options say; prints the runtime's notes."""
     from edge_app.bundle.load import load_bundle
+    from edge_app.screening.population import NOTHING_STATED
     from edge_app.screening.screener import Screener
 
     bundle = load_bundle(args.bundle)
@@ -51,7 +53,9 @@ def open_screener(args: argparse.Namespace) -> "Screener":
         bundle = _of_site(bundle, args.site)
     for remark in bundle.remarks:
         print(f"pneumoscope: warning: {remark}", file=sys.stderr)
-    screener = Screener(bundle, args.runtime, args.operating_point, args.threads)
+    screener = Screener(
+        bundle, args.runtime, args.operating_point, args.threads, stated or NOTHING_STATED
+    )
     for note in screener.runtime.notes:
         print(f"pneumoscope: {screener.runtime.name}: {note}", file=sys.stderr)
     return screener

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_app.cli.model_options import add_model_options, positive
+from edge_app.cli.population_options import add_population_options, stated_of
 from edge_app.cli.streams import one_line, say
 from edge_app.cores import usable_cores
 from edge_app.errors import EXIT_INTERRUPTED
@@ -26,6 +27,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add what `batch` and `watch` have in common."""
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT")
     add_model_options(parser)
+    add_population_options(parser)
     # As many inferences as cores, each on one core, are faster than one inference on all.
     parser.set_defaults(threads=1)
     parser.add_argument(
@@ -108,6 +110,7 @@ def run_options(
         verbose=args.verbose,
         shared=args.shared,
         answers=answers,
+        stated=stated_of(args),
     )
 
 

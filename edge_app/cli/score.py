@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_app.cli.model_options import add_model_options, open_screener
+from edge_app.cli.population_options import add_population_options, stated_of
 from edge_app.cli.streams import one_line, say
 from edge_app.errors import EXIT_NO_INPUT, EXIT_OK, EXIT_SOME_FAILED, UsageError
 
@@ -40,6 +41,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         help="also draw where in the lungs the score comes from; takes one FILE",
     )
     add_model_options(parser)
+    add_population_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     _refuse_folders(args.files)
     if args.heatmap is not None:
         _require_one_picture(args.files, args.heatmap)
-    screener = open_screener(args)
+    screener = open_screener(args, stated_of(args))
     failed = False
     for path in args.files:
         row = _score(screener, path, args.heatmap)
@@ -143,8 +145,10 @@ def describe(row: "ResultRow", screener: "Screener") -> str:
         return f"{name}: {row.decision} ({row.reason}): {one_line(message)}"
     point = screener.operating_point
     low, high = map(screener.calibration.probability, (point.refer_low, point.refer_high))
+    outside = "; OUTSIDE THE VALIDATED POPULATION" if row.quality.get("outside_population") else ""
     return (
         f"{name}: {row.decision}, probability {show_probability(row.probability)} "
         f"(cut-offs {show_probability(low)} and {show_probability(high)}, {point.name})"
         + ("; a research model" if screener.bundle.manifest.is_research else "")
+        + outside
     )

@@ -29,19 +29,29 @@ REASONS = {
     Reason.NOT_CHEST_RADIOGRAPH: "not a chest X-ray",
     Reason.VIEW_NOT_VALIDATED: "not a frontal view",
     Reason.NOT_FOR_PRESENTATION: "raw detector data",
-    Reason.OUTSIDE_VALIDATED_AGE: "patient's age outside the validated range",
+    Reason.OUTSIDE_VALIDATED_POPULATION: "age or view that the model was not validated on",
     Reason.LUNGS_NOT_FOUND: "lungs not found",
     Reason.LUNGS_CUT_OFF: "lungs cut off at the edge",
+    Reason.UNLIKE_VALIDATED_FILMS: "unlike the films the model knows",
     Reason.ROTATED: "which way up is not clear",
 }
 
 # What the flags of a row say; see `screening.refusals.quality_flags`. Age and view are unknown of
 # whole folders at once, so they are said once, at the top.
 FLAGS = {
-    "view_outside_validation": "view not validated",
+    "outside_population": "OUTSIDE THE VALIDATED POPULATION",
     "enlarged": "few pixels, enlarged",
     "turned_upright": "was turned, put upright",
     "touches_edge": "lungs reach the edge",
+    "greys_inverted": "was a negative, greys put right",
+    "tilted": "lies tilted",
+    "patient_rotated": "patient rotated, or one lung small",
+    "poor_inspiration": "poor inspiration",
+    "low_penetration": "little contrast between lungs and the rest",
+    "high_penetration": "strong contrast between lungs and the rest",
+    "blurred": "blurred",
+    "foreign_object": "something very bright in the lungs",
+    "clipped": "over- or under-exposed",
 }
 # The same for one picture: a sentence each.
 FLAG_SENTENCES = {

@@ -30,6 +30,7 @@ from edge_app.runs.run_store import RunStore
 from edge_app.runs.summary import Outcome, RunningSummary, Summary
 from edge_app.runs.workers.messages import Answered, KnownContent, Settings, Task
 from edge_app.runs.workers.pool import Pool
+from edge_app.screening.population import NOTHING_STATED, Stated
 from edge_app.site.profile import apply_profile
 from edge_app.site.profile_folder import read_profile
 
@@ -62,6 +63,7 @@ class RunOptions:
         retry_failed: whether rows of files that failed are dropped, so that these are scored again.
         seconds_per_file: after which a file is given up.
         verbose: whether what workers print on standard error is shown.
+        stated: what is known of all files.
         shared: whether others may read the results, as far as the process's umask lets them; else
             their owner only.
         answers: folder that gets an answer as DICOM objects about each DICOM file, None for none.
@@ -81,6 +83,7 @@ class RunOptions:
     verbose: bool = False
     shared: bool = False
     answers: Path | None = None
+    stated: Stated = NOTHING_STATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +177,7 @@ class ScoringRun:
         heatmaps = None
         if options.heatmaps is not None:
             heatmaps = (options.heatmaps, str(folder.path.absolute()))
+        stated = options.stated
         settings = Settings(
             bundle=str(named),
             runtime=options.runtime,
@@ -183,11 +187,14 @@ class ScoringRun:
             known=known,
             answers=answers,
             heatmaps=heatmaps,
+            age_years=stated.age_years,
+            view=stated.view,
+            accept_outside=stated.accept_outside,
         )
         with owner_only(not options.shared), start_engine(settings, options) as engine:
             # While the engine loads its models, the whole bundle is checked here.
             bundle = load_bundle(options.bundle)
-            parameters = what.parameters
+            parameters = {**what.parameters, **stated.parameters()}
             if site is not None:
                 bundle = apply_profile(bundle, site.profile)
                 parameters = {**parameters, **site.parameters}

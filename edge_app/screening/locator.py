@@ -23,6 +23,7 @@ from edge_app.statistics.logistic import sigmoids
 
 SIDES = ("left", "top", "right", "bottom")
 _LUNGS = 2  # of a chest
+_HALF = 0.55  # of a side: up to here a box keeps to one half of the picture
 _FRONTAL, _LATERAL = 0, 1
 
 
@@ -36,12 +37,14 @@ class Lungs:
         quarter_turns: the file shows the upright picture turned so often by 90 degrees
             counter-clockwise; 0 where it was upright.
         touched: sides of the picture at which lungs may be cut off.
+        logits: float32 (h, w), what `mask` was made of.
     """
 
     box: LungBox
     mask: npt.NDArray[np.bool_]
     quarter_turns: int
     touched: tuple[str, ...]
+    logits: Floats
 
     @property
     def is_half(self) -> bool:
@@ -76,7 +79,10 @@ def look(pixels: Pixels, runtime: Runtime, locator: Locator) -> FirstLook:
         if turned is None:  # a thin picture may be blank at the network's size one way only
             return FirstLook(pixels, None, blank)
         outputs = turned
-    return FirstLook(pixels, *find_lungs(outputs, locator.rules, turns))
+    lungs, refusal = find_lungs(outputs, locator.rules, turns)
+    if refusal is None and lungs is not None and _is_second_film(pixels, lungs, runtime, locator):
+        refusal = _SEVERAL_FILMS
+    return FirstLook(pixels, lungs, refusal)
 
 
 def quarter_turns(outputs: LungOutputs, rules: LocatorRules) -> int:
@@ -103,6 +109,7 @@ def find_lungs(
         mask=sigmoids(outputs.lungs) >= rules.box.threshold,
         quarter_turns=turns,
         touched=tuple(s for s, p in zip(SIDES, cut_off, strict=True) if p >= rules.touches_edge),
+        logits=outputs.lungs,
     )
     if refusal is None and box.parts > _LUNGS:
         refusal = _SEVERAL_FILMS
@@ -112,14 +119,29 @@ def find_lungs(
     return lungs, refusal or (_cut_off(cut) if cut else None)
 
 
-def frame_of(pixels: Pixels, runtime: Runtime, locator: Locator) -> Frame:
-    """The reader's frame by the map alone, whatever the rules say; the whole picture without one.
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """Where the lungs are by the map alone, whatever the rules say; for golden inputs and parity.
 
-    For golden inputs and parity, which must say of every picture what the two networks make of it.
+    Attributes:
+        logits: float32 (h, w), the map.
+        box: of the lungs, None where the map has none.
+        frame: of the reader, the whole picture without a box.
     """
+
+    logits: Floats
+    box: LungBox | None
+    frame: Frame
+
+
+def find_anyway(pixels: Pixels, runtime: Runtime, locator: Locator) -> Found | None:
+    """What the map of a picture says; None where it is too blank to ask."""
     outputs, _ = _locate(pixels, runtime, locator)
-    box = None if outputs is None else find_lung_box(outputs.lungs, locator.rules.box)
-    return WHOLE if box is None else lung_frame(box, locator.margin)
+    if outputs is None:
+        return None
+    box = find_lung_box(outputs.lungs, locator.rules.box)
+    frame = WHOLE if box is None else lung_frame(box, locator.margin)
+    return Found(outputs.lungs, box, frame)
 
 
 _NOT_FOUND = Refusal(
@@ -137,6 +159,33 @@ _SEVERAL_FILMS = Refusal(
     Reason.LUNGS_NOT_FOUND,
     "more than two lungs seem to be on this picture; send each film as a picture of its own",
 )
+
+
+def _is_second_film(pixels: Pixels, lungs: Lungs, runtime: Runtime, locator: Locator) -> bool:
+    """Whether the half of the picture in which no lungs were found holds some, looked at alone.
+
+    Of two films the locator may see one; where lungs lie in the middle, this costs nothing.
+    """
+    other = _empty_half(pixels, lungs.box)
+    if other is None:
+        return False
+    outputs, _ = _locate(cast(Pixels, np.ascontiguousarray(other)), runtime, locator)
+    if outputs is None:
+        return False
+    found, refusal = find_lungs(outputs, locator.rules, 0)
+    return found is not None and refusal is None
+
+
+def _empty_half(pixels: Pixels, box: LungBox) -> Pixels | None:
+    """The half beside a box that keeps to the other one, None where it lies in the middle."""
+    height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
+    if box.right <= _HALF:
+        return pixels[:, width:]
+    if box.left >= 1 - _HALF:
+        return pixels[:, :width]
+    if box.bottom <= _HALF:
+        return pixels[height:]
+    return pixels[:height] if box.top >= 1 - _HALF else None
 
 
 def _locate(

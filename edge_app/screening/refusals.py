@@ -1,16 +1,14 @@
 """May this picture be screened? What speaks against it, before any network has seen it.
 
-A `Radiograph` and the population that the model was validated on enter, and then the grey range
-that preprocessing found; a `Refusal` or the quality flags leave. What a DICOM header says is
-believed; whether a picture without a header shows a chest at all is the input gate's question,
-not this module's.
+A `Radiograph` enters, and then the grey range that preprocessing found; a `Refusal` or the quality
+flags leave. What a DICOM header says is believed; whether a picture shows a chest at all is the
+locator's and the input gate's question, whom the model was validated on that of `population`.
 """
 
 import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from edge_app.bundle.manifest import Population
 from edge_app.decision import Reason
 from edge_app.images.preprocess import PreprocessSpec
 from edge_app.images.radiograph import DicomFacts, Radiograph
@@ -40,8 +38,6 @@ _OTHER_BODY_PARTS = frozenset(
     WRIST ZYGOMA""".split()
 )
 _CHEST_WORDS = frozenset({"CHEST", "THORAX", "LUNG", "LUNGS", "CXR"})
-# Two ages of one patient differ by so much through rounding and dates.
-_AGE_TOLERANCE_YEARS = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +48,22 @@ class Refusal:
     message: str
 
 
-def find_refusal(radiograph: Radiograph, population: Population) -> Refusal | None:
+UNLIKE = Refusal(
+    Reason.UNLIKE_VALIDATED_FILMS,
+    "this does not look like the frontal chest films that the model was tried on: check that it is "
+    "one, of one patient, whole and not edited; if it is, have it read by a person",
+)
+
+
+def find_refusal(radiograph: Radiograph) -> Refusal | None:
     """The first reason in header or size not to score a picture, None where there is none."""
     facts = radiograph.dicom
     if facts is not None:
-        refusal = _wrong_object(facts) or _wrong_patient(facts, population)
+        refusal = _wrong_object(facts)
         if refusal is not None:
             return refusal
-    return _too_small(radiograph)
+    # The stored size, since a JPEG may have been decoded at a reduced scale.
+    return find_size_refusal(*radiograph.original_size)
 
 
 def find_contrast_refusal(low: float, high: float) -> Refusal | None:
@@ -78,24 +82,24 @@ def find_contrast_refusal(low: float, high: float) -> Refusal | None:
 
 
 def quality_flags(
-    radiograph: Radiograph, spec: PreprocessSpec, population: Population
+    radiograph: Radiograph, spec: PreprocessSpec, *, age_stated: bool, view_stated: bool
 ) -> dict[str, bool]:
     """What a reader of the score should know; every flag here is always present.
 
-    The first look adds `turned_upright` and `touches_edge`, once it has looked.
+    The screener adds `outside_population` (the answer was asked for all the same), the first look
+    `turned_upright` and `touches_edge`, the input gate `greys_inverted` and the flags of
+    `screening.quality`, once they have looked.
 
-    - `age_unknown`: nobody checked that the patient is of the validated age.
-    - `view_unknown`: nobody checked the projection.
-    - `view_outside_validation`: a frontal view, but none of those that were validated.
+    - `age_unknown`: nobody said the patient's age, so nobody checked it.
+    - `view_unknown`: nobody said the projection.
     - `enlarged`: the picture is smaller than the network's input.
     """
     facts = radiograph.dicom
     view = "" if facts is None else facts.view_position
     height, width = radiograph.pixels.shape
     return {
-        "age_unknown": facts is None or facts.patient_age_years is None,
-        "view_unknown": not view,
-        "view_outside_validation": bool(view) and view not in population.views,
+        "age_unknown": not age_stated and (facts is None or facts.patient_age_years is None),
+        "view_unknown": not view_stated and not view,
         "enlarged": height < spec.height or width < spec.width,
     }
 
@@ -140,35 +144,8 @@ def _singular(word: str) -> str:
     return "FOOT" if word == "FEET" else word.removesuffix("S")
 
 
-def _wrong_patient(facts: DicomFacts, population: Population) -> Refusal | None:
-    stated, by_birth = facts.patient_age_years, facts.age_by_birth_years
-    limits = population.age_years
-    if stated is None or limits is None:
-        return None
-    refusal = _outside(stated, limits)
-    contradiction = by_birth is not None and abs(stated - by_birth) > _AGE_TOLERANCE_YEARS
-    if refusal is not None or not contradiction or by_birth is None:
-        return refusal
-    other = _outside(by_birth, limits)
-    return other and Refusal(
-        other.reason,
-        f"by the date of birth a {other.message}; PatientAge says {stated:.1f} years",
-    )
-
-
-def _outside(age: float, limits: tuple[float, float]) -> Refusal | None:
-    # A child is five until the sixth birthday.
-    if limits[0] <= age < limits[1] + 1:
-        return None
-    return Refusal(
-        Reason.OUTSIDE_VALIDATED_AGE,
-        f"patient of {age:.1f} years; validated from {limits[0]:g} to {limits[1]:g} years",
-    )
-
-
-def _too_small(radiograph: Radiograph) -> Refusal | None:
-    # The stored size, since a JPEG may have been decoded at a reduced scale.
-    width, height = radiograph.original_size
+def find_size_refusal(width: int, height: int) -> Refusal | None:
+    """A reason not to score a picture of so many pixels, None where there is none."""
     if min(width, height) >= MIN_SIDE_PIXELS:
         return None
     return Refusal(

@@ -9,22 +9,27 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_app.bundle.manifest import Bundle, OperatingPoint, require_known_gate
+from edge_app.bundle.manifest import Bundle, OperatingPoint
 from edge_app.decision import Decision, Reason, Status, show_probability
 from edge_app.errors import UsageError
 from edge_app.images.lung_frame import WHOLE, Frame, lung_frame
+from edge_app.images.lung_grid import lungs_in_box
 from edge_app.images.preprocess import PreprocessSpec, grey_range, resize, to_input
-from edge_app.images.radiograph import Radiograph
+from edge_app.images.radiograph import Pixels, Radiograph
 from edge_app.images.read import read_image
-from edge_app.runtimes import Runtime, open_runtime
+from edge_app.runtimes import RawOutputs, Runtime, open_runtime
+from edge_app.screening.gate import gate_features, open_gate
 from edge_app.screening.heatmap import Heatmap, make_heatmap
 from edge_app.screening.locator import ONE_LUNG, Lungs, look
+from edge_app.screening.population import NOTHING_STATED, Stated, find_population_refusal
+from edge_app.screening.quality import FLAGS, measure_quality, quality_of
 from edge_app.screening.refusals import (
+    UNLIKE,
     Refusal,
     find_contrast_refusal,
     find_refusal,
@@ -140,6 +145,7 @@ class Screener:
         runtime: Runtime | str | None = None,
         operating_point: str | None = None,
         threads: int = 1,
+        stated: Stated = NOTHING_STATED,
     ) -> None:
         """Open the model, and score the bundle's golden inputs where it holds any.
 
@@ -151,23 +157,25 @@ class Screener:
             runtime: an open runtime, the name of one, or None for the first that is installed.
             operating_point: its name, None for the bundle's default.
             threads: threads that one inference may use; only where the runtime is opened here.
+            stated: what is known of all pictures that will be scored.
 
         Raises:
-            BundleError: no model for the runtime, or it does not load; or the bundle asks for an
-                input gate that this version does not know; or (`SelfTestError`) a golden input
-                gives another score on this machine than it must.
+            BundleError: no model for the runtime, or it does not load; or its input gate is
+                not what the bundle promises; or (`SelfTestError`) a golden input gives another
+                score on this machine than it must.
             RuntimeUnavailableError: the runtime is not installed.
             UsageError: no such runtime or operating point.
         """
-        require_known_gate(bundle)
         if runtime is None or isinstance(runtime, str):
             runtime = open_runtime(bundle, runtime, threads)
         self.bundle = bundle
         self.runtime: Runtime = runtime
+        self.stated = stated
         self.operating_point: OperatingPoint = bundle.operating_point(
             runtime.model, operating_point
         )
         self.calibration = bundle.calibration(runtime.model)
+        self.gate = open_gate(bundle, runtime.model)
         if bundle.manifest.golden.cases:
             run_self_test(bundle, runtime)
 
@@ -205,35 +213,28 @@ class Screener:
 
     def _score(self, radiograph: Radiograph) -> ScreeningResult:
         manifest = self.bundle.manifest
-        quality = quality_flags(radiograph, manifest.preprocess, manifest.population)
-        refusal = find_refusal(radiograph, manifest.population)
+        stated = self.stated
+        outside = find_population_refusal(radiograph.dicom, stated, manifest.population)
+        quality = quality_flags(
+            radiograph,
+            manifest.preprocess,
+            age_stated=stated.age_years is not None,
+            view_stated=bool(stated.view),
+        )
+        quality["outside_population"] = outside is not None
+        refusal = find_refusal(radiograph) or (None if stated.accept_outside else outside)
         if refusal is not None:
             return self._refused(refusal, quality)
         started = time.perf_counter()
-        pixels, lungs, frame = radiograph.pixels, None, None
-        if (locator := manifest.locator) is not None:
-            found = look(pixels, self.runtime, locator)
-            pixels, lungs = found.pixels, found.lungs
-            quality = {
-                **quality,
-                "turned_upright": lungs is not None and lungs.quarter_turns > 0,
-                "touches_edge": lungs is not None and bool(lungs.touched),
-            }
-            if found.refusal is not None:
-                is_cut = found.refusal.reason is Reason.LUNGS_CUT_OFF
-                return self._refused(found.refusal, quality, lungs if is_cut else None)
-            assert lungs is not None
-            frame = lung_frame(lungs.box, locator.margin)
-            quality["enlarged"] = _is_enlarged(pixels.shape, frame, manifest.preprocess)
-        # `preprocess`, step by step: the contrast is judged by the range that it finds anyway.
-        resized = resize(pixels, manifest.preprocess, frame)
-        found_range = grey_range(resized, manifest.preprocess)
-        refusal = find_contrast_refusal(*found_range)
-        if refusal is not None:
-            return self._refused(refusal, quality, lungs)
-        seen = to_input(resized, manifest.preprocess, found_range)
-        outputs = self.runtime.run(seen)
+        looked = self._look(radiograph.pixels)
+        if looked.inverted:
+            negative = self._look(_negative(radiograph))
+            looked = replace(negative, quality={**negative.quality, "greys_inverted": True})
         infer_ms = (time.perf_counter() - started) * 1000
+        quality = {**quality, **looked.quality}
+        if looked.refusal is not None or looked.outputs is None:
+            return self._refused(looked.refusal or UNLIKE, quality, looked.place)
+        outputs, lungs = looked.outputs, looked.lungs
         decision = decide(outputs.logit, self.operating_point)
         if lungs is not None and lungs.is_half and decision is not Decision.PNEUMONIA_SUSPECTED:
             return self._refused(ONE_LUNG, quality)
@@ -250,12 +251,54 @@ class Screener:
             model_sha256=self.runtime.model.sha256,
             runtime=self.runtime.name,
             lungs=lungs,
-            frame=frame or WHOLE,
+            frame=looked.frame,
             infer_ms=infer_ms,
             activation_map=outputs.activation_map,
             embedding=outputs.embedding,
-            seen=seen,
+            seen=looked.seen,
         )
+
+    def _look(self, pixels: Pixels) -> "_Looked":
+        """Both looks and the gate's judgement, as if the greys were right."""
+        manifest, locator = self.bundle.manifest, self.bundle.manifest.locator
+        lungs, frame, quality = None, WHOLE, dict[str, bool]()
+        if locator is not None:
+            found = look(pixels, self.runtime, locator)
+            pixels, lungs = found.pixels, found.lungs
+            quality = self._flags(lungs)
+            if found.refusal is not None:
+                return _Looked(quality, lungs, frame, found.refusal)
+            assert lungs is not None
+            frame = lung_frame(lungs.box, locator.margin)
+            quality["enlarged"] = _is_enlarged(pixels.shape, frame, manifest.preprocess)
+        # `preprocess`, step by step: the contrast is judged by the range that it finds anyway.
+        resized = resize(pixels, manifest.preprocess, None if locator is None else frame)
+        found_range = grey_range(resized, manifest.preprocess)
+        refusal = find_contrast_refusal(*found_range)
+        if refusal is not None:
+            return _Looked(quality, lungs, frame, refusal)
+        seen = to_input(resized, manifest.preprocess, found_range)
+        outputs = self.runtime.run(seen)
+        if self.gate is None or lungs is None or outputs.embedding is None:
+            return _Looked(quality, lungs, frame, None, outputs, seen=seen)
+        features = gate_features(lungs.logits, lungs.box, seen, outputs.embedding)
+        if self.gate.is_inverted(features):
+            return _Looked(quality, lungs, frame, UNLIKE, inverted=True)
+        shape = lungs_in_box(lungs.logits, lungs.box)
+        measures = measure_quality(shape, lungs.box, seen, pixels.shape)
+        quality |= quality_of(measures, self.gate.fit.usual)
+        refusal = UNLIKE if self.gate.distance(features) > self.gate.fit.most_distance else None
+        return _Looked(quality, lungs, frame, refusal, outputs, seen=seen)
+
+    def _flags(self, lungs: Lungs | None) -> dict[str, bool]:
+        """What the first look says; the gate's flags, as long as it has not looked, are not set."""
+        flags = {
+            "turned_upright": lungs is not None and lungs.quarter_turns > 0,
+            "touches_edge": lungs is not None and bool(lungs.touched),
+        }
+        if self.gate is not None:
+            flags |= dict.fromkeys(("greys_inverted", *FLAGS), False)
+        return flags
 
     def _refused(
         self, refusal: Refusal, quality: Mapping[str, bool], lungs: Lungs | None = None
@@ -279,6 +322,33 @@ class Screener:
             embedding=None,
             seen=None,
         )
+
+
+def _negative(radiograph: Radiograph) -> Pixels:
+    pixels: npt.NDArray[Any] = radiograph.pixels
+    return cast(Pixels, pixels.dtype.type(radiograph.max_value) - pixels)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Looked:
+    """What both looks made of a picture; `outputs` are None where it was refused before."""
+
+    quality: Mapping[str, bool]
+    lungs: Lungs | None
+    frame: Frame
+    refusal: Refusal | None
+    outputs: RawOutputs | None = None
+    inverted: bool = False
+    seen: npt.NDArray[np.uint8] | None = None
+
+    @property
+    def place(self) -> Lungs | None:
+        """The lungs where a refusal leaves no doubt about where they are."""
+        doubtful = self.refusal is not None and self.refusal.reason not in _LUNGS_ARE_SURE
+        return None if doubtful else self.lungs
+
+
+_LUNGS_ARE_SURE = (Reason.LUNGS_CUT_OFF, Reason.NO_CONTRAST)
 
 
 def _is_enlarged(shape: tuple[int, ...], frame: Frame, spec: PreprocessSpec) -> bool:

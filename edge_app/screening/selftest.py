@@ -4,34 +4,46 @@ A golden input is a `.npy` array: a radiograph (height, width) uint8 or uint16, 
 locator and preprocessing too, or a ready input of the reader, uint8 (1, height, width, 1).
 """
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_app.bundle.manifest import Bundle, GoldenCase, require_known_gate
+from edge_app.bundle.manifest import Bundle, GoldenCase
 from edge_app.errors import BundleFormatError, SelfTestError
+from edge_app.files.arrays import read_header, read_values
 from edge_app.images.preprocess import preprocess
 from edge_app.runtimes import Runtime
-from edge_app.screening.locator import frame_of
-
-_MOST_BYTES = 1 << 26
+from edge_app.screening.gate import Gate, gate_features, open_gate
+from edge_app.screening.locator import Found, find_anyway
 
 
 @dataclass(frozen=True, slots=True)
 class SelfTestCase:
-    """One golden input: the raw score that it must give, and the one that it gave."""
+    """One golden input: the raw score that it must give, and the one that it gave.
+
+    `expected_distance` and `found_distance` are the input gate's, None where there is none.
+    """
 
     file: str
     expected: float
     found: float
+    expected_distance: float | None = None
+    found_distance: float | None = None
 
     @property
     def difference(self) -> float:
         """|found - expected| in raw-score units."""
         return abs(self.found - self.expected)
+
+    @property
+    def gate_difference(self) -> float:
+        """|found - expected| of the gate's distance, 0 where there is none."""
+        if self.expected_distance is None or self.found_distance is None:
+            return 0.0
+        return abs(self.found_distance - self.expected_distance)
 
 
 def run_self_test(bundle: Bundle, runtime: Runtime) -> tuple[SelfTestCase, ...]:
@@ -40,65 +52,88 @@ def run_self_test(bundle: Bundle, runtime: Runtime) -> tuple[SelfTestCase, ...]:
     Raises:
         SelfTestError: a raw score differs by more than the bundle's tolerance, or there is no
             golden input to tell by.
-        BundleFormatError: a golden input is no array of a shape that fits, or the bundle asks
-            for an input gate that this version does not know.
+        BundleFormatError: a golden input is no array of a shape that fits, or the gate's file
+            is not what the bundle promises.
     """
-    require_known_gate(bundle)
     if not bundle.manifest.golden.cases:
         raise SelfTestError(f"{bundle.folder}: holds no golden input, so nothing can be tested")
-    cases = tuple(_run_case(bundle, runtime, case) for case in bundle.manifest.golden.cases)
-    tolerance = bundle.manifest.golden.tolerance
-    wrong = [case for case in cases if not case.difference <= tolerance]
-    if wrong:
-        worst = max(wrong, key=lambda case: case.difference)
-        raise SelfTestError(
-            f"{bundle.folder}: {len(wrong)} of {len(cases)} golden inputs gave other scores with "
-            f"{runtime.name} {runtime.version} than promised; {worst.file}: {worst.found:.3f} "
-            f"instead of {worst.expected:.3f} (tolerance {tolerance:g}). Do not use this bundle "
-            "on this machine"
-        )
+    gate = open_gate(bundle, runtime.model)
+    cases = tuple(_run_case(bundle, runtime, gate, case) for case in bundle.manifest.golden.cases)
+    golden = bundle.manifest.golden
+    _require_small(bundle, runtime, cases, golden.tolerance, "scores", lambda c: c.difference)
+    allowed = golden.distance_tolerance
+    _require_small(bundle, runtime, cases, allowed, "distances", lambda c: c.gate_difference)
     return cases
 
 
-def _run_case(bundle: Bundle, runtime: Runtime, case: GoldenCase) -> SelfTestCase:
-    batch = _network_input(bundle, runtime, case.file)
-    return SelfTestCase(
-        file=case.file,
-        expected=case.logits[runtime.model.sha256],
-        found=runtime.run(batch).logit,
+def _require_small(
+    bundle: Bundle,
+    runtime: Runtime,
+    cases: tuple[SelfTestCase, ...],
+    tolerance: float,
+    what: str,
+    difference: Callable[[SelfTestCase], float],
+) -> None:
+    wrong = [case for case in cases if not difference(case) <= tolerance]
+    if not wrong:
+        return
+    worst = max(wrong, key=difference)
+    found, expected = (
+        (worst.found, worst.expected)
+        if what == "scores"
+        else (worst.found_distance or 0.0, worst.expected_distance or 0.0)
+    )
+    raise SelfTestError(
+        f"{bundle.folder}: {len(wrong)} of {len(cases)} golden inputs gave other {what} with "
+        f"{runtime.name} {runtime.version} than promised; {worst.file}: {found:.3f} "
+        f"instead of {expected:.3f} (tolerance {tolerance:g}). Do not use this bundle "
+        "on this machine"
     )
 
 
-def _network_input(bundle: Bundle, runtime: Runtime, file: str) -> npt.NDArray[np.uint8]:
-    manifest = bundle.manifest
+def _run_case(
+    bundle: Bundle, runtime: Runtime, gate: Gate | None, case: GoldenCase
+) -> SelfTestCase:
+    array, manifest = _array(bundle, case.file), bundle.manifest
+    sha256 = runtime.model.sha256
+    if array.ndim != 2:
+        return SelfTestCase(case.file, case.logits[sha256], runtime.run(array).logit)
+    found = None
+    if manifest.locator is not None:
+        found = find_anyway(array, runtime, manifest.locator)
+    seen = preprocess(array, manifest.preprocess, None if found is None else found.frame)
+    outputs = runtime.run(seen)
+    return SelfTestCase(
+        file=case.file,
+        expected=case.logits[sha256],
+        found=outputs.logit,
+        expected_distance=case.distances.get(sha256),
+        found_distance=_distance(gate, found, seen, outputs.embedding),
+    )
+
+
+def _distance(
+    gate: Gate | None,
+    found: Found | None,
+    seen: npt.NDArray[np.uint8],
+    embedding: npt.NDArray[np.float32] | None,
+) -> float | None:
+    if gate is None or found is None or embedding is None:
+        return None
+    return gate.distance(gate_features(found.logits, found.box, seen, embedding))
+
+
+def _array(bundle: Bundle, file: str) -> npt.NDArray[Any]:
     try:
         with bundle.path(file).open("rb") as stream:
-            array = _read_array(stream, manifest.input.shape)
+            return _read_array(stream, bundle.manifest.input.shape)
     except Exception as error:  # numpy reads a header with Python's parser, which raises anything
         raise BundleFormatError(f"{bundle.folder}: {file} is no golden input: {error}") from error
-    if array.ndim != 2:
-        return array
-    frame = None if manifest.locator is None else frame_of(array, runtime, manifest.locator)
-    return preprocess(array, manifest.preprocess, frame)
 
 
 def _read_array(stream: BinaryIO, network_input: tuple[int, ...]) -> npt.NDArray[Any]:
-    """Read a `.npy` file whose header fits before anything else of it is read.
-
-    `numpy.load` would also open pickles and ZIP archives, and make room for whatever a header asks.
-
-    Raises:
-        ValueError: a version, kind or shape that no golden input has, or another length.
-    """
-    version = np.lib.format.read_magic(stream)
-    if version != (1, 0):
-        raise ValueError(f"format version {version}")
-    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+    shape, fortran_order, dtype = read_header(stream)
     is_picture = len(shape) == 2 and dtype in (np.uint8, np.uint16)
     if not is_picture and (shape != network_input or dtype != np.uint8):
         raise ValueError(f"{dtype} {list(shape)}")
-    n_bytes = math.prod(shape) * dtype.itemsize
-    content = stream.read(min(n_bytes, _MOST_BYTES) + 1) if min(shape) > 0 else b""
-    if not content or len(content) != n_bytes:
-        raise ValueError(f"its length is not that of {dtype} {list(shape)}")
-    return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran_order else "C")
+    return read_values(stream, shape, fortran_order, dtype)

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_app.bundle.manifest import InputGate
 from edge_app.bundle.research import RESEARCH_PREFIX
 from edge_app.bundle.signature import Signature
 from edge_app.cli.labelling_options import add_labelling_options, labelling_of
 from edge_app.cli.streams import one_line
 from edge_app.errors import EXIT_OK, UsageError
-from edge_app.files.codec import CodecError, canonical_json, decode, parse_json
+from edge_app.files.codec import canonical_json
 from edge_app.files.whole import require_writable, write_whole
 from export.cli.sign import add_key_options
 
@@ -46,7 +45,6 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     add("--points", type=Path, metavar="FILE.toml", help=text)
     text = "where a release would be refused, write a research bundle, which says why everywhere"
     add("--research", action="store_true", help=text)
-    add("--gate", type=Path, help="the input gate's parameters as JSON")
     add("--recipe", action="append", help="make only these recipes (default: all)")
     add("--ship", action="append", metavar="RECIPE", help="put these files into the bundle")
     add("--model-id", help="default: from the run's name and the checkpoint's hash")
@@ -74,7 +72,6 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"--model-id: {RESEARCH_PREFIX!r} is put before the name by --research")
     signer = _open_signer(options)
     about, points = load_about(options.about), load_points(options.points or POINTS_FILE)
-    gate = _read_gate(options.gate)
     shipped = tuple(options.ship or DEFAULT_SHIPPED)
     names = tuple(dict.fromkeys((*(options.recipe or recipe_names()), *shipped)))
     recipes = tuple(load_recipe(name) for name in names)
@@ -107,7 +104,7 @@ def run(options: argparse.Namespace) -> int:
         research=options.research,
     )
     finder = _finder(options.locator, checkpoint)
-    built = build(checkpoint, entries, sources, order, points, about, gate, finder)
+    built = build(checkpoint, entries, sources, order, points, about, finder)
     signature = None if signer is None else signer(built.manifest.to_json())
     write_bundle(options.output, built.manifest, built.files, signature)
     print(table(built.report))
@@ -151,15 +148,6 @@ def _named(pairs: list[str] | None) -> dict[str, Path]:
             raise UsageError(f"{pair!r} is not NAME=PATH with a path that exists")
         named[name] = Path(path)
     return named
-
-
-def _read_gate(path: Path | None) -> InputGate | None:
-    if path is None:
-        return None
-    try:
-        return decode(InputGate, parse_json(path.read_bytes()))
-    except (OSError, CodecError) as error:
-        raise UsageError(f"{path}: not an input gate: {error}") from error
 
 
 def _open_signer(options: argparse.Namespace) -> Callable[[bytes], Signature] | None:

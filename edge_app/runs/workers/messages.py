@@ -43,6 +43,7 @@ class Settings(Message):
         answers: folder that gets an answer as DICOM objects about each DICOM file, None for none.
         heatmaps: of which films heatmaps are written ("suspected" or "all"), and the run's folder;
             None for none.
+        age_years, view, accept_outside: as of `screening.population.Stated`.
     """
 
     bundle: str
@@ -51,6 +52,9 @@ class Settings(Message):
     site: str | None
     threads: int
     known: str | None
+    age_years: float | None
+    view: str
+    accept_outside: bool
     answers: str | None = None
     heatmaps: tuple[str, str] | None = None
 

@@ -34,6 +34,7 @@ from edge_app.runs.workers.messages import (
     read_message,
 )
 from edge_app.runtimes import open_runtime
+from edge_app.screening.population import Stated
 from edge_app.screening.score_file import ScoredFile, score_unknown_file
 from edge_app.screening.screener import Screener
 from edge_app.site.profile import SiteProfile, apply_profile
@@ -104,7 +105,8 @@ def _open_checked(folder: Path, settings: Settings) -> tuple[Screener, Ready]:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != model.sha256:
         raise BundleIntegrityError(f"{stream.name}: changed since the bundle was written")
-    screener = Screener(bundle, runtime, settings.operating_point)
+    stated = Stated(settings.age_years, settings.view, settings.accept_outside)
+    screener = Screener(bundle, runtime, settings.operating_point, stated=stated)
     ready = Ready(
         model_sha256=model.sha256,
         runtime=runtime.name,
