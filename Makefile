@@ -106,6 +106,8 @@ benchmarks: $(TEST)/.installed $(EDGE)/.installed $(TFLITE)/.tried
 	$(EDGE)/bin/python -m benchmarks startup --resume
 	$(BENCH) scale $(DATA)/originals --most-files 100000 --resume
 	$(BENCH) article
+	$(BENCH) gate $(DATA) --split $(SHIPPED)/split.csv --into docs/gate.md
+	$(BENCH) gate $(DATA) --split $(SHIPPED)/split.csv --short --into README.md
 	cp out/benchmarks/results.json benchmarks/results.json
 	$(BENCH) readme
 	$(BENCH) check --write

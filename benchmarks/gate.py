@@ -9,7 +9,7 @@ import csv
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +48,7 @@ class Answers:
         wanted: what should come of them: "refused", "read" or "put right".
         n, refused, suspected: numbers of pictures.
         mended: how many were put right, turned or inverted, and then read.
+        is_detail: whether it is left out of a short table.
     """
 
     kind: str
@@ -56,6 +57,7 @@ class Answers:
     refused: int
     suspected: int
     mended: int
+    is_detail: bool = False
 
     def row(self) -> str:
         """One line of the Markdown table; the share is that of what is wanted."""
@@ -160,7 +162,7 @@ def _by_folder(screener: Screener, folder: Path) -> list[Answers]:
     counts = ("n", "refused", "suspected", "mended")
     sums = {name: sum(getattr(row, name) for row in rows) for name in counts}
     whole = Answers("**not_chest, all kinds**", "refused", **sums)
-    return [whole, *rows]
+    return [whole, *(replace(row, is_detail=True) for row in rows)]
 
 
 def _folder(screener: Screener, folder: Path) -> Iterator[Named]:
@@ -189,7 +191,8 @@ def _sites(screener: Screener, data: Path) -> Iterator[Answers]:
     for site in sorted({line["site"] for line in lines}):
         mine = [line["file"] for line in lines if line["site"] == site]
         some = ((file, _read(folder / file, screener)) for file in mine)
-        yield _count(screener, f"other_sites: {site}, population gate off", "read", some)
+        found = _count(screener, f"other_sites: {site}, population gate off", "read", some)
+        yield replace(found, is_detail=True)
 
 
 def _read(path: Path, screener: Screener) -> Radiograph:

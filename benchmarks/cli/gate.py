@@ -22,6 +22,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--into", type=Path, metavar="FILE.md", help="put the table between its <!-- gate --> marks"
     )
+    parser.add_argument("--short", action="store_true", help="without single kinds and sites")
     parser.set_defaults(run=run)
 
 
@@ -29,6 +30,8 @@ def run(args: argparse.Namespace) -> int:
     """Score the pictures and print the table, or put it into a document."""
     screener = Screener(load_bundle(args.bundle))
     answers = measure_gate(args.data, args.split, screener)
+    if args.short:
+        answers = [answer for answer in answers if not answer.is_detail]
     files = sorted((args.data / "originals").rglob("*.jpeg"))
     spec = screener.bundle.manifest.preprocess
     cost = cost_ms(screener, [read_image(path, spec=spec) for path in files])

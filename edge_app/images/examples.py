@@ -62,8 +62,8 @@ def _write_phantoms(folder: Path) -> Iterator[Example]:
         state = "with a drawn cloud in one lung" if phantom.opacity else "with clear lungs"
         yield Example(
             file,
-            f"a drawing {state}, made by this program. Nobody's X-ray: its answer shows that the "
-            "program runs, not how well it reads.",
+            f"a drawing {state}, made by this program. Nobody's X-ray: the shipped model's "
+            "input gate refuses it as unlike the films it knows, and so shows that the program runs.",
         )
 
 
