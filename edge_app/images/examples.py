@@ -63,7 +63,8 @@ def _write_phantoms(folder: Path) -> Iterator[Example]:
         yield Example(
             file,
             f"a drawing {state}, made by this program. Nobody's X-ray: the shipped model's "
-            "input gate refuses it as unlike the films it knows, and so shows that the program runs.",
+            "input gate refuses it as unlike the films it knows, which shows that the program "
+            "runs.",
         )
 
 
