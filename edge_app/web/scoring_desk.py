@@ -84,6 +84,9 @@ class ScoringDesk:
             site=None if site is None else site.profile.to_json().decode("utf-8"),
             threads=options.threads,
             known=None,
+            age_years=None,
+            view="",
+            accept_outside=False,
         )
         self._engine: Engine = Pool(
             settings, options.workers, seconds_per_file=options.seconds_per_file
