@@ -120,7 +120,7 @@ def test_only_a_suspicion_is_a_finding(answered: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("refused", "outside_validated_age"), ("failed", "unreadable")]
+    ("name", "reason"), [("refused", "outside_validated_population"), ("failed", "unreadable")]
 )
 def test_a_refusal_and_a_failure_are_reports_too(
     answered: dict[str, Any], name: str, reason: str

@@ -57,7 +57,11 @@ FLAGS = {
 FLAG_SENTENCES = {
     "age_unknown": "Nobody checked the patient's age. The answer holds for validated ages only.",
     "view_unknown": "Nobody checked the projection. The answer holds for the validated view only.",
-    "view_outside_validation": "A frontal view, but not the one that the model was validated on.",
+    "outside_population": "The model was not validated on this age or view.",
+    "greys_inverted": "The picture was a photographic negative, and its greys were put right.",
+    "tilted": "The lungs lie tilted in the picture.",
+    "patient_rotated": "One lung is much smaller: the patient is rotated, or it is white.",
+    "poor_inspiration": "The lungs are low: little air was breathed in, or it is squashed.",
     "enlarged": "The lungs have fewer pixels than the network looks at. Send the original picture.",
     "turned_upright": "The picture lay on its side or its head, and was put upright.",
     "touches_edge": "The lungs reach the edge of the picture. A part of them may be missing.",
