@@ -57,6 +57,7 @@ def write_run(
     n_train: int = 320,
     network: Any | None = None,
     draw: Callable[[int, int, int], np.ndarray] = ramp,
+    side: int = 132,
     margin: float | None = None,
 ) -> Run:
     """Write pictures, `labels.csv`, `run.json`, `split.csv` and `model.keras`.
@@ -71,11 +72,11 @@ def write_run(
         rows.append((f"set/{kind}/p{index:04}.png", label, f"patient{index:04}", split))
         path = root / "set" / kind / f"p{index:04}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(draw(index, label, 132)).save(path)
+        Image.fromarray(draw(index, label, side)).save(path)
         if index % 5 == 0:
             copy = root / "larger" / kind / path.name
             copy.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(draw(index, label, 160)).save(copy)
+            Image.fromarray(draw(index, label, side + 28)).save(copy)
     labels = root / "set" / "labels.csv"
     labels.write_text("file,label,patient_id\nset/NORMAL/p0000.png,NORMAL,p0000\n")
     folder = root / "run"

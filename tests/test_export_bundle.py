@@ -1,10 +1,8 @@
 """From a run's folder to a bundle that loads: the whole export on drawn pictures."""
 
 import hashlib
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -103,7 +101,7 @@ def test_figures_stand_for_every_form(exported: tuple[Bundle, Path]) -> None:
 def test_the_self_test_passes_in_every_runtime(exported: tuple[Bundle, Path]) -> None:
     bundle, _ = exported
     for name in ("litert", "onnxruntime"):
-        assert len(run_self_test(bundle, open_runtime(bundle, name))) == 7
+        assert len(run_self_test(bundle, open_runtime(bundle, name))) == 8
 
 
 def test_a_picture_is_screened_with_it(exported: tuple[Bundle, Path], run: Run) -> None:
@@ -231,9 +229,6 @@ def test_a_wrong_name_stops_before_any_work(run: Run, tmp_path: Path, more: list
 
 def test_a_wrong_folder_is_a_usage_error(run: Run, tmp_path: Path) -> None:
     assert export(run, tmp_path / "bundle", "--external", "adults=nowhere.csv") == 2
-    gate = tmp_path / "gate.json"
-    gate.write_text('{"kind": "none"}')
-    assert export(run, tmp_path / "bundle", "--gate", str(gate)) == 2
 
 
 def test_a_foreign_network_s_bundle_offers_less(run: Run, tmp_path: Path) -> None:
@@ -308,15 +303,3 @@ def test_export_does_not_import_train() -> None:
             elif isinstance(node, ast.ImportFrom) and node.module:
                 names = [node.module]
             assert not any(name.split(".")[0] in ("train", "benchmarks") for name in names), path
-
-
-def test_the_gate_s_parameters_travel_in_the_bundle(
-    exported: tuple[Bundle, Path], tmp_path: Path
-) -> None:
-    from export.cli.bundle import _read_gate
-
-    gate: dict[str, Any] = {"kind": "mahalanobis", "parameters": {"cut": 3.5, "mean": [0.0, 1.0]}}
-    (tmp_path / "gate.json").write_text(json.dumps(gate))
-    found = _read_gate(tmp_path / "gate.json")
-    assert found is not None
-    assert found.parameters["mean"] == (0.0, 1.0)
