@@ -9,8 +9,9 @@ from edge_app.bundle.manifest import Population
 from edge_app.decision import Reason
 from edge_app.images.radiograph import Radiograph
 from edge_app.images.read import decode_image
-from edge_app.screening.population import Stated, find_population_refusal
+from edge_app.screening.population import find_population_refusal
 from edge_app.screening.refusals import Refusal, find_refusal
+from edge_app.screening.stated import Stated
 from tests.pictures import dicom_bytes
 
 pydicom = pytest.importorskip("pydicom", reason="needs the extra dicom")

@@ -17,8 +17,9 @@ from edge_app.errors import InputError
 from edge_app.images import dicom_elements
 from edge_app.images.radiograph import Radiograph
 from edge_app.images.read import decode_image
-from edge_app.screening.population import Stated, find_population_refusal
+from edge_app.screening.population import find_population_refusal
 from edge_app.screening.refusals import Refusal, find_refusal
+from edge_app.screening.stated import Stated
 from tests.pictures import dicom_bytes, encoded
 from tests.test_dicom_damage import JPEG, JPEG_2000, PYTHON, encapsulated, lut
 from tests.test_jpeg import film

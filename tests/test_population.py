@@ -16,8 +16,9 @@ from edge_app.decision import Decision, Reason
 from edge_app.images.phantom import Phantom, draw_phantom
 from edge_app.images.radiograph import DicomFacts, Radiograph
 from edge_app.results.rows import read_results
-from edge_app.screening.population import Stated, find_population_refusal
+from edge_app.screening.population import find_population_refusal
 from edge_app.screening.screener import Screener
+from edge_app.screening.stated import Stated
 
 CHILDREN = Population("children", (1, 5), ("AP",), ("one",))
 ADULT = DicomFacts("DX", "CHEST", "PA", 64.0, "MONOCHROME2", "1.2", "FOR PRESENTATION")

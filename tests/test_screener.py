@@ -18,7 +18,7 @@ from edge_app.decision import Reason, Status
 from edge_app.errors import BundleFormatError, UsageError
 from edge_app.images.phantom import Phantom, draw_phantom
 from edge_app.images.radiograph import DicomFacts, Radiograph
-from edge_app.screening.population import Stated, find_population_refusal
+from edge_app.screening.population import find_population_refusal
 from edge_app.screening.refusals import (
     MIN_GREY_LEVELS,
     MIN_SIDE_PIXELS,
@@ -28,6 +28,7 @@ from edge_app.screening.refusals import (
 )
 from edge_app.screening.score_file import score_file
 from edge_app.screening.screener import decide
+from edge_app.screening.stated import Stated
 from tests.tiny_bundle import FIGURE, SPEC, SPLIT, TOLERANCE, write_tiny_bundle
 from tests.tiny_network import forward
 

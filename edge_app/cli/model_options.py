@@ -9,8 +9,8 @@ from edge_app.cores import usable_cores
 
 if TYPE_CHECKING:
     from edge_app.bundle.manifest import Bundle
-    from edge_app.screening.population import Stated
     from edge_app.screening.screener import Screener
+    from edge_app.screening.stated import Stated
 
 RUNTIME_NAMES = ("litert", "tflite-runtime", "onnxruntime")
 _MOST_THREADS = 4
@@ -45,8 +45,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 def open_screener(args: argparse.Namespace, stated: "Stated | None" = None) -> "Screener":
     """Load the bundle and open its model as the options say; prints the runtime's notes."""
     from edge_app.bundle.load import load_bundle
-    from edge_app.screening.population import NOTHING_STATED
     from edge_app.screening.screener import Screener
+    from edge_app.screening.stated import NOTHING_STATED
 
     bundle = load_bundle(args.bundle)
     if args.site is not None:

@@ -5,7 +5,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edge_app.screening.population import Stated
+    from edge_app.screening.stated import Stated
 
 _VIEW = re.compile(r"[A-Za-z]{2,16}")
 
@@ -24,7 +24,7 @@ def add_population_options(parser: argparse.ArgumentParser) -> None:
 
 def stated_of(args: argparse.Namespace) -> "Stated":
     """What the options state."""
-    from edge_app.screening.population import Stated
+    from edge_app.screening.stated import Stated
 
     return Stated(args.age, args.view or "", args.accept_outside_population)
 

@@ -30,7 +30,7 @@ from edge_app.runs.run_store import RunStore
 from edge_app.runs.summary import Outcome, RunningSummary, Summary
 from edge_app.runs.workers.messages import Answered, KnownContent, Settings, Task
 from edge_app.runs.workers.pool import Pool
-from edge_app.screening.population import NOTHING_STATED, Stated
+from edge_app.screening.stated import NOTHING_STATED, Stated
 from edge_app.site.profile import apply_profile
 from edge_app.site.profile_folder import read_profile
 

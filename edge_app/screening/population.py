@@ -6,12 +6,12 @@ lies is answered for by the picture's own look, not by this module.
 """
 
 import re
-from dataclasses import dataclass
 
 from edge_app.bundle.manifest import Population
 from edge_app.decision import Reason
 from edge_app.images.radiograph import DicomFacts
 from edge_app.screening.refusals import Refusal
+from edge_app.screening.stated import Stated
 
 # Two ages of one patient differ by so much through rounding and dates.
 _AGE_TOLERANCE_YEARS = 1.5
@@ -19,36 +19,6 @@ _AGE_TOLERANCE_YEARS = 1.5
 _ANY_FRONTAL = "FRONTAL"
 # A header's view may hold anything; only what names a projection is held against the population.
 _PROJECTIONS = {"AP": "AP", "ANTEROPOSTERIOR": "AP", "PA": "PA", "POSTEROANTERIOR": "PA"}
-
-
-@dataclass(frozen=True, slots=True)
-class Stated:
-    """What the user says of all pictures of a run, beside what their headers say.
-
-    Attributes:
-        age_years: of the patients, None where nothing is stated.
-        view: such as AP, empty where nothing is stated.
-        accept_outside: whether pictures from outside of the validated population get an answer all
-            the same, which then carries the flag `outside_population`.
-    """
-
-    age_years: float | None = None
-    view: str = ""
-    accept_outside: bool = False
-
-    def parameters(self) -> dict[str, str | int | float | bool]:
-        """What a run's header must hold of it: only what was stated."""
-        said: dict[str, str | int | float | bool] = {}
-        if self.age_years is not None:
-            said["stated_age_years"] = round(self.age_years, 4)
-        if self.view:
-            said["stated_view"] = self.view
-        if self.accept_outside:
-            said["accept_outside_population"] = True
-        return said
-
-
-NOTHING_STATED = Stated()
 
 
 def find_population_refusal(

@@ -26,7 +26,7 @@ from edge_app.runtimes import RawOutputs, Runtime, open_runtime
 from edge_app.screening.gate import gate_features, open_gate
 from edge_app.screening.heatmap import Heatmap, make_heatmap
 from edge_app.screening.locator import ONE_LUNG, Lungs, look
-from edge_app.screening.population import NOTHING_STATED, Stated, find_population_refusal
+from edge_app.screening.population import find_population_refusal
 from edge_app.screening.quality import FLAGS, measure_quality, quality_of
 from edge_app.screening.refusals import (
     UNLIKE,
@@ -36,6 +36,7 @@ from edge_app.screening.refusals import (
     quality_flags,
 )
 from edge_app.screening.selftest import run_self_test
+from edge_app.screening.stated import NOTHING_STATED, Stated
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -43,7 +43,7 @@ class Settings(Message):
         answers: folder that gets an answer as DICOM objects about each DICOM file, None for none.
         heatmaps: of which films heatmaps are written ("suspected" or "all"), and the run's folder;
             None for none.
-        age_years, view, accept_outside: as of `screening.population.Stated`.
+        age_years, view, accept_outside: as of `screening.stated.Stated`.
     """
 
     bundle: str

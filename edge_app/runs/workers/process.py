@@ -34,9 +34,9 @@ from edge_app.runs.workers.messages import (
     read_message,
 )
 from edge_app.runtimes import open_runtime
-from edge_app.screening.population import Stated
 from edge_app.screening.score_file import ScoredFile, score_unknown_file
 from edge_app.screening.screener import Screener
+from edge_app.screening.stated import Stated
 from edge_app.site.profile import SiteProfile, apply_profile
 
 if TYPE_CHECKING:
