@@ -23,7 +23,7 @@ FORBIDDEN = {
 # The rooms of `edge_app` from the top floor down. A room may use every room on a floor below its
 # own; rooms on one floor know nothing of each other. A new package needs a place here.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("__main__",),
+    ("__main__", "pneumoscope"),
     ("cli",),
     ("__init__",),  # the Python API: names that are imported when they are first used
     ("dicom_net",),

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from edge_app import __version__
+from edge_app.bundle.manifest import NO_GATE
 from edge_app.cli import main
 from edge_app.decision import Decision, Status, show_probability
 from edge_app.images.phantom import Phantom, draw_phantom
@@ -89,8 +90,10 @@ def test_scoring_a_png_loads_no_dicom_and_no_progress_bar(
         text=True,
         check=True,
     )
-    (warning,) = done.stderr.strip().splitlines()  # so none of the modules either
+    # So none of the modules either.
+    warning, of_the_gate = done.stderr.strip().splitlines()
     assert warning.endswith("nobody has signed this model, so nobody vouches for its answers")
+    assert of_the_gate.endswith(NO_GATE)
 
 
 @pytest.mark.parametrize(
@@ -320,7 +323,10 @@ def test_info_on_a_runtime_that_is_missing_ends_with_3(
     bundle = ["--bundle", str(tiny_bundle_folder)]
     assert main(["info", "--runtime", "litert", *bundle]) == 3
     assert "pip install 'pneumoscope[litert]'" in capsys.readouterr().err
-    assert main(["info", *bundle]) == 0
+    assert main(["info", *bundle]) == 3
+    said = capsys.readouterr()
+    assert "not installed: pip install" in said.out
+    assert "pip install" in said.err
 
 
 def test_a_probability_for_people_is_never_a_certainty() -> None:
@@ -359,6 +365,7 @@ def test_ctrl_c_ends_with_130_and_whole_rows(tiny_bundle_folder: Path, tmp_path:
     assert sorted(path.name for path in out.iterdir()) == [
         "files.jsonl",
         "results.jsonl",
+        "run.json",
         "thumbnails.jsonl",
     ]
 
@@ -547,7 +554,7 @@ def test_a_reader_that_goes_away_is_no_failure(pictures: Path, signed_bundle_fol
         check=False,
     )
     assert done.stdout.count("\n") == 1
-    assert done.stderr == ""
+    assert done.stderr.splitlines() == [f"pneumoscope: warning: {NO_GATE}"]
 
 
 def test_file_names_that_are_no_utf8_are_printed(tiny_bundle_folder: Path, tmp_path: Path) -> None:

@@ -124,7 +124,6 @@ def test_a_folder_that_cannot_be_listed_stands_for_what_is_in_it(
         ("b", os.strerror(number)),
         ("c/3.png", None),
     ]
-    assert inputs.listed == 3
 
 
 def test_a_named_folder_that_cannot_be_listed_ends_the_walk(

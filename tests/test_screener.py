@@ -231,6 +231,7 @@ def test_a_refusal_is_an_answer_without_a_score(bundle: Bundle) -> None:
     [
         (None, 160, {"age_unknown", "view_unknown"}),
         (FACTS, 160, set()),
+        (dataclasses.replace(FACTS, age_by_birth_years=5.9), 160, {"age_contradicted"}),
         (dataclasses.replace(FACTS, patient_age_years=None), 50, {"age_unknown", "enlarged"}),
     ],
 )
@@ -238,7 +239,7 @@ def test_quality_flags(facts: DicomFacts | None, size: int, expected: set[str]) 
     picture = radiograph(draw_phantom(Phantom(1), size, size), facts)
     flags = quality_flags(picture, SPEC, age_stated=False, view_stated=False)
     assert {name for name, is_set in flags.items() if is_set} == expected
-    assert set(flags) == {"age_unknown", "view_unknown", "enlarged"}
+    assert set(flags) == {"age_unknown", "age_contradicted", "view_unknown", "enlarged"}
     stated = quality_flags(picture, SPEC, age_stated=True, view_stated=True)
     assert not stated["age_unknown"]
     assert not stated["view_unknown"]

@@ -29,6 +29,7 @@ from train.__main__ import main
 from train.cache import read_grey
 from train.checkpoint import Scorer, load_network, read_checkpoint
 from train.config import Config, load_config, parse_config
+from train.drawn_opacities import every_opacity
 from train.folds import plan_folds
 from train.locator_network import build_locator
 from train.locator_task import BOX, FORMS
@@ -209,11 +210,14 @@ def test_the_commands_on_lungs_write_their_reports(
     root = data[0][0].path.parent.parent
     run = [str(reader_run), "--locator", str(locator), "--data", str(root), "--leave-out", "masks"]
     outlines = ["--outlines", str(root / "outlines.csv")]
-    assert main(["probe", *run, *outlines, "-o", str(tmp_path / "p")]) == 0
+    cut_offs = ["--cut-offs", "-1", "1"]
+    assert main(["probe", *run, *outlines, *cut_offs, "-o", str(tmp_path / "p")]) == 0
     lungs = json.loads((tmp_path / "p" / "lungs.json").read_text())
     assert [form["name"] for form in lungs["forms"]] == [form.name for form in FORMS]
     assert {painted["name"] for painted in lungs["painted"]} >= {"nothing", "the lungs, black"}
-    assert len(lungs["opacities"]) == 16
+    assert len(lungs["opacities"]) == 1 + len(every_opacity())
+    for found in lungs["opacities"]:
+        assert found["not_cleared"]["value"] >= found["called"]["value"]
     # What is called at the one threshold is what its sensitivity says.
     least = [min(f["sensitivity"]["value"], f["specificity"]["value"]) for f in lungs["forms"]]
     assert all(0 <= value <= 1 for value in least)

@@ -14,6 +14,7 @@ from edge_app.images.phantom import Phantom, draw_lungs, draw_phantom
 from tests.train_inputs import READ, tiny_locator_document, write_outlines, write_phantoms
 from train.config import parse_config
 from train.degrade import DegradeSpec
+from train.drawn_opacities import Opacity, cloud_lung, every_opacity
 from train.locator_views import (
     FRONTAL,
     LATERAL,
@@ -262,6 +263,30 @@ def test_paint_and_opacity_stay_within_the_lungs_and_tissue_does_not() -> None:
     laid = lay_tissue(canvas, np.random.default_rng(0))
     assert (laid >= canvas).all()
     assert (laid > canvas)[mask == 0].any()
+
+
+@pytest.mark.parametrize("opacity", every_opacity(), ids=str)
+def test_a_drawn_opacity_lies_where_it_says(opacity: Opacity) -> None:
+    """One lung alone gets denser, only in its part, and all of the parts get what they should."""
+    pixels, lungs = np.full((240, 240), 150, np.uint8), np.zeros((240, 240), bool)
+    lungs[60:180, 40:100] = lungs[60:180, 140:200] = True
+    pixels[lungs] = 40
+    pixels[:20] = 250
+    changed = cloud_lung(opacity, pixels, lungs).astype(int) - pixels
+    denser = lungs & (changed > changed[lungs].max() / 2)  # the soft edge's middle
+    rows, columns = np.nonzero(denser)
+    half = slice(0, 120) if opacity.side == "left" else slice(120, 240)
+    assert columns.min() >= half.start
+    assert columns.max() < half.stop
+    middle = {"upper": 80, "middle": 120, "lower": 160}.get(opacity.place)
+    if middle is not None:
+        assert rows.mean() == pytest.approx(middle, abs=6)
+    # Of the lung's 7,200 pixels: a disc of an eighth or a quarter of 120, a third, a half, all.
+    share = {"spot": 177, "patch": 707, "lobe": 2400, "half": 3600, "lung": 7200}[opacity.size]
+    assert denser.sum() == pytest.approx(share, rel=0.7 if opacity.size == "spot" else 0.35)
+    top = {"soft": 95, "dense": 139, "white": 250}[opacity.density]
+    if opacity.size != "spot":
+        assert pixels[denser].mean() < (pixels + changed)[denser].max() <= top + 3
 
 
 def test_a_configuration_says_which_tables_belong_together() -> None:

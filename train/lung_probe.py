@@ -6,13 +6,13 @@ arXiv:2004.12823, found that networks trained on such sets do not); an opacity d
 lung must change it.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from edge_app.images.framing import Framing, frame_picture
 from edge_app.images.labelled_pictures import LabelledPicture
@@ -23,6 +23,7 @@ from edge_app.statistics.intervals import Figure, wilson
 from train.cache import read_grey
 from train.checkpoint import Scorer
 from train.decision import Floats
+from train.drawn_opacities import Opacity, cloud_lung, every_opacity
 from train.locator_task import FORMS
 from train.outlines import Mask, Outlines, read_mask
 from train.tables import markdown_table, short
@@ -31,9 +32,6 @@ Picture = npt.NDArray[np.uint8]
 
 # Pictures are decoded up to this size; the outlines have 224 pixels.
 _MAX_SIDE = 512
-_STRENGTHS = (0.5, 0.9)
-_PLACES = ("whole", "upper third", "middle third", "lower third")
-_SIDES = ("left", "right")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +66,21 @@ class Painted:
 
 
 @dataclass(frozen=True, slots=True)
-class Opacity:
-    """Healthy pictures into which an opacity was drawn.
+class Clouded:
+    """Healthy pictures into which one opacity was drawn.
 
     Attributes:
-        side: of the picture; the patient's right lung stands at its left.
-        place: which part of that lung.
-        strength: 1 is as dense as the soft tissue beside the lungs.
+        opacity: which; None for the pictures as they are.
+        mean_change: of the logit.
         called: share that is called pneumonia.
+        not_cleared: share at or above the lower cut-off, called or indeterminate; None where no
+            cut-offs were given.
     """
 
-    side: str
-    place: str
-    strength: float
+    opacity: Opacity | None
+    mean_change: float
     called: Figure
+    not_cleared: Figure | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +90,22 @@ class LungProbe:
     Attributes:
         threshold: the one at which the worst framing's worse of sensitivity and specificity is
             best.
+        cut_offs: at which opacities are called and cleared, where they were given.
         forms, painted, opacities: the findings; the last two are empty without outlines.
     """
 
     threshold: float
+    cut_offs: tuple[float, float] | None
     forms: tuple[Form, ...]
     painted: tuple[Painted, ...]
-    opacities: tuple[Opacity, ...]
+    opacities: tuple[Clouded, ...]
 
 
 def probe_lungs(
-    scorer: Scorer, samples: Sequence[LabelledPicture], outlines: Outlines | None = None
+    scorer: Scorer,
+    samples: Sequence[LabelledPicture],
+    outlines: Outlines | None = None,
+    cut_offs: tuple[float, float] | None = None,
 ) -> LungProbe:
     """Probe a network on held-out pictures.
 
@@ -109,6 +113,8 @@ def probe_lungs(
         scorer: with a locator, where its networks want one.
         samples: pictures that were not trained on.
         outlines: of the lungs; without them nothing is painted or drawn.
+        cut_offs: logits below which a picture is cleared and from which on it is called; without
+            them opacities are called from the framings' threshold on, and none is cleared.
     """
     labels = np.array([sample.label for sample in samples])
     patients = [sample.patient_id for sample in samples]
@@ -121,19 +127,48 @@ def probe_lungs(
         _form(name, labels, values, patients, threshold) for name, values in logits.items()
     )
     if outlines is None:
-        return LungProbe(threshold, forms, (), ())
+        return LungProbe(threshold, cut_offs, forms, (), ())
     known = [sample for sample in samples if sample.name in outlines.by_name]
     masks = {sample.name: _mask(sample, outlines) for sample in known}
     painted = tuple(_painted(scorer, known, masks, name, paint) for name, paint in _PAINTS.items())
     healthy = [sample for sample in known if sample.label == 0]
-    opacities = []
-    for side in _SIDES:
-        for place in _PLACES:
-            for strength in _STRENGTHS:
-                read = partial(_clouded, masks, side, place, strength)
-                called = int((scorer.logits(healthy, read) >= threshold).sum())
-                opacities.append(Opacity(side, place, strength, wilson(called, len(healthy))))
-    return LungProbe(threshold, forms, painted, tuple(opacities))
+    opacities = probe_opacities(scorer, healthy, masks, cut_offs or (None, threshold))
+    return LungProbe(threshold, cut_offs, forms, painted, opacities)
+
+
+def probe_opacities(
+    scorer: Scorer,
+    healthy: Sequence[LabelledPicture],
+    masks: Mapping[str, Mask],
+    cut_offs: tuple[float | None, float],
+) -> tuple[Clouded, ...]:
+    """Draw every opacity into every healthy picture.
+
+    Args:
+        scorer: as of `probe_lungs`.
+        healthy: pictures.
+        masks: outlines of their lungs, by the pictures' names.
+        cut_offs: the lower (None where none is known) and the upper one, as logits.
+    """
+    before = scorer.logits(healthy, _plain)
+    found = [_answers(None, before, before, cut_offs)]
+    opacities = every_opacity()
+    for opacity in track(opacities, "opacities", len(opacities)):
+        logits = scorer.logits(healthy, partial(_clouded, masks, opacity))
+        found.append(_answers(opacity, before, logits, cut_offs))
+    return tuple(found)
+
+
+def _answers(
+    opacity: Opacity | None, before: Floats, logits: Floats, cut_offs: tuple[float | None, float]
+) -> Clouded:
+    (low, high), n = cut_offs, len(logits)
+    return Clouded(
+        opacity,
+        float((logits - before).mean()),
+        wilson(int((logits >= high).sum()), n),
+        None if low is None else wilson(int((logits >= low).sum()), n),
+    )
 
 
 def worst_form_threshold(labels: npt.NDArray[np.intp], forms: Sequence[Floats]) -> float:
@@ -170,19 +205,24 @@ def in_words(findings: LungProbe) -> str:
         rows = [(painted.name, short(painted.auroc)) for painted in findings.painted]
         parts.append(markdown_table(("painted over", "AUROC that is left"), rows))
     if findings.opacities:
-        columns = ("opacity in healthy lungs", "half as dense as soft tissue", "nearly as dense")
-        called = {(o.side, o.place, o.strength): short(o.called) for o in findings.opacities}
-        parts.append(
-            markdown_table(
-                columns,
-                [
-                    (f"{side} lung, {place}", *(called[side, place, s] for s in _STRENGTHS))
-                    for side in _SIDES
-                    for place in _PLACES
-                ],
-            )
-        )
+        parts.append(opacities_in_words(findings.opacities))
     return "\n\n".join(parts)
+
+
+def opacities_in_words(opacities: Sequence[Clouded]) -> str:
+    """What drawn opacities did, as a Markdown table."""
+    rows = [
+        (
+            *(("none", "", "", "") if drawn is None else astuple(drawn)),
+            f"{found.mean_change:+.2f}",
+            short(found.called),
+            short(found.not_cleared),
+        )
+        for found in opacities
+        for drawn in (found.opacity,)
+    ]
+    header = ("side", "third", "opacity", "density", "logit", "called", "called or indeterminate")
+    return markdown_table(header, rows)
 
 
 def _form(
@@ -256,27 +296,12 @@ _PAINTS: dict[str, Callable[[Picture, Mask], Picture]] = {
 }
 
 
+def _plain(sample: LabelledPicture, _: PreprocessSpec) -> Picture:
+    return read_grey(sample.path, _MAX_SIDE)
+
+
 def _clouded(
-    masks: dict[str, Mask],
-    side: str,
-    place: str,
-    strength: float,
-    sample: LabelledPicture,
-    _: PreprocessSpec,
+    masks: Mapping[str, Mask], opacity: Opacity, sample: LabelledPicture, _: PreprocessSpec
 ) -> Picture:
-    """One lung, or a third of its height, made dense with a soft edge."""
     pixels = read_grey(sample.path, _MAX_SIDE)
-    mask = _stretched(masks[sample.name], pixels)
-    rows, columns = np.nonzero(mask)
-    y, x = np.indices(pixels.shape)
-    where = mask & ((x < columns.mean()) == (side == "left"))
-    if place != "whole":
-        third = _PLACES.index(place) - 1
-        top, height = rows.min(), np.ptp(rows) + 1
-        where &= (y >= top + height * third / 3) & (y < top + height * (third + 1) / 3)
-    soft = Image.fromarray(where.astype(np.uint8) * 255, mode="L")
-    soft = soft.filter(ImageFilter.GaussianBlur(max(pixels.shape) / 56))
-    weight = strength * np.asarray(soft, np.float32) / 255
-    beside = pixels[~mask & (pixels > 20)]
-    dense = float(np.percentile(beside if beside.size else pixels, 70))
-    return np.clip(pixels * (1 - weight) + dense * weight, 0, 255).astype(np.uint8)
+    return cloud_lung(opacity, pixels, _stretched(masks[sample.name], pixels))

@@ -680,11 +680,20 @@ class Bundle:
             found.append(
                 f"{self.folder}: nobody has signed this model, so nobody vouches for its answers"
             )
+        if self.manifest.input_gate is None:
+            found.append(NO_GATE)
         return tuple(found)
 
     def to_json(self) -> bytes:
         """The bytes of `bundle.json`."""
         return self.manifest.to_json()
+
+
+# Said wherever an answer is given: report, `score`, `batch`, `watch`, `info`.
+NO_GATE = (
+    "this model does not surely tell a chest X-ray from another picture: whatever seems to show "
+    "lungs gets a score, so look at every picture that is suspected"
+)
 
 
 def _check_format_version(document: object) -> None:

@@ -59,6 +59,12 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         help="going on, drop the rows of files that failed and score these again",
     )
     parser.add_argument(
+        "--same-input",
+        action="store_true",
+        help="going on, the input is what it was, moved or mounted elsewhere; whatever has a row "
+        "is compared by its content",
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="print what would be scored and write nothing"
     )
     parser.add_argument(
@@ -86,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
         named=tuple(args.inputs),
         out=args.out,
         recursive=args.recursive,
+        same_input=args.same_input,
         options=run_options(
             args, tuple(args.only_new), retry_failed=args.retry_failed, answers=args.dicom_out
         ),
@@ -125,7 +132,8 @@ def _score(plan: "BatchPlan", *, quiet: bool) -> "Summary | None":
     except KeyboardInterrupt:
         note(
             f"interrupted; {progress.done} files were added to {plan.folder.results}. "
-            "The same command goes on where this one stopped"
+            "The same command goes on where this one stopped; `pneumoscope report "
+            f"{plan.out}` makes a report of what is there"
         )
         return None
 

@@ -48,18 +48,19 @@ def run(args: argparse.Namespace) -> int:
     from edge_app.bundle.load import load_bundle
 
     bundle = load_bundle(args.bundle)
+    model = _model_file(bundle, args.runtime)
+    point = bundle.operating_point(model, args.operating_point)
     if args.recommend is not None:
         return _recommend(bundle, None if args.recommend == _LAST_MEASURED else args.recommend)
     if args.json:
         print(bundle.to_json().decode("utf-8"), end="")
         return EXIT_OK
-    model = _model_file(bundle, args.runtime)
-    point = bundle.operating_point(model, args.operating_point)
     tested = list(_self_test(bundle, args)) if args.self_test else []
     answers = _all_points(bundle) if args.verbose else _point(bundle, model, point)
     lines = (*_program(), *_model(bundle, verbose=args.verbose), "", *answers, *_runtimes())
     for line in (*lines, *tested):
         print(line)
+    _require_a_runtime(bundle)
     return EXIT_OK
 
 
@@ -96,7 +97,21 @@ def _model_file(bundle: "Bundle", runtime: str | None) -> "ModelFile":
     return next((model for model in models if model is not None), bundle.manifest.models[0])
 
 
+def _require_a_runtime(bundle: "Bundle") -> None:
+    """Behind the facts: whether anything here can score.
+
+    Raises:
+        RuntimeUnavailableError, BundleError: nothing can.
+    """
+    from edge_app.runtimes import RUNTIMES, open_runtime
+
+    if not any(engine.is_installed and bundle.model(engine.format) for engine in RUNTIMES):
+        open_runtime(bundle, None)  # which says what to install
+
+
 def _model(bundle: "Bundle", *, verbose: bool) -> Iterator[str]:
+    from edge_app.bundle.manifest import NO_GATE
+
     manifest = bundle.manifest
     population = manifest.population
     signed = f"signed with the key {bundle.signed_by}" if bundle.signed_by else "not signed"
@@ -117,10 +132,8 @@ def _model(bundle: "Bundle", *, verbose: bool) -> Iterator[str]:
     yield f"  views: {', '.join(population.views)}; sites: {', '.join(population.sites)}"
     if manifest.input_gate is not None:
         yield f"  input gate: {manifest.input_gate.kind}"
-    elif manifest.locator is not None:
-        yield "  input gate: none; pictures in which no lungs are found are refused"
     else:
-        yield "  input gate: none, so pictures that are not chest X-rays may be scored too"
+        yield f"  input gate: none; {NO_GATE}"
     yield f"  licence: {manifest.provenance.licence}"
 
 

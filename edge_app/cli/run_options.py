@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from edge_app.cli.model_options import add_model_options, positive
 from edge_app.cli.population_options import add_population_options, stated_of
+from edge_app.cli.row_words import answer_of
 from edge_app.cli.streams import one_line, say
 from edge_app.cores import usable_cores
 from edge_app.errors import EXIT_INTERRUPTED
@@ -143,8 +144,13 @@ def note(text: str) -> None:
 
 def say_outcome(outcome: "Outcome") -> None:
     """A line about a file that has just got its row."""
-    reason = f" ({outcome.reason})" if outcome.reason is not None else ""
-    say(f"{one_line(outcome.file)}: {outcome.decision}{reason}", sys.stdout)
+    from datetime import datetime
+
+    from edge_app.results.rows import decode_row
+
+    row = decode_row(outcome.row.encode("utf-8"))
+    when = datetime.fromisoformat(row.scored_at).astimezone()
+    say(f"{when:%H:%M:%S} {answer_of(row)}", sys.stdout)
 
 
 def silent(outcome: "Outcome") -> None:
@@ -166,6 +172,7 @@ def describe(summary: "Summary") -> str:
         lines.append(f"  refused:   {_counts(summary.refused)}")
     if summary.failed:
         lines.append(f"  failed:    {_counts(summary.failed)}")
+        lines.append("  files that are mended since are scored again with --retry-failed")
     if summary.stale:
         lines.append(f"  stale, since their files were overwritten: {summary.stale} of these rows")
     if summary.unlisted_folders:

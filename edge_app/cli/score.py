@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_app.cli.model_options import add_model_options, open_screener
 from edge_app.cli.population_options import add_population_options, stated_of
+from edge_app.cli.row_words import answer_of
 from edge_app.cli.streams import one_line, say
 from edge_app.errors import EXIT_NO_INPUT, EXIT_OK, EXIT_SOME_FAILED, UsageError
 
@@ -31,7 +32,11 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         "exit code is 1 only where a file could not be read, and 4 where none of them is there.",
     )
     parser.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE", help="pictures; - reads standard input"
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="pictures, or patterns such as '*.png'; - reads standard input",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument(
@@ -51,15 +56,16 @@ def run(args: argparse.Namespace) -> int:
     from edge_app.files.codec import compact_json
 
     _refuse_folders(args.files)
+    paths = [path for named in args.files for path in _expanded(named)]
     if args.heatmap is not None:
-        _require_one_picture(args.files, args.heatmap)
+        _require_one_picture(paths, args.heatmap)
     screener = open_screener(args, stated_of(args))
     failed = False
-    for path in args.files:
+    for path in paths:
         row = _score(screener, path, args.heatmap)
         failed = failed or row.status is Status.FAILED
         print(compact_json(row) if args.json else describe(row, screener), flush=True)
-    if failed and not any(path == _STANDARD_INPUT or os.path.lexists(path) for path in args.files):
+    if failed and not any(path == _STANDARD_INPUT or os.path.lexists(path) for path in paths):
         return EXIT_NO_INPUT
     return EXIT_SOME_FAILED if failed else EXIT_OK
 
@@ -85,6 +91,19 @@ def _require_one_picture(paths: list[Path], heatmap: Path) -> None:
     if os.path.realpath(heatmap) == os.path.realpath(paths[0]):
         raise UsageError(f"{heatmap}: is the picture itself, which is not overwritten")
     require_writable(heatmap)
+
+
+def _expanded(named: Path) -> list[Path]:
+    """The pictures of a pattern, which Windows' shells hand on as it is; else what is named."""
+    if named == _STANDARD_INPUT or os.path.lexists(named) or not set("*?[") & set(str(named)):
+        return [named]
+    from edge_app.errors import NoInputError
+    from edge_app.runs.discovery import Inputs
+
+    try:
+        return [file.path for file in Inputs([named])] or [named]
+    except NoInputError:  # no such folder: said as of any file that is not there
+        return [named]
 
 
 def _score(screener: "Screener", path: Path, heatmap: Path | None) -> "ResultRow":
@@ -138,17 +157,14 @@ def describe(row: "ResultRow", screener: "Screener") -> str:
     """A row as one line for people: probabilities, never the raw score."""
     from edge_app.decision import show_probability
 
-    name = one_line(row.file)
     if row.probability is None:
-        # The message begins with the file's name, which stands there already.
-        message = (row.message or "").removeprefix(f"{os.path.basename(row.file)}: ")
-        return f"{name}: {row.decision} ({row.reason}): {one_line(message)}"
+        return answer_of(row)
     point = screener.operating_point
     low, high = map(screener.calibration.probability, (point.refer_low, point.refer_high))
+    cut_offs = f"cut-offs {show_probability(low)} and {show_probability(high)}, {point.name}"
     outside = "; OUTSIDE THE VALIDATED POPULATION" if row.quality.get("outside_population") else ""
     return (
-        f"{name}: {row.decision}, probability {show_probability(row.probability)} "
-        f"(cut-offs {show_probability(low)} and {show_probability(high)}, {point.name})"
+        f"{answer_of(row)} ({cut_offs})"
         + ("; a research model" if screener.bundle.manifest.is_research else "")
         + outside
     )

@@ -7,6 +7,13 @@ SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom"}
 )
 
+# Names of pictures that are not read: a phone's photograph of a film, or what an archive saved. A
+# folder scan gives each a row that says so, since somebody thinks that it was screened.
+UNREAD_SUFFIXES = frozenset(
+    {".heic", ".heif", ".avif", ".gif", ".jp2", ".j2k", ".jpf", ".jpx", ".jxl", ".psd", ".svg"}
+    | {".pgm", ".ppm", ".pnm", ".dng", ".cr2", ".nef", ".arw"}
+)
+
 SNIFF_BYTES = 132  # DICOM announces itself last of all, after a preamble of 128 bytes
 
 

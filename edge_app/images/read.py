@@ -112,11 +112,22 @@ _FOREIGN_MAGICS: dict[bytes, str] = {
     b"PK\x03\x04": "a ZIP archive",
     b"\x00\x00\x00\x0cjP": "a JPEG 2000 file",
     b"\xff\x4f\xff\x51": "a JPEG 2000 file",
+    b"\xff\x0a": "a JPEG XL file",
+    b"\x00\x00\x00\x0cJXL": "a JPEG XL file",
 }
+# ISO/IEC 23008-12 and the AVIF specification: brands behind `ftyp`.
+_FOREIGN_BRANDS: dict[bytes, str] = {
+    brand: what
+    for brands, what in ((b"heic heix heim heis hevc mif1 msf1", "a HEIC photograph"),
+                         (b"avif avis", "an AVIF picture"))
+    for brand in brands.split()
+}  # fmt: skip
 
 
 def _describe_foreign(data: bytes) -> str:
     known = next((name for magic, name in _FOREIGN_MAGICS.items() if data.startswith(magic)), None)
+    if data[4:8] == b"ftyp":
+        known = _FOREIGN_BRANDS.get(data[8:12])
     what = f"{known}, which is not read" if known else "not an image"
     return f"{what}: the content is none of PNG, JPEG, TIFF, BMP, WebP, DICOM"
 

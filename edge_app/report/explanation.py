@@ -25,7 +25,6 @@ from edge_app.report.words import (
     KINDS,
     MARKS,
     NAMES,
-    NO_GATE,
     plain,
     reason_words,
 )
@@ -118,7 +117,7 @@ seen” does not rule pneumonia out.</p>
 def _notices(screener: Screener) -> str:
     """What holds for every answer of this model."""
     bundle = screener.bundle
-    sentences = [*bundle.remarks, *([NO_GATE] if bundle.manifest.input_gate is None else [])]
+    sentences = list(bundle.remarks)
     return "".join(f'<p class="notice">{escape(sentence)}</p>\n' for sentence in sentences)
 
 

@@ -27,7 +27,6 @@ from edge_app.report.words import (
     KINDS,
     MARKS,
     NAMES,
-    NO_GATE,
     OF_THE_WHOLE,
     kind_of,
     reason_words,
@@ -35,6 +34,7 @@ from edge_app.report.words import (
 )
 from edge_app.results.folder import RunFolder
 from edge_app.results.rows import ResultRow, RunHeader, read_results, with_staleness
+from edge_app.results.run_end import RunEnd, left_out_words
 from edge_app.screening.heatmap import CORE, WHAT_IT_IS
 
 # Rows of the table: about 3 MB of page. Beyond, those that need a reader's eyes come first.
@@ -60,6 +60,7 @@ class _Counts:
     last_scored_at: str = ""
     # By file, how many of its rows are of content that was overwritten since.
     stale: Mapping[str, int] = field(default_factory=dict)
+    end: RunEnd | None = None
     # Why those pictures were refused that are shown.
     refusals: dict[str, str] = field(default_factory=dict)
 
@@ -83,7 +84,12 @@ class _Counts:
 
 
 def write_report(
-    folder: RunFolder, bundle: Bundle, root: Path, gallery: Gallery, stale: Mapping[str, int]
+    folder: RunFolder,
+    bundle: Bundle,
+    root: Path,
+    gallery: Gallery,
+    stale: Mapping[str, int],
+    end: RunEnd | None = None,
 ) -> None:
     """Write a run's report.
 
@@ -93,12 +99,13 @@ def write_report(
         root: the folder that the rows' names are relative to; links lead there.
         gallery: the pictures.
         stale: by file, how many of its rows are of content that was overwritten since.
+        end: how the run ended, None where that is not known.
 
     Raises:
         StorageError: it cannot be written.
     """
     header, _ = read_results(folder.results)
-    counts = _Counts(stale=stale)
+    counts = _Counts(stale=stale, end=end)
     shown = {picture.file for picture in gallery.pictures(Decision.NOT_ASSESSABLE)}
     for row in _current_rows(folder, counts):
         counts.add(row)
@@ -117,7 +124,7 @@ def _page(
 ) -> Iterator[str]:
     style, script = _asset("report.css"), _asset("report.js")
     yield _head(header, counts, style, script)
-    yield _warnings(bundle, counts)
+    yield _warnings(bundle, header, counts)
     yield _answers(counts)
     yield _worklist(header, counts, gallery)
     yield _chart(header, bundle, counts)
@@ -176,15 +183,10 @@ def _time(utc: str) -> str:
     return f'<time datetime="{escape(utc)}">{escape(utc[:16].replace("T", " "))} UTC</time>'
 
 
-def _warnings(bundle: Bundle, counts: _Counts) -> str:
+def _warnings(bundle: Bundle, header: RunHeader, counts: _Counts) -> str:
     """What holds for the folder as a whole, once."""
     population = bundle.manifest.population
-    sentences = [*map(escape, bundle.remarks)]
-    if bundle.manifest.input_gate is None:
-        sentences.append(
-            f"<strong>{NO_GATE}</strong> A photograph or another body part gets a score too: look "
-            "at every picture that is suspected."
-        )
+    sentences = [*_of_the_end(header, counts.end), *map(escape, bundle.remarks)]
     if counts.scored >= _ENOUGH_TO_WONDER and counts.rows["suspected"] > counts.scored / 2:
         sentences.append(
             "More than half of the screened pictures are suspected. Where that is not expected, "
@@ -206,6 +208,23 @@ def _warnings(bundle: Bundle, counts: _Counts) -> str:
             "overwritten; they stand in the table of results, marked stale."
         )
     return "".join(f'<p class="notice">{sentence}</p>\n' for sentence in sentences)
+
+
+def _of_the_end(header: RunHeader, end: RunEnd | None) -> list[str]:
+    """Whether all pictures stand here, and which files are no pictures."""
+    sentences = []
+    if header.parameters.get("watch"):
+        sentences.append("What arrived after this page was made does not stand in it.")
+    elif end is None or not end.complete:
+        sentences.append(
+            "<strong>This run has not come to its end: pictures are missing here.</strong> The "
+            "command that began it goes on."
+        )
+    if end is not None and end.left_out:
+        sentences.append(
+            f"Files that are no pictures were left out: {escape(left_out_words(end.left_out))}."
+        )
+    return sentences
 
 
 def _answers(counts: _Counts) -> str:

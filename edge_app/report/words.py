@@ -40,6 +40,7 @@ REASONS = {
 # whole folders at once, so they are said once, at the top.
 FLAGS = {
     "outside_population": "OUTSIDE THE VALIDATED POPULATION",
+    "age_contradicted": "age contradicts the date of birth",
     "enlarged": "few pixels, enlarged",
     "turned_upright": "was turned, put upright",
     "touches_edge": "lungs reach the edge",
@@ -67,9 +68,6 @@ FLAG_SENTENCES = {
     "touches_edge": "The lungs reach the edge of the picture. A part of them may be missing.",
 }
 OF_THE_WHOLE = ("age_unknown", "view_unknown")
-
-# Of a model without an input gate.
-NO_GATE = "This model does not recognise what is no chest X-ray."
 
 
 def kind_of(row: ResultRow) -> str:

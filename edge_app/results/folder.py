@@ -48,6 +48,11 @@ class RunFolder:
         return self.path / "files.jsonl"
 
     @property
+    def run_end(self) -> Path:
+        """How the last run ended; see `run_end`."""
+        return self.path / "run.json"
+
+    @property
     def kept_answers(self) -> Path:
         """Rows that were finished but not written when a run was interrupted; see `run_store`."""
         return self.path / ".pneumoscope-waiting.jsonl"

@@ -11,6 +11,7 @@ rows is in flight, tables of names and hashes lie on disk.
 import hashlib
 import os
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,10 +20,12 @@ from pathlib import Path
 
 from edge_app.decision import Status
 from edge_app.errors import NoInputError, StorageError, UsageError
+from edge_app.files.codec import CodecError
 from edge_app.files.disk_table import DiskTable
 from edge_app.results.folder import RunFolder
 from edge_app.results.journal import good_rows
-from edge_app.results.rows import printable
+from edge_app.results.rows import RunHeader, printable, read_results
+from edge_app.results.run_end import left_out_words
 from edge_app.runs.discovery import ImageFile, Inputs, gone
 from edge_app.runs.earlier_results import add_contents, content_digest, results_file
 from edge_app.runs.scoring_run import RunInput, RunOptions, ScoringRun
@@ -32,11 +35,14 @@ from edge_app.runs.workers.messages import Answered
 # Files looked up ahead, so that near the end workers get less at a time and end together.
 _AHEAD = 64
 _SECONDS_A_LOOK = 0.5
+_SECONDS_BETWEEN_NOTES = 5.0
+# Parameters of a run that say nothing but where its input lies.
+_OF_THE_INPUT = ("inputs", "inputs_sha256")
 
 # Folders of which it is known where they lay; about 4 MB.
 _MOST_FOLDERS = 16_384
 
-# Told each new row's outcome, and how many rows this run is to add, of the files found up to now.
+# Told each new row's outcome, and how many rows this run is to add.
 OnOutcome = Callable[[Outcome, int], None]
 
 
@@ -48,12 +54,15 @@ class BatchPlan:
         named: folders, files, patterns or one list; see `discovery.Inputs`.
         out: folder of the results.
         recursive: whether sub-folders are walked.
+        same_input: whether it goes on with results whose input lay elsewhere then: moved, or
+            mounted under another name.
         options: how to score.
     """
 
     named: tuple[Path, ...]
     out: Path
     recursive: bool = True
+    same_input: bool = False
     options: RunOptions = field(default_factory=RunOptions)
 
     @property
@@ -75,8 +84,9 @@ class BatchPlan:
 
     def described(self) -> RunInput:
         """The same for the results' header; what differs there is another run."""
-        # Absolute: "." is another ward's folder tomorrow.
-        names = [os.path.abspath(path) for path in self.named]
+        # Absolute: "." is another ward's folder tomorrow. Links resolved: one that leads to the
+        # same folder names the same pictures.
+        names = [os.path.realpath(path) for path in self.named]
         known = [os.path.abspath(results_file(path)) for path in self.options.only_new]
         parameters: dict[str, str | int | float | bool] = {
             "recursive": self.recursive,
@@ -86,7 +96,19 @@ class BatchPlan:
             text = "\n".join(names).encode("utf-8", "surrogateescape")
             parameters["inputs"] = len(names)
             parameters["inputs_sha256"] = hashlib.sha256(text).hexdigest()
-        return RunInput(names[0], parameters)
+        begun = self._begun_with() if self.same_input else None
+        if begun is None:
+            return RunInput(names[0], parameters)
+        parameters = {k: v for k, v in parameters.items() if k not in _OF_THE_INPUT}
+        kept = {k: v for k, v in begun.parameters.items() if k in _OF_THE_INPUT}
+        return RunInput(begun.input, parameters | kept)
+
+    def _begun_with(self) -> RunHeader | None:
+        """The header of the results that are there; what is wrong with them is said elsewhere."""
+        try:
+            return read_results(self.folder.results)[0]
+        except (NoInputError, CodecError):
+            return None
 
 
 def list_files(
@@ -158,8 +180,10 @@ def run_batch(
     with ScoringRun.open(
         plan.folder, plan.described(), plan.options, on_note, names=inputs.may_repeat
     ) as run:
-        _require_same_files(plan, run, check)
-        feeder = _Feeder(run, inputs, on_outcome, on_note, check)
+        survey = _survey(plan, run, on_note, check)
+        feeder = _Feeder(run, inputs, survey, on_outcome, on_note, check)
+        if run.rows:
+            on_note(f"{survey.with_row} of {survey.files} files have their row already")
         if inputs.is_list:
             # What it names may lie on other devices, and be unplugged long before its turn.
             feeder.note_places(plan.inputs())
@@ -167,10 +191,12 @@ def run_batch(
             feeder.feed(files)
         except KeyboardInterrupt:
             feeder.wind_down()
+            run.note_end(inputs.root, inputs.left_out.endings, complete=False)
             raise
         run.finish()
+        end = run.note_end(inputs.root, inputs.left_out.endings, complete=True)
         try:
-            run.derive(inputs.root)
+            run.derive(inputs.root, end)
         except StorageError as error:
             raise StorageError(
                 f"{error}; all rows are in {plan.folder.results}, and once it can, "
@@ -180,6 +206,7 @@ def run_batch(
             complete=True,
             unlisted_folders=feeder.unlisted_folders,
             empty_folders=inputs.empty.count,
+            left_out=inputs.left_out.endings,
         )
 
 
@@ -189,7 +216,7 @@ def trouble_note(folder: ImageFile) -> str:
 
 
 def folder_notes(inputs: Inputs) -> Iterator[str]:
-    """What a user should know of the folders in which a walk has found nothing."""
+    """What a user should know of what a walk has passed by."""
     if inputs.empty.count:
         yield (
             f"sub-folders that are empty, {inputs.empty.count}: {inputs.empty}. Is a device or a "
@@ -197,6 +224,8 @@ def folder_notes(inputs: Inputs) -> Iterator[str]:
         )
     if inputs.links.count:
         yield f"links to folders are not followed, {inputs.links.count}: {inputs.links}"
+    if inputs.left_out.endings:
+        yield f"files that are no pictures were left out: {left_out_words(inputs.left_out.endings)}"
 
 
 def _some(inputs: Inputs) -> Iterator[ImageFile]:
@@ -209,17 +238,54 @@ def _some(inputs: Inputs) -> Iterator[ImageFile]:
     return chain([first], files)
 
 
-def _require_same_files(plan: BatchPlan, run: ScoringRun, check: Callable[[], None]) -> None:
-    """Before anything is scored: no name that has a row may stand for another picture now."""
-    if not run.rows:
-        return
+@dataclass(frozen=True, slots=True)
+class _Survey:
+    """What there is to do: files that were found, and how many of them have a row."""
+
+    files: int
+    with_row: int
+
+
+def _survey(
+    plan: BatchPlan, run: ScoringRun, on_note: Callable[[str], None], check: Callable[[], None]
+) -> _Survey:
+    """Before anything is scored, list all: so progress never runs back.
+
+    Raises:
+        UsageError: a name that has a row stands for another picture now, or (`same_input`) no name
+            has one.
+    """
+    files = with_row = 0
+    next_note = time.monotonic() + _SECONDS_BETWEEN_NOTES
     for file in plan.inputs():
         check()
-        if run.store.has_another(file):
-            raise UsageError(
-                f"{file.path}: another file lies here than the one that has the row {file.name!r} "
-                f"in {plan.folder.results}; name a new folder with -o"
-            )
+        files += 1
+        if time.monotonic() > next_note:
+            next_note += _SECONDS_BETWEEN_NOTES
+            on_note(f"{files} files listed so far")
+        if run.rows and run.store.noted(file.name) is not None:
+            with_row += 1
+            if run.store.has_another(file):
+                raise _changed_file(plan, file)
+    if plan.same_input and run.rows and not with_row:
+        raise UsageError(
+            f"{plan.named[0]}: none of the files that have a row in {plan.folder.results} lies "
+            "here, so it is another input; name a new folder with -o"
+        )
+    return _Survey(files, with_row)
+
+
+def _changed_file(plan: BatchPlan, file: ImageFile) -> UsageError:
+    """A damaged file that was replaced by its good copy is what mostly leads here."""
+    rows = (row for row in good_rows(plan.folder.results) if row.file == file.name)
+    last = deque(rows, maxlen=1)
+    helps = "name a new folder with -o"
+    if last and last[0].status is Status.FAILED:
+        helps = f"that row says that it failed: --retry-failed scores it again; or {helps}"
+    return UsageError(
+        f"{file.path}: another file lies here than the one that has the row {file.name!r} in "
+        f"{plan.folder.results}; {helps}"
+    )
 
 
 class _Feeder:
@@ -233,6 +299,7 @@ class _Feeder:
         self,
         run: ScoringRun,
         inputs: Inputs,
+        survey: _Survey,
         on_outcome: OnOutcome,
         on_note: Callable[[str], None],
         check: Callable[[], None],
@@ -240,6 +307,7 @@ class _Feeder:
         self.unlisted_folders = 0
         self._run = run
         self._inputs = inputs
+        self._survey = survey
         self._on_outcome = on_outcome
         self._on_note = on_note
         self._check = check
@@ -296,8 +364,8 @@ class _Feeder:
         self._run.advance(seconds, self._count, self._wants)
 
     def _count(self, outcome: Outcome) -> None:
-        without = self._passed + self._run.known
-        self._on_outcome(outcome, self._inputs.listed - without)
+        without = max(self._passed, self._survey.with_row) + self._run.known
+        self._on_outcome(outcome, self._survey.files - without)
 
     def _wants(self, file: ImageFile, answered: Answered) -> bool:
         """A missing file gets a row that says so, unless all of them are missing at once."""

@@ -10,6 +10,7 @@ from edge_app.report.gallery import Gallery
 from edge_app.report.page import write_report
 from edge_app.results.folder import RunFolder
 from edge_app.results.rows import LACKS, SIGNED_BY, read_results
+from edge_app.results.run_end import RunEnd
 from edge_app.results.table import csv_table
 
 # `jsonl`, the results themselves, is always written.
@@ -23,6 +24,7 @@ def derive(
     pictures_root: Path,
     gallery: Gallery | None,
     stale: Mapping[str, int],
+    end: RunEnd | None = None,
 ) -> None:
     """Write the table and the report anew, each in full or not at all, and one without the other.
 
@@ -33,6 +35,7 @@ def derive(
         pictures_root: what the rows' names are relative to, for the report's links.
         gallery: the report's pictures.
         stale: by file, how many of its rows are of content that was overwritten since.
+        end: how the run ended, None where that is not known.
 
     Raises:
         StorageError: one of them cannot be written.
@@ -46,6 +49,6 @@ def derive(
         except StorageError as error:  # open in Excel on Windows: no reason to have no report
             unwritten = error
     if "html" in formats and gallery is not None:
-        write_report(folder, bundle, pictures_root, gallery, stale)
+        write_report(folder, bundle, pictures_root, gallery, stale, end)
     if unwritten is not None:
         raise unwritten

@@ -11,6 +11,7 @@ import os
 import re
 import stat
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -18,13 +19,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edge_app.errors import NoInputError, StorageError, UsageError
-from edge_app.images.formats import SNIFF_BYTES, SUFFIXES, sniff_format
+from edge_app.images.formats import SNIFF_BYTES, SUFFIXES, UNREAD_SUFFIXES, sniff_format
+from edge_app.results.rows import printable
 
 LIST_SUFFIX = ".txt"
 
 # The index of a DICOM medium: DICOM by its content, a table of contents by its meaning.
 _NOT_PICTURES = frozenset({b"DICOMDIR"})
-_SUFFIXES = tuple(suffix.encode("ascii") for suffix in SUFFIXES)
+_SUFFIXES = tuple(suffix.encode("ascii") for suffix in SUFFIXES | UNREAD_SUFFIXES)
 
 # About 2 MB of names. Larger folders are sorted on disk.
 _NAMES_IN_MEMORY = 16_384
@@ -32,6 +34,8 @@ _SPILL_BLOCK_BYTES = 1 << 13
 _LONGEST_LIST_LINE = 1 << 16
 
 _FOLDER, _FILE = b"d", b"f"
+# In the place of a folder's trouble, none of which has a newline.
+_NO_PICTURE = "no\npicture"
 # After the last name of a folder.
 _END = b"", b""
 
@@ -45,6 +49,7 @@ _OTHER_MARKS = {
 _LIST_BYTES_LOOKED_AT = 4096
 
 _MOST_FOLDERS_NAMED = 3
+_MOST_ENDINGS = 50
 # Of a link: it leads nowhere, or to itself. All else (no permission, a dead share) hides a file.
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
@@ -87,6 +92,20 @@ class Folders:
         return ", ".join(self.first) + (f" and {more} more" if more else "")
 
 
+@dataclass(slots=True)
+class LeftOut:
+    """Files that are no pictures, by name and content: how many of each ending."""
+
+    endings: Counter[str] = field(default_factory=Counter)
+
+    def add(self, name: bytes) -> None:
+        """Count one."""
+        ending = os.path.splitext(os.fsdecode(name))[1].lower()
+        known = ending in self.endings or len(self.endings) < _MOST_ENDINGS
+        # Endings that are numbers, as of a log: a table of them must not grow without bound.
+        self.endings[printable(ending) if known and len(ending) < 12 else "others"] += 1
+
+
 @dataclass(frozen=True, slots=True)
 class _Branch:
     """A folder to walk, or a single file; `pattern` filters paths relative to the folder."""
@@ -100,9 +119,9 @@ class Inputs:
 
     Attributes:
         root: the folder that the rows' names are relative to.
-        listed: pictures seen so far, in all folders that have been listed.
         empty: sub-folders without a name in them, as a place where nothing is mounted.
         links: links to folders, which are not followed.
+        left_out: files that are no pictures.
         is_list: whether the files stand in a list, so that they may lie anywhere.
         may_repeat: whether one file can come up twice (named twice, in a list, links aside).
     """
@@ -129,8 +148,7 @@ class Inputs:
             NoInputError: something that is named is not there.
             UsageError: a list beside something else, or one that is no UTF-8 text.
         """
-        self.listed = 0
-        self.empty, self.links = Folders(), Folders()
+        self.empty, self.links, self.left_out = Folders(), Folders(), LeftOut()
         self._recursive = recursive
         self._excluded = excluded.resolve() if excluded is not None else None
         self._spill_folder = spill_folder
@@ -158,21 +176,18 @@ class Inputs:
             NoInputError: the list or a named folder cannot be read.
             StorageError: the root went away meanwhile, or names could not be spilled.
         """
-        self.listed = 0
-        self.empty, self.links = Folders(), Folders()
+        self.empty, self.links, self.left_out = Folders(), Folders(), LeftOut()
         return self._listed_files() if self._list is not None else self._walked_files()
 
     def _listed_files(self) -> Iterator[ImageFile]:
         assert self._list is not None
         for line in _list_lines(self._list):
-            self.listed += 1
             path = self._list.parent / line
             yield ImageFile(path, self._name(path))
 
     def _walked_files(self) -> Iterator[ImageFile]:
         for branch in self._branches:
             if not os.path.isdir(branch.path):
-                self.listed += 1
                 yield ImageFile(branch.path, self._name(branch.path))
                 continue
             matches = _matcher(branch.pattern)
@@ -181,15 +196,19 @@ class Inputs:
             prefix = len(os.path.join(folder, b""))
             for found, trouble in self._walk(folder, recursive):
                 # A folder that could not be listed is kept whatever the pattern says.
-                if trouble is not None or matches(found[prefix:]):
-                    path = Path(os.fsdecode(found))
-                    yield ImageFile(path, self._name(path), trouble)
+                if trouble in (None, _NO_PICTURE) and not matches(found[prefix:]):
+                    continue
+                if trouble == _NO_PICTURE:
+                    self.left_out.add(os.path.basename(found))
+                    continue
+                path = Path(os.fsdecode(found))
+                yield ImageFile(path, self._name(path), trouble)
 
     def _name(self, path: Path) -> str:
         return portable_name(path, self.root)
 
     def _walk(self, top: bytes, recursive: bool) -> Iterator[tuple[bytes, str | None]]:
-        """Files, and folders that cannot be listed with the reason why."""
+        """Files, `_NO_PICTURE` beside those; and folders that cannot be listed, beside why."""
         # A list of folders that are open, rather than recursion: trees may be thousands deep.
         try:
             open_folders = [(top, self._sorted_names(top))]
@@ -197,7 +216,6 @@ class Inputs:
             text = error.strerror or str(error)
             if len(self._branches) == 1:
                 raise NoInputError(f"{os.fsdecode(top)}: {text}") from error
-            self.listed += 1
             yield top, text
             return
         while open_folders:
@@ -205,8 +223,8 @@ class Inputs:
             name, kind = next(names, _END)
             path = os.path.join(folder, name)
             if kind == _FILE:
-                if has_picture_name(name) or _may_be_picture(path):
-                    yield path, None
+                is_picture = has_picture_name(name) or _may_be_picture(path)
+                yield path, None if is_picture else _NO_PICTURE
             elif kind != _FOLDER:
                 open_folders.pop()
             elif recursive and not self._is_excluded(path):
@@ -216,7 +234,6 @@ class Inputs:
                     if not os.path.isdir(self.root):
                         raise gone(self.root) from error
                     # Given itself, so that it ends up among the failures, not missed in silence.
-                    self.listed += 1
                     yield path, error.strerror or str(error)
 
     def _is_excluded(self, path: bytes) -> bool:
@@ -244,7 +261,6 @@ class Inputs:
             elif _is_folder_link(entry):
                 self.links.add(self._name(Path(os.fsdecode(entry.path))))
             elif entry.name.upper() not in _NOT_PICTURES:
-                self.listed += has_picture_name(entry.name)
                 yield entry.name, _FILE
 
 
@@ -254,7 +270,7 @@ def gone(root: Path) -> StorageError:
 
 
 def has_picture_name(name: bytes) -> bool:
-    """Whether a file's name ends like a picture's."""
+    """Whether a file's name ends like a picture's, of a kind that is read or not."""
     return name.lower().endswith(_SUFFIXES)
 
 

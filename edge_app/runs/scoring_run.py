@@ -6,6 +6,7 @@ a window of rows is in memory: those whose turn has not come, since an earlier f
 decoded.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +20,8 @@ from edge_app.decision import Decision, Reason, Status
 from edge_app.errors import StorageError
 from edge_app.files.whole import owner_only
 from edge_app.results.folder import RunFolder
-from edge_app.results.rows import ResultRow, RunHeader, decode_row, failed_row
+from edge_app.results.rows import ResultRow, RunHeader, decode_row, failed_row, printable
+from edge_app.results.run_end import RunEnd, write_run_end
 from edge_app.runs.derived import derive
 from edge_app.runs.discovery import ImageFile
 from edge_app.runs.earlier_results import require_results
@@ -305,20 +307,43 @@ class ScoringRun:
         self._counts.note_finished()
         self._engine.close()
 
-    def derive(self, pictures_root: Path) -> None:
+    def note_end(
+        self, pictures_root: Path, left_out: Mapping[str, int], *, complete: bool
+    ) -> RunEnd:
+        """Write down how far the run has come, for whoever makes the report again.
+
+        Args:
+            pictures_root: what the rows' names are relative to.
+            left_out: files that are no pictures, by ending.
+            complete: whether every file that was found has a row.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        end = RunEnd(complete, self.rows, printable(os.path.abspath(pictures_root)), left_out)
+        write_run_end(self.folder, end)
+        return end
+
+    def derive(self, pictures_root: Path, end: RunEnd) -> None:
         """Write the table and the report anew from the results.
 
         Args:
             pictures_root: what the rows' names are relative to, for the report's links.
+            end: how the run ended.
 
         Raises:
             StorageError: one of them cannot be written.
         """
         store, formats = self.store, self.options.formats
-        derive(self.folder, formats, self.bundle, pictures_root, store.gallery, store.stale)
+        derive(self.folder, formats, self.bundle, pictures_root, store.gallery, store.stale, end)
 
     def summary(
-        self, *, complete: bool, unlisted_folders: int = 0, empty_folders: int = 0
+        self,
+        *,
+        complete: bool,
+        unlisted_folders: int = 0,
+        empty_folders: int = 0,
+        left_out: Mapping[str, int],
     ) -> Summary:
         """The summary as of now; of folders only whoever walks them knows."""
         return self._counts.as_of_now(
@@ -328,6 +353,7 @@ class ScoringRun:
             stale=sum(self.store.stale.values()),
             unlisted_folders=unlisted_folders,
             empty_folders=empty_folders,
+            left_out=left_out,
         )
 
     def _take_in(self, news: News, on_answer: OnAnswer) -> None:
@@ -384,10 +410,12 @@ class ScoringRun:
     def _write(self, name: str, answered: Answered, on_outcome: OnOutcome) -> None:
         self.store.write(name, answered)
         reason = None if answered.reason is None else Reason(answered.reason)
-        outcome = Outcome(name, Status(answered.status), Decision(answered.decision), reason)
+        outcome = Outcome(
+            name, Status(answered.status), Decision(answered.decision), reason, answered.row
+        )
         self._counts.count_new(outcome, answered.stage_ms)
         on_outcome(outcome)
 
 
 def _outcome(row: ResultRow) -> Outcome:
-    return Outcome(row.file, row.status, row.decision, row.reason)
+    return Outcome(row.file, row.status, row.decision, row.reason, "")

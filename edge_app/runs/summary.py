@@ -18,12 +18,18 @@ _MEGA = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one file."""
+    """What became of one file.
+
+    Attributes:
+        file, status, decision, reason: of its row.
+        row: the whole of it, as its line of the results; empty for one that stood there before.
+    """
 
     file: str
     status: Status
     decision: Decision
     reason: Reason | None
+    row: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,7 @@ class Summary:
         unlisted_folders: sub-folders that could not be listed when the run looked last; what is in
             them has no score.
         empty_folders: sub-folders without a name in them, as where a device is not mounted.
+        left_out: files that are no pictures by name and content, by the ending of their names.
         decisions, refused, failed: rows by answer and by reason.
         seconds: from the command to the last row.
         startup_seconds: until a model was open, within `seconds`.
@@ -57,6 +64,7 @@ class Summary:
     stale: int
     unlisted_folders: int
     empty_folders: int
+    left_out: Mapping[str, int]
     decisions: Mapping[str, int]
     refused: Mapping[str, int]
     failed: Mapping[str, int]
@@ -120,6 +128,7 @@ class RunningSummary:
         stale: int,
         unlisted_folders: int,
         empty_folders: int,
+        left_out: Mapping[str, int],
     ) -> Summary:
         """The summary, of whose attributes whoever asks for it knows these."""
         now = time.perf_counter()
@@ -134,6 +143,7 @@ class RunningSummary:
             stale=stale,
             unlisted_folders=unlisted_folders,
             empty_folders=empty_folders,
+            left_out=dict(left_out),
             decisions={d.value: self.decisions[d] for d in Decision},
             refused={reason.value: n for reason, n in self.refused.most_common()},
             failed={reason.value: n for reason, n in self.failed.most_common()},

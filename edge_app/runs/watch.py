@@ -11,7 +11,7 @@ and whenever it changes later.
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,7 +96,11 @@ def watch_folder(
             run.finish()
             watch.report()
             watch.say_what_waits()
-            return run.summary(complete=False, unlisted_folders=watch.unlisted_folders)
+            return run.summary(
+                complete=False,
+                unlisted_folders=watch.unlisted_folders,
+                left_out=watch.left_out,
+            )
 
 
 class _Watch:
@@ -144,6 +148,11 @@ class _Watch:
         """Sub-folders that could not be listed at the last look."""
         return self._arrivals.unlisted_folders
 
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """Files that are no pictures, by ending, at the last look."""
+        return self._arrivals.left_out
+
     def report(self) -> None:
         """Derive the table and the report from what is there.
 
@@ -158,7 +167,8 @@ class _Watch:
         run.store.sync()
         unwritten = ""
         try:
-            run.derive(self._plan.folder)
+            end = run.note_end(self._plan.folder, self.left_out, complete=False)
+            run.derive(self._plan.folder, end)
             self._unreported = 0
         except StorageError as error:
             unwritten = str(error)
@@ -238,6 +248,7 @@ class Arrivals:
         self._growing: dict[str, _Growth] = {}
         self._trials: dict[str, _Trial] = {}
         self._unlisted: set[str] = set()
+        self.left_out: Mapping[str, int] = {}
         self._mounts = Mounts(plan.folder)
         self._unmounted: tuple[str, ...] = ()
 
@@ -262,7 +273,8 @@ class Arrivals:
         unlisted: set[str] = set()
         try:
             named = [self._plan.folder]
-            for file in Inputs(named, excluded=self._plan.out, spill_folder=self._plan.out):
+            inputs = Inputs(named, excluded=self._plan.out, spill_folder=self._plan.out)
+            for file in inputs:
                 if file.trouble is not None:
                     unlisted.add(file.name)
                     self._say_unlisted(file)
@@ -277,6 +289,7 @@ class Arrivals:
             self._growing = before | self._growing
             raise
         self._unlisted = unlisted
+        self.left_out = inputs.left_out.endings
 
     def _note_mounts(self) -> None:
         """Find out what was unmounted.

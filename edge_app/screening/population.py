@@ -10,11 +10,9 @@ import re
 from edge_app.bundle.manifest import Population
 from edge_app.decision import Reason
 from edge_app.images.radiograph import DicomFacts
-from edge_app.screening.refusals import Refusal
+from edge_app.screening.refusals import Refusal, ages_contradict
 from edge_app.screening.stated import Stated
 
-# Two ages of one patient differ by so much through rounding and dates.
-_AGE_TOLERANCE_YEARS = 1.5
 # What says no more than that the view is frontal is none of several frontal views.
 _ANY_FRONTAL = "FRONTAL"
 # A header's view may hold anything; only what names a projection is held against the population.
@@ -43,8 +41,7 @@ def _wrong_age(facts: DicomFacts, population: Population) -> Refusal | None:
     if said is None:
         return None
     refusal = _outside_age(said, population)
-    contradiction = by_birth is not None and abs(said - by_birth) > _AGE_TOLERANCE_YEARS
-    if refusal is not None or not contradiction or by_birth is None:
+    if refusal is not None or by_birth is None or not ages_contradict(said, by_birth):
         return refusal
     other = _outside_age(by_birth, population)
     return other and Refusal(

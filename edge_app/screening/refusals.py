@@ -18,6 +18,8 @@ from edge_app.images.radiograph import DicomFacts, Radiograph
 MIN_SIDE_PIXELS = 128
 # Fewer grey levels than this between the darkest and brightest tissue are noise or a blank film.
 MIN_GREY_LEVELS = 8
+# Two ages of one patient differ by so much through rounding and dates.
+_AGE_TOLERANCE_YEARS = 1.5
 
 # PS3.3 C.7.3.1.1.1: computed and digital radiography, radiographic imaging of older equipment,
 # other and secondary captures (film digitizers).
@@ -91,6 +93,7 @@ def quality_flags(
     `screening.quality`, once they have looked.
 
     - `age_unknown`: nobody said the patient's age, so nobody checked it.
+    - `age_contradicted`: PatientAge is another one than the date of birth gives.
     - `view_unknown`: nobody said the projection.
     - `enlarged`: the picture is smaller than the network's input.
     """
@@ -99,6 +102,8 @@ def quality_flags(
     height, width = radiograph.pixels.shape
     return {
         "age_unknown": not age_stated and (facts is None or facts.patient_age_years is None),
+        "age_contradicted": facts is not None
+        and ages_contradict(facts.patient_age_years, facts.age_by_birth_years),
         "view_unknown": not view_stated and not view,
         "enlarged": height < spec.height or width < spec.width,
     }
@@ -142,6 +147,13 @@ def _singular(word: str) -> str:
     if word in _OTHER_BODY_PARTS:
         return word
     return "FOOT" if word == "FEET" else word.removesuffix("S")
+
+
+def ages_contradict(stated: float | None, by_birth: float | None) -> bool:
+    """Whether two ages of one patient, in years, cannot both be right."""
+    if stated is None or by_birth is None:
+        return False
+    return abs(stated - by_birth) > _AGE_TOLERANCE_YEARS
 
 
 def find_size_refusal(width: int, height: int) -> Refusal | None:

@@ -24,6 +24,14 @@ def add_parser(commands: Commands) -> None:
     add_checkpoint(parser)
     add_data(parser)
     add_outlines(parser)
+    parser.add_argument(
+        "--cut-offs",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="logits below which a picture is cleared and from which on it is called (refer_low "
+        "and refer_high of the bundle): what drawn opacities are held against",
+    )
     add_output(parser)
 
 
@@ -41,8 +49,9 @@ def run(options: argparse.Namespace) -> int:
     validation, _ = held_out_by_all(checkpoints, samples_of(options))
     outlines = outlines_of(options)
     scorer = scorer_of(options, checkpoints)
+    cut_offs = tuple(options.cut_offs) if options.cut_offs else None
     output = new_folder(options.output)
-    on_lungs = lung_probe.probe_lungs(scorer, validation, outlines)
+    on_lungs = lung_probe.probe_lungs(scorer, validation, outlines, cut_offs)
     write_json(encode(on_lungs), output / "lungs.json")
     print(lung_probe.in_words(on_lungs), flush=True)
     findings = probe(scorer, validation)
