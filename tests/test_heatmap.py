@@ -25,7 +25,8 @@ from edge_app.runs.scoring_run import RunOptions
 from edge_app.runs.watch import WatchPlan
 from edge_app.runtimes import Runtime
 from edge_app.runtimes.base import Pictures, RawOutputs
-from edge_app.screening.heatmap import CORE, SIDE, Heatmap, average_views, spread
+from edge_app.screening.heat_scale import CORE
+from edge_app.screening.heatmap import SIDE, Heatmap, average_views, spread
 from edge_app.screening.overlay import coloured, edge_of
 from edge_app.screening.screener import Screener
 from tests.dicom_files import phantom_dataset

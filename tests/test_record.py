@@ -368,7 +368,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = Path(tmp_path_factory.mktemp("postgres"))
     user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
     if user:  # the server refuses to run as root
-        for path in (folder, *folder.parents[:2]):
+        for path in (folder, *folder.parents[:3]):  # one more for each process of the tests
             path.chmod(0o755)
         if subprocess.run(["chown", "postgres", str(folder)], check=False).returncode:
             pytest.skip("PostgreSQL refuses to run as root, and there is no user postgres")

@@ -1,7 +1,6 @@
 """`pneumoscope worklist OUT`: what waits for a person, worst first."""
 
 import argparse
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,4 +74,6 @@ def _json_line(row: "ResultRow") -> str:
         "probability": row.probability,
         "scored_at": row.scored_at,
     }
+    import json
+
     return json.dumps(values)

@@ -28,7 +28,8 @@ from edge_app.report.words import (
     plain,
     reason_words,
 )
-from edge_app.screening.heatmap import CORE, FULL, WHAT_IT_IS, Heatmap, pixel_box
+from edge_app.screening.heat_scale import CORE, FULL, WHAT_IT_IS
+from edge_app.screening.heatmap import Heatmap, pixel_box
 from edge_app.screening.screener import Screener, ScreeningResult
 
 _LONGEST_SIDE = 1024

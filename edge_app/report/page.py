@@ -35,7 +35,7 @@ from edge_app.report.words import (
 from edge_app.results.folder import RunFolder
 from edge_app.results.rows import ResultRow, RunHeader, read_results, with_staleness
 from edge_app.results.run_end import RunEnd, left_out_words
-from edge_app.screening.heatmap import CORE, WHAT_IT_IS
+from edge_app.screening.heat_scale import CORE, WHAT_IT_IS
 
 # Rows of the table: about 3 MB of page. Beyond, those that need a reader's eyes come first.
 MOST_ROWS = 20_000

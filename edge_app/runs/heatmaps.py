@@ -13,10 +13,13 @@ from edge_app.screening.screener import Screener
 
 @dataclass(frozen=True, slots=True)
 class Heatmaps:
-    """Of which films they are written, "suspected" or "all", and into which run's folder."""
+    """Of which films they are made, "suspected" or "all", and into which run's folder they go.
+
+    Without a folder nothing is written: only the result, and so its small picture, has the heat.
+    """
 
     which: str
-    out: str
+    out: str | None
 
     def add(self, screener: Screener, scored: ScoredFile) -> ScoredFile:
         """Write the heatmap of a scored file, where one is asked for; its result has it then.
@@ -26,10 +29,12 @@ class Heatmaps:
         Raises:
             StorageError: it cannot be written.
         """
-        path = RunFolder(Path(self.out)).heatmap(scored.row.file)
         result = scored.result
         if scored.radiograph is not None and result is not None and self._wants(result.decision):
             result = screener.with_heatmap(scored.radiograph, result)
+        if self.out is None:
+            return replace(scored, result=result)
+        path = RunFolder(Path(self.out)).heatmap(scored.row.file)
         if result is None or result.heatmap is None:
             self._forget(path)
             return scored

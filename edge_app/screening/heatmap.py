@@ -24,14 +24,6 @@ from edge_app.screening.refusals import MIN_GREY_LEVELS
 
 Floats = npt.NDArray[np.float64]
 
-WHAT_IT_IS = (
-    "The heat shows which part of the lungs raised the score. It is not the outline of a disease: "
-    "it can miss one, spread beyond it, or mark healthy lung. Look at the whole film."
-)
-
-# In raw-score units above the upper cut-off, in every picture: the core of the heat, drawn as one
-# thin contour, and where the colour is strongest.
-CORE, FULL = 6.0, 12.0
 # Values a side; divisible by what the report keeps of them.
 SIDE = 64
 # Shifts in parts of a cell: thirds of it sample evenly between two centres.

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from edge_app.screening.heatmap import CORE, FULL, WHAT_IT_IS, Heatmap
+from edge_app.screening.heat_scale import CORE, FULL, WHAT_IT_IS
+from edge_app.screening.heatmap import Heatmap
 
 _WEAKEST, _STRONGEST = 0.15, 0.55
 # Light yellow to dark red, which stays ordered for the colour-blind and in grey.

@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse, RedirectResponse, Response
 from edge_app.errors import NotInRecordError, UsageError
 from edge_app.record.studies import Basis, Label, Order, Patient, Sex, Study, StudyFilter
 from edge_app.results.rows import decode_row
+from edge_app.screening.heat_scale import FULL
 from edge_app.web.answers import CLASSES, ShownAnswer, shown_answer
 from edge_app.web.languages import CODES, DEFAULT
 from edge_app.web.slip import slip_qr
@@ -204,9 +205,9 @@ def _layers(station: Workstation, study: Study) -> dict[str, Any]:
         else {"rows": lungs.rows, "columns": lungs.columns, "mask": lungs.mask},
         "map": [] if thumbnail is None or not is_todays else thumbnail.activation_map,
         "frame": None if thumbnail is None else thumbnail.frame,
-        # One absolute scale for every picture: nothing below the lower cut-off is coloured.
-        "low": station.desk.header.operating_point.refer_low,
-        "high": station.desk.header.operating_point.refer_high,
+        # One absolute scale for every picture: nothing below the upper cut-off is coloured.
+        "low": station.desk.header.operating_point.refer_high,
+        "high": station.desk.header.operating_point.refer_high + FULL,
     }
 
 

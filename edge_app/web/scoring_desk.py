@@ -87,6 +87,7 @@ class ScoringDesk:
             age_years=None,
             view="",
             accept_outside=False,
+            heatmaps=("all", None),
         )
         self._engine: Engine = Pool(
             settings, options.workers, seconds_per_file=options.seconds_per_file

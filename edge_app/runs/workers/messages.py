@@ -41,8 +41,8 @@ class Settings(Message):
         known: file of a published `DiskTable` of content hashes that need no row, None for none;
             it is there when the first task comes.
         answers: folder that gets an answer as DICOM objects about each DICOM file, None for none.
-        heatmaps: of which films heatmaps are written ("suspected" or "all"), and the run's folder;
-            None for none.
+        heatmaps: of which films heatmaps are made ("suspected" or "all"), and the run's folder that
+            they are written into, if any; None for none.
         age_years, view, accept_outside: as of `screening.stated.Stated`.
     """
 
@@ -56,7 +56,7 @@ class Settings(Message):
     view: str
     accept_outside: bool
     answers: str | None = None
-    heatmaps: tuple[str, str] | None = None
+    heatmaps: tuple[str, str | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
