@@ -76,7 +76,7 @@ def test_any_engine_gives_the_rows_of_the_pool(tmp_path: Path, signed_bundle_fol
         run.advance(0, seen.append)
         assert run.in_flight == 0
         run.finish()
-        summary = run.summary(complete=True)
+        summary = run.summary(complete=True, left_out={})
     assert engines[0].ends == ["closed", "left"]
     ours, pools = rows_of(folder.path), rows_of(tmp_path / "out")
     assert [row.file for row in ours] == [outcome.file for outcome in seen]

@@ -8,11 +8,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
 
@@ -46,7 +49,12 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         text=True,
     )
     assert process.stdout is not None
-    yield process.stdout.readline().split()[-1].rstrip("/")
+    address = process.stdout.readline().split()[-1].rstrip("/")
+    for _ in range(100):  # the address is printed before the server listens
+        with suppress(OSError), urlopen(address):
+            break
+        time.sleep(0.1)
+    yield address
     process.terminate()
     assert process.wait(20) == 0  # asked to stop, it ends well
 

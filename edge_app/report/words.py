@@ -66,6 +66,12 @@ FLAG_SENTENCES = {
     "enlarged": "The lungs have fewer pixels than the network looks at. Send the original picture.",
     "turned_upright": "The picture lay on its side or its head, and was put upright.",
     "touches_edge": "The lungs reach the edge of the picture. A part of them may be missing.",
+    "age_contradicted": "PatientAge and the date of birth contradict each other.",
+    "low_penetration": "The lungs hardly stand out from the rest. The exposure may be too low.",
+    "high_penetration": "The lungs stand out more than usual. The exposure may be too high.",
+    "blurred": "The picture is less sharp than usual. The patient may have moved.",
+    "foreign_object": "Something very bright lies in or over the lungs.",
+    "clipped": "Many points are fully black or white: the film is over- or under-exposed.",
 }
 OF_THE_WHOLE = ("age_unknown", "view_unknown")
 

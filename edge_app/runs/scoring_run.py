@@ -33,7 +33,6 @@ from edge_app.runs.summary import Outcome, RunningSummary, Summary
 from edge_app.runs.workers.messages import Answered, KnownContent, Settings, Task
 from edge_app.runs.workers.pool import Pool
 from edge_app.screening.stated import NOTHING_STATED, Stated
-from edge_app.site.profile import apply_profile
 from edge_app.site.profile_folder import read_profile
 
 # About 6 MB of rows at most.
@@ -198,6 +197,9 @@ class ScoringRun:
             bundle = load_bundle(options.bundle)
             parameters = {**what.parameters, **stated.parameters()}
             if site is not None:
+                # It loads numpy, which a run without a profile does not need here.
+                from edge_app.site.profile import apply_profile
+
                 bundle = apply_profile(bundle, site.profile)
                 parameters = {**parameters, **site.parameters}
             if options.heatmaps is not None:  # rows without a heatmap are of another run

@@ -84,9 +84,6 @@ class ScoringDesk:
             site=None if site is None else site.profile.to_json().decode("utf-8"),
             threads=options.threads,
             known=None,
-            age_years=None,
-            view="",
-            accept_outside=False,
             heatmaps=("all", None),
         )
         self._engine: Engine = Pool(

@@ -52,9 +52,9 @@ class Settings(Message):
     site: str | None
     threads: int
     known: str | None
-    age_years: float | None
-    view: str
-    accept_outside: bool
+    age_years: float | None = None
+    view: str = ""
+    accept_outside: bool = False
     answers: str | None = None
     heatmaps: tuple[str, str | None] | None = None
 
