@@ -33,7 +33,6 @@ from edge_app.runs.summary import Outcome, RunningSummary, Summary
 from edge_app.runs.workers.messages import Answered, KnownContent, Settings, Task
 from edge_app.runs.workers.pool import Pool
 from edge_app.screening.stated import NOTHING_STATED, Stated
-from edge_app.site.profile_folder import read_profile
 
 # About 6 MB of rows at most.
 _WINDOW = 8192
@@ -174,7 +173,12 @@ class ScoringRun:
         named = options.bundle if options.bundle is not None else current_bundle_folder()
         known = str(folder.hashes) if options.only_new else None
         answers = None if options.answers is None else str(options.answers)
-        site = None if options.site is None else read_profile(options.site)
+        site = None
+        if options.site is not None:
+            # It loads numpy, which a run without a profile does not need here.
+            from edge_app.site.profile_folder import read_profile
+
+            site = read_profile(options.site)
         heatmaps = None
         if options.heatmaps is not None:
             heatmaps = (options.heatmaps, str(folder.path.absolute()))
@@ -197,7 +201,6 @@ class ScoringRun:
             bundle = load_bundle(options.bundle)
             parameters = {**what.parameters, **stated.parameters()}
             if site is not None:
-                # It loads numpy, which a run without a profile does not need here.
                 from edge_app.site.profile import apply_profile
 
                 bundle = apply_profile(bundle, site.profile)
