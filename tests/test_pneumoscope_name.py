@@ -26,7 +26,8 @@ def test_the_distribution_s_name_is_a_module_of_wheel_and_checkout(
     path = "edge_app" if kind == "build_wheel" else "_editable_impl_pneumoscope.pth"
     assert names == {"pneumoscope.py", path}
     script = (
-        "import sys, site; site.addsitedir(sys.argv[1])\n"
+        # First, since the environment that tests may hold another copy of the module.
+        "import sys, site; sys.path.insert(0, sys.argv[1]); site.addsitedir(sys.argv[1])\n"
         "import pneumoscope, edge_app\n"
         "assert 'numpy' not in sys.modules, 'loaded before it is used'\n"
         "from pneumoscope import Screener, StorageError, load_bundle, __version__\n"
