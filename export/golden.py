@@ -44,9 +44,11 @@ def _striped() -> Array:
     """A phantom under stripes one pixel wide: what a filter leaves of them is its own.
 
     On smooth pictures filters differ by less than kernels on other processors do; here each of
-    Pillow's moves the raw score by more than the tolerance (tests/test_default_bundle.py).
+    Pillow's moves the raw score by more than the tolerance (tests/test_default_bundle.py). The seed
+    is one of those where kernels agree (XNNPACK's and TFLite's own differ by 0.06): at some, the
+    lungs' box lies between two places, and 0.7 is no sign of a broken machine.
     """
-    phantom = np.asarray(draw_phantom(Phantom(seed=106, opacity=0.4), 240, 280), np.int64)
+    phantom = np.asarray(draw_phantom(Phantom(seed=123, opacity=0.4), 240, 280), np.int64)
     stripes = 80 * (2 * (np.arange(280) % 2) - 1)
     return np.asarray(np.clip(phantom + stripes, 0, 255), np.uint8)
 
