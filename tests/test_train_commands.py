@@ -18,6 +18,7 @@ pytest.importorskip("keras", reason="needs the extra train")
 
 from tests.train_inputs import tiny_document, write_phantoms
 from train.cli import main
+from train.locator_task import FORMS
 from train.record import write_rows
 
 
@@ -155,6 +156,16 @@ def test_kfold_holds_each_picture_out_once(
     assert sum(figure["n"] for figure in folds["aurocs"]) == 60
     assert folds["pooled"][0]["n_images"] == len(held_out) == 60
     assert "all folds" in capsys.readouterr().out
+    carried = tmp_path / "carried"
+    arguments = ["carry", str(tmp_path / "runs"), "--data", str(data), "-o", str(carried)]
+    assert main(arguments) == 0
+    rows = json.loads((carried / "carried.json").read_text())
+    assert {(row["fold"], row["framing"]) for row in rows} == {
+        (f"fold{fold}", form.name) for fold in range(2) for form in FORMS
+    }
+    stored = [row for row in rows if row["framing"] == "stored"]
+    assert sum(row["sensitivity"]["n"] + row["specificity"]["n"] for row in stored) == 60
+    assert main([*arguments[:1], str(data), *arguments[2:-1], str(tmp_path / "none")]) == 2
 
 
 def test_search_draws_the_curve(

@@ -119,7 +119,7 @@ def probe_lungs(
     labels = np.array([sample.label for sample in samples])
     patients = [sample.patient_id for sample in samples]
     logits = {
-        framing.name: scorer.logits(samples, partial(_framed, framing))
+        framing.name: scorer.logits(samples, partial(framed, framing))
         for framing in track(FORMS, "framings", len(FORMS))
     }
     threshold = worst_form_threshold(labels, list(logits.values()))
@@ -243,7 +243,8 @@ def _form(
     )
 
 
-def _framed(framing: Framing, sample: LabelledPicture, _: PreprocessSpec) -> Picture:
+def framed(framing: Framing, sample: LabelledPicture, _: PreprocessSpec) -> Picture:
+    """A sample's picture in a framing: what `Scorer` reads, uint8 (height, width)."""
     return frame_picture(read_grey(sample.path, _MAX_SIDE), framing)
 
 

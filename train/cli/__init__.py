@@ -4,6 +4,7 @@ python -m train audit DATA -o FOLDER              what gives the labels away?
 python -m train outlines DATA -o CSV              where people drew the lungs, as one list
 python -m train fit CONFIG --data DATA -o RUN     train, or go on
 python -m train kfold CONFIG --data DATA -o RUNS  every fold, pooled
+python -m train carry RUNS --data DATA -o FOLDER     each at the others' threshold
 python -m train search CONFIG --data DATA -o RUNS --sizes 96 128 160
 python -m train evaluate RUN --data DATA -o FOLDER   AUROC, operating point, skew
 python -m train predict RUN IMAGE...                 what it says of single pictures
@@ -63,6 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
     from train.cli import (
         audit,
         average,
+        carry,
         compare,
         describe,
         evaluate,
@@ -85,8 +87,8 @@ def make_parser() -> argparse.ArgumentParser:
         title="commands", dest="command", required=True, metavar="COMMAND"
     )
     commands_in_order = (
-        audit, outlines, describe, fit, kfold, search, compare, evaluate, predict, probe, plates,
-        heatmaps, average,
+        audit, outlines, describe, fit, kfold, carry, search, compare, evaluate, predict, probe,
+        plates, heatmaps, average,
     )  # fmt: skip
     for command in commands_in_order:
         command.add_parser(commands)
