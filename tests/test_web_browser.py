@@ -1,72 +1,38 @@
 """The pages in a real Chromium: three widths, by keyboard, in all scripts, cut off from the world.
 
-Needs Debian's `chromium` (or the one that PNEUMOSCOPE_CHROMIUM names) and the package playwright;
-the checks by axe-core need the package axe-playwright-python, which holds it (MPL-2.0).
+The checks by axe-core need the package axe-playwright-python, which holds it (MPL-2.0).
 """
 
-import os
-import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import urlopen
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.chromium import axe_script, chromium, require_accessible, served
 from tests.test_light_box import CORNERS, photograph
 from tests.tiny_bundle import write_tiny_bundle
 from tests.web_station import film
-
-CHROMIUM = os.environ.get("PNEUMOSCOPE_CHROMIUM") or shutil.which("chromium") or ""
-if not CHROMIUM or find_spec("playwright") is None:
-    pytest.skip("needs chromium and the package playwright", allow_module_level=True)
 
 WIDTHS = (
     360,
     pytest.param(768, marks=pytest.mark.slow),
     pytest.param(1440, marks=pytest.mark.slow),
 )
-_RULES = "['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']"
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server in a process of its own, as the command starts it."""
     folder = tmp_path_factory.mktemp("served")
-    bundle = write_tiny_bundle(folder / "bundle")
-    program = [sys.executable, "-m", "edge_app", "serve", "--port", "0", "--bundle", str(bundle)]
-    process = subprocess.Popen(
-        [*program, "--record", str(folder / "record")],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    address = process.stdout.readline().split()[-1].rstrip("/")
-    for _ in range(100):  # the address is printed before the server listens
-        with suppress(OSError), urlopen(address):
-            break
-        time.sleep(0.1)
-    yield address
-    process.terminate()
-    assert process.wait(20) == 0  # asked to stop, it ends well
+    with served(folder, "--bundle", str(write_tiny_bundle(folder / "bundle"))) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -154,20 +120,13 @@ def test_nothing_reaches_over_the_edge_and_axe_finds_nothing(
 ) -> None:
     where = add_film(page, 1, patient="P-1")
     add_film(page, 3, patient="P-1")
-    axe = _axe()
+    axe = axe_script()
     # Our policy forbids foreign scripts, and so axe itself.
     context = browser.new_context(viewport={"width": width, "height": 800}, bypass_csp=True)
     looked = context.new_page()
     for path in ("/", where, f"{where}/slip", "/about", "/api", "/studies/NOTHERE"):
         looked.goto(address + path)
-        wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
-        assert not looked.evaluate(wide), (path, width)
-        looked.evaluate(axe)
-        found = looked.evaluate(
-            f"axe.run({{runOnly: {_RULES}}}).then(result => result.violations.map("
-            "one => one.id + ': ' + one.nodes.map(node => node.html).join(' ')))"
-        )
-        assert found == [], (path, width)
+        require_accessible(looked, axe)
     context.close()
 
 
@@ -224,12 +183,3 @@ def test_the_first_page_is_small(page: Any, address: str) -> None:
     page.goto(address, wait_until="networkidle")
     assert len(sizes) >= 3
     assert sum(sizes) < 300_000
-
-
-def _axe() -> str:
-    if find_spec("axe_playwright_python") is None:
-        pytest.skip("axe-core comes with the package axe-playwright-python, absent here")
-    import axe_playwright_python
-
-    folder = Path(axe_playwright_python.__file__).parent
-    return next(folder.rglob("axe.min.js")).read_text(encoding="utf-8")

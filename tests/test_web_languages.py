@@ -8,6 +8,7 @@ import pytest
 from edge_app.decision import Reason
 from edge_app.record.accounts import Role
 from edge_app.record.studies import Basis, Label, Sex
+from edge_app.report.words import FLAG_SENTENCES
 from edge_app.web.answers import CLASSES
 from edge_app.web.languages import CODES, DEFAULT, choose, language
 from tests.conftest import REPOSITORY
@@ -52,16 +53,21 @@ def test_what_the_pages_ask_for_is_there() -> None:
         "role_": Role,
         "reason_": Reason,
         "reason_do_": Reason,
+        "flag_": (*FLAG_SENTENCES, "photograph"),
+        "flag_do_": (*FLAG_SENTENCES, "photograph"),
     }
     asked |= {f"{family}{member}" for family, members in families.items() for member in members}
     assert asked - set(ENGLISH) == set()
 
 
 def test_no_word_is_left_that_nobody_asks_for() -> None:
-    sources = [*(WEB / "templates").iterdir(), WEB / "answers.py", WEB / "pages.py"]
+    scripts = [WEB / "answers.py", WEB / "pages.py", WEB / "phone" / "phone.js"]
+    sources = [*(WEB / "templates").iterdir(), *scripts]
     text = "".join(Path(path).read_text(encoding="utf-8") for path in sources)
     families = ("decision_", "do_", "label_", "basis_", "sex_", "role_", "reason_", "flag_")
     alone = [key for key in ENGLISH if not key.startswith((*families, "error_"))]
+    # What a browser alone cannot read is named by its code.
+    text += (WEB / "phone" / "picture.js").read_text(encoding="utf-8")
     assert [key for key in alone if f'"{key}"' not in text] == []
 
 

@@ -25,6 +25,7 @@ from edge_app.web.api import api_routes
 from edge_app.web.guard import Guard
 from edge_app.web.pages import page_routes
 from edge_app.web.people import people_routes
+from edge_app.web.phone import phone_files, phone_routes
 from edge_app.web.scoring_desk import DeskBusyError
 from edge_app.web.templates import Pages
 from edge_app.web.uploads import TooLargeError
@@ -66,11 +67,15 @@ def make_app(station: Workstation, hosts: Collection[str]) -> ASGIApp:
         redoc_url=None,
         openapi_url="/api/openapi.json",
     )
-    pages, reception = Pages(station), Reception(station)
+    # Where a reading of one's own comes first, a browser's answer would come before it.
+    offered = None if station.read_first else phone_files(station.desk.bundle, station.desk.header)
+    pages, reception = Pages(station, has_phone=offered is not None), Reception(station)
     app.mount("/static", StaticFiles(directory=str(files("edge_app") / "web" / "static")))
     app.include_router(api_routes(station, reception))
     app.include_router(page_routes(station, reception, pages, app.openapi))
     app.include_router(people_routes(station, reception, pages))
+    if offered is not None:
+        app.include_router(phone_routes(offered, pages))
 
     @app.exception_handler(PneumoscopeError)
     def explain(request: Request, error: PneumoscopeError) -> Response:

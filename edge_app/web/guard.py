@@ -26,6 +26,11 @@ _POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+# In a phone's browser a model is compiled from WebAssembly, and a service worker keeps the page.
+PHONE_PATH = "/phone/"
+_PHONE_POLICY = _POLICY.replace(
+    "script-src 'self'", "worker-src 'self'; script-src 'self' 'wasm-unsafe-eval'"
+)
 # No Strict-Transport-Security: behind it a browser lets nobody accept our own certificate.
 HEADERS = {
     "content-security-policy": _POLICY,
@@ -62,11 +67,11 @@ class Guard:
         headers = Headers(scope=scope)
         refusal = self._refusal(scope, headers)
         if refusal is not None:
-            await refusal(scope, receive, _with_headers(send))
+            await refusal(scope, receive, _with_headers(send, scope["path"]))
             return
         if scope["path"] not in self._upload_paths:
             receive = _bounded(receive)
-        await self._app(scope, receive, _with_headers(send))
+        await self._app(scope, receive, _with_headers(send, scope["path"]))
 
     def _refusal(self, scope: Scope, headers: Headers) -> PlainTextResponse | None:
         if host_name(headers.get("host", "")) not in self._hosts:
@@ -115,12 +120,14 @@ def _bounded(receive: Receive) -> Receive:
     return bounded
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(send: Send, path: str) -> Send:
     async def guarded(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers[name] = value
+            if path.startswith(PHONE_PATH):
+                headers["content-security-policy"] = _PHONE_POLICY
             headers.setdefault("cache-control", "no-store")
         await send(message)
 

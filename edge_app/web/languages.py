@@ -38,6 +38,10 @@ class Language:
         """The words of a key with values filled in."""
         return self.words[key].format_map(values) if values else self.words[key]
 
+    def of(self, *beginnings: str) -> dict[str, str]:
+        """The words whose keys begin so, for a script."""
+        return {key: text for key, text in self.words.items() if key.startswith(beginnings)}
+
     def has(self, key: str) -> bool:
         """Whether there are words for a key."""
         return key in self.words

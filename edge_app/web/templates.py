@@ -18,7 +18,7 @@ from edge_app.web.workstation import Workstation
 class Pages:
     """The templates, with what every page shows."""
 
-    def __init__(self, station: Workstation) -> None:
+    def __init__(self, station: Workstation, *, has_phone: bool) -> None:
         self._environment = Environment(
             loader=PackageLoader("edge_app.web", "templates"),
             autoescape=True,
@@ -31,6 +31,7 @@ class Pages:
             "model_id": station.desk.header.model_id,
             "needs_accounts": station.needs_accounts,
             "read_first": station.read_first,
+            "has_phone": has_phone,
             "languages": [language(code) for code in CODES],
             "assets": _assets_mark(),
         }
