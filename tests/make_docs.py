@@ -248,6 +248,7 @@ def _keywords(keys: Any) -> str:
 
 def _results_format() -> str:
     from edge_app.decision import Decision, Reason, Status
+    from edge_app.results.parquet import ShardNote
     from edge_app.results.rows import FORMAT_VERSION, ResultRow, RunHeader
     from edge_app.results.table import COLUMNS
 
@@ -259,8 +260,12 @@ def _results_format() -> str:
         "there in every line; a key that is not listed here is an error.\n\n"
         "`results.csv` has these columns, numbers with four digits: "
         + ", ".join(f"`{name}`" for name in COLUMNS)
-        + ".",
-        (RunHeader, ResultRow),
+        + ".\n\n"
+        "`pneumoscope convert` writes the same rows as Parquet (extra `parquet`), one file or a "
+        "folder of shards `part-00000.parquet`: a column a key, `quality` a map, `lungs` a struct. "
+        "The key `pneumoscope` of each file's metadata holds a `ShardNote` as JSON. From either "
+        "form the other comes out byte for byte; questions for DuckDB: [archive.md](archive.md).",
+        (RunHeader, ResultRow, ShardNote),
         (Status, Decision, Reason),
     )
 

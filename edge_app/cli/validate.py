@@ -1,4 +1,4 @@
-"""`pneumoscope validate results.jsonl`: does a file follow the results format?"""
+"""`pneumoscope validate OUT`: do results follow their format?"""
 
 import argparse
 from pathlib import Path
@@ -13,10 +13,14 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     parser = commands.add_parser(
         "validate",
         help="check results against their format",
-        description="Check every line of a results.jsonl; exit code 1 where one is wrong.",
+        description="Check every row of a results.jsonl, or of its Parquet form; exit code 1 where "
+        "one is wrong.",
     )
     parser.add_argument(
-        "results", type=Path, metavar="OUT", help="a run's folder, or its results.jsonl"
+        "results",
+        type=Path,
+        metavar="OUT",
+        help="a run's folder, its results.jsonl, a Parquet file or a folder of shards",
     )
     parser.set_defaults(run=run)
 
@@ -24,9 +28,12 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 def run(args: argparse.Namespace) -> int:
     """Print each problem with its line, then the verdict."""
     from edge_app.results.folder import RunFolder
+    from edge_app.results.parquet import is_parquet
     from edge_app.results.validate import validate_results
 
-    path = RunFolder(args.results).results if args.results.is_dir() else args.results
+    path = args.results
+    if path.is_dir() and not is_parquet(path):
+        path = RunFolder(path).results
     validation = validate_results(path)
     name = one_line(str(path))
     for problem in validation.problems:

@@ -1,10 +1,11 @@
-"""Is a `results.jsonl` of the format, and whole? Every problem with its line; scores nothing."""
+"""Are results of the format, and whole? Every problem with its place; scores nothing."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_app.files.codec import CodecError
+from edge_app.results.parquet import is_parquet, parquet_entries
 from edge_app.results.rows import (
     ResultRow,
     RunHeader,
@@ -17,37 +18,47 @@ from edge_app.results.rows import (
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What `validate_results` found: how many rows are good, and each problem with its line."""
+    """What `validate_results` found: how many rows are good, and each problem with its place."""
 
     rows: int
     problems: tuple[str, ...]
 
 
 def validate_results(path: Path) -> Validation:
-    """Check a `results.jsonl` against the format, to its end, whatever is wrong with a line.
+    """Check a `results.jsonl` or its Parquet form, to its end, whatever is wrong with a row.
 
     Raises:
-        NoInputError: the file cannot be read.
+        NoInputError: it cannot be read.
+        RuntimeUnavailableError: it is Parquet, and pyarrow is missing.
     """
     header: RunHeader | None = None
     seen: dict[str, str | None] = {}
     problems: list[str] = []
     rows = 0
-    for number, line in numbered_lines(path):
-        try:
-            if number == 1:
-                header = decode_line(decode_header, number, line)
-                continue
-            row = decode_line(decode_row, number, line)
-        except CodecError as error:
-            problems.append(str(error))
-            continue
-        rows += 1
-        problems += [f"line {number}: {problem}" for problem in _contradictions(row, header, seen)]
-        seen[row.file] = row.sha256
+    for place, entry in parquet_entries(path) if is_parquet(path) else _line_entries(path):
+        if isinstance(entry, RunHeader):
+            header = entry
+        elif isinstance(entry, CodecError):
+            problems.append(str(entry))
+        else:
+            rows += 1
+            problems += [f"{place}: {problem}" for problem in _contradictions(entry, header, seen)]
+            seen[entry.file] = entry.sha256
     if not seen and not problems and header is None:
         problems.append("line 1: the line that describes the run is missing")
     return Validation(rows=rows, problems=tuple(problems))
+
+
+def _line_entries(path: Path) -> Iterator[tuple[str, RunHeader | ResultRow | CodecError]]:
+    for number, line in numbered_lines(path):
+        place = f"line {number}"
+        try:
+            if number == 1:
+                yield place, decode_line(decode_header, number, line)
+            else:
+                yield place, decode_line(decode_row, number, line)
+        except CodecError as error:
+            yield place, error
 
 
 def _contradictions(
