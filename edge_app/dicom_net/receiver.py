@@ -148,7 +148,9 @@ class Receiver:
         entity = AE(ae_title=options.ae_title)
         entity.maximum_associations = options.most_associations
         entity.maximum_pdu_size = _MAX_PDU_BYTES
-        entity.acse_timeout = entity.dimse_timeout = _SECONDS_TO_NEGOTIATE
+        # The first is PS3.8's ARTIM timer too: how long a connection may say nothing at all.
+        entity.acse_timeout = min(_SECONDS_TO_NEGOTIATE, options.idle_seconds)
+        entity.dimse_timeout = _SECONDS_TO_NEGOTIATE
         entity.network_timeout = options.idle_seconds
         entity.require_called_aet = True
         entity.require_calling_aet = sorted({peer.ae_title for peer in options.allowed})
