@@ -331,3 +331,34 @@ def _bytes(dataset: Any) -> bytes:
     stream = io.BytesIO()
     dataset.save_as(stream, enforce_file_format=True)
     return stream.getvalue()
+
+
+def test_rows_that_are_there_get_the_answers_that_they_lack(
+    tmp_path: Path, signed_bundle_folder: Path
+) -> None:
+    films, out, answers = (tmp_path / name for name in ("films", "out", "answers"))
+    films.mkdir()
+    for n in (1, 2):
+        film = phantom_dataset(f"1.2.{n}", seed=n)
+        film.save_as(films / f"{n}.dcm", enforce_file_format=True)
+    Image.new("L", (300, 300)).save(films / "c.png")
+    command = ["batch", str(films), "-o", str(out), "--bundle", str(signed_bundle_folder)]
+    command += ["--workers", "1", "--quiet"]
+    assert main(command) == 0
+    before = (out / "results.jsonl").read_bytes()
+    command += ["--dicom-out", str(answers)]
+    assert main(command) == 0
+    made = sorted(answers.iterdir())
+    assert [path.name for path in made] == [
+        f"{n}.dcm.{kind}.dcm" for n in (1, 2) for kind in ("sc", "sr")
+    ]
+    stamps = [path.stat().st_mtime_ns for path in made]
+    made[1].unlink()
+    assert main(command) == 0
+    assert [path.stat().st_mtime_ns for path in made[2:]] == stamps[2:]  # had theirs
+    assert made[1].is_file()
+    assert (out / "results.jsonl").read_bytes() == before
+    for row in read_results(out / "results.jsonl")[1]:
+        if row.file.endswith(".dcm"):
+            said = list(contents(pydicom.dcmread(answers / f"{row.file}.sr.dcm")))
+            assert ("Decision of the screening model", row.decision.value) in said

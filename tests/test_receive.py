@@ -22,6 +22,8 @@ from edge_app.dicom_net import tables
 from edge_app.dicom_net.receiver import Peer, Receiver, ReceiverOptions, Tls, client_context
 from edge_app.dicom_net.spool import Arrival, Spool, is_uid
 from edge_app.errors import EXIT_STORAGE, StorageError, UsageError
+from edge_app.files.pseudonyms import Pseudonyms
+from edge_app.results.identifiers import Choice, Identifiers
 from edge_app.results.rows import read_results
 from tests.conftest import REPOSITORY
 from tests.dicom_files import phantom_dataset
@@ -117,6 +119,18 @@ def test_the_same_object_twice_is_one_and_another_content_is_kept(
     assert send(receiver, first, first, other, other, first) == [0] * 5
     assert [path.name for path in files(spool)] == ["1.2.3.4.dcm", "1.2.3.4~2.dcm"]
     assert sum("another content" in line for line in log) == 1
+
+
+@pytest.mark.parametrize("choice", ["pseudonymous", "none"])
+def test_the_log_names_no_object_where_it_must_not(
+    start: Start, log: list[str], choice: Choice
+) -> None:
+    identifiers = Identifiers(choice, Pseudonyms(bytes(32)))
+    receiver = start(identifiers=identifiers)
+    send(receiver, phantom_dataset("1.2.3.4"), phantom_dataset("1.2.3.4", seed=2))
+    (line,) = [line for line in log if "another content" in line]
+    assert line.startswith(f"{identifiers.uid('1.2.3.4')} of ")
+    assert "1.2.3.4" not in line
 
 
 def test_several_frames_are_refused_with_a_status(spool: Spool, start: Start) -> None:

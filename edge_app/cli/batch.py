@@ -14,7 +14,7 @@ from edge_app.cli.run_options import (
     run_options,
 )
 from edge_app.cli.streams import LastingStream, one_line, say
-from edge_app.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED
+from edge_app.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED, UsageError
 
 if TYPE_CHECKING:
     from edge_app.runs.batch import BatchPlan
@@ -88,13 +88,21 @@ def run(args: argparse.Namespace) -> int:
     """Score what is named and print what came of it."""
     from edge_app.runs.batch import BatchPlan
 
+    if args.sort_into is not None and args.identifiers != "full":
+        raise UsageError(
+            "--sort-into keeps the films' names, which --identifiers leaves out of results"
+        )
     plan = BatchPlan(
         named=tuple(args.inputs),
         out=args.out,
         recursive=args.recursive,
         same_input=args.same_input,
         options=run_options(
-            args, tuple(args.only_new), retry_failed=args.retry_failed, answers=args.dicom_out
+            args,
+            tuple(args.only_new),
+            retry_failed=args.retry_failed,
+            answers=args.dicom_out,
+            lasting=not args.dry_run,
         ),
     )
     if args.dry_run:
@@ -142,11 +150,14 @@ def _list(plan: "BatchPlan") -> int:
     from edge_app.runs.batch import list_files
 
     found = done = 0
+    is_plain = plan.options.identifiers.choice == "full"
     for file, has_row in list_files(plan, note):
         found += 1
         done += has_row
         if not has_row:
-            print(one_line(file.name))
+            # Beside its pseudonym, for who has the films: nothing of this is written.
+            beside = "" if is_plain else f"  {file.path}"
+            print(one_line(f"{file.name}{beside}"))
     note(f"{found} files, {found - done} to score; nothing was written (--dry-run)")
     return EXIT_OK
 

@@ -2,6 +2,7 @@
 
 import argparse
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,6 +159,7 @@ def _serve(
         patience_seconds=0.0,
         options=run_options(args, answers=answers),
     )
+    options = replace(options, identifiers=plan.options.identifiers)
     on_outcome = silent if args.quiet else say_outcome
     with (
         Interruption() as interruption,

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from edge_app.runs.summary import Outcome, Summary
 
 HEATMAPS = ("suspected", "all")
+# Of `results.identifiers`, which is not loaded for a help text.
+IDENTIFIERS = ("full", "pseudonymous", "none")
 _FORMATS = ("jsonl", "csv", "html")
 # A worker takes about 50 MB beside what it shares.
 _MOST_WORKERS = 16
@@ -63,10 +65,23 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="let others on this machine read OUT, as the umask says (default: its owner only)",
     )
+    add_identifier_option(parser)
     volume = parser.add_mutually_exclusive_group()
     volume.add_argument("--quiet", action="store_true", help="print errors only")
     volume.add_argument(
         "--verbose", action="store_true", help="print what workers and decoders print"
+    )
+
+
+def add_identifier_option(parser: argparse.ArgumentParser) -> None:
+    """Add what results and logs may say of whom a film is."""
+    parser.add_argument(
+        "--identifiers",
+        choices=IDENTIFIERS,
+        default="full",
+        help="what results and logs say of whom a film is: file names and UIDs as they are, "
+        "pseudonyms by a keyed hash whose key stays on this device, or names that nobody can "
+        "trace (default: %(default)s). Pictures are not changed: what is burnt into them stays",
     )
 
 
@@ -88,8 +103,10 @@ def run_options(
     *,
     retry_failed: bool = False,
     answers: Path | None = None,
+    lasting: bool = True,
 ) -> "RunOptions":
-    """The options as the engine takes them."""
+    """The options as the engine takes them; `lasting` where a run is to be written."""
+    from edge_app.results.identifiers import open_identifiers
     from edge_app.runs.scoring_run import RunOptions
 
     if answers is not None:
@@ -112,6 +129,7 @@ def run_options(
         shared=args.shared,
         answers=answers,
         stated=stated_of(args),
+        identifiers=open_identifiers(args.identifiers, args.out, lasting=lasting),
     )
 
 

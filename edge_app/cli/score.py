@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from edge_app.cli.model_options import add_model_options, open_screener
 from edge_app.cli.population_options import add_population_options, stated_of
 from edge_app.cli.row_words import answer_of
+from edge_app.cli.run_options import add_identifier_option
 from edge_app.cli.streams import one_line, say
 from edge_app.errors import EXIT_NO_INPUT, EXIT_OK, EXIT_SOME_FAILED, UsageError
 
 if TYPE_CHECKING:
+    from edge_app.results.identifiers import Identifiers
     from edge_app.results.rows import ResultRow
     from edge_app.screening.score_file import ScoredFile
     from edge_app.screening.screener import Screener
@@ -47,6 +49,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     )
     add_model_options(parser)
     add_population_options(parser)
+    add_identifier_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -54,15 +57,17 @@ def run(args: argparse.Namespace) -> int:
     """Score the files in the order in which they are named."""
     from edge_app.decision import Status
     from edge_app.files.codec import compact_json
+    from edge_app.results.identifiers import open_identifiers
 
     _refuse_folders(args.files)
     paths = [path for named in args.files for path in _expanded(named)]
     if args.heatmap is not None:
         _require_one_picture(paths, args.heatmap)
     screener = open_screener(args, stated_of(args))
+    identifiers = open_identifiers(args.identifiers)
     failed = False
     for path in paths:
-        row = _score(screener, path, args.heatmap)
+        row = _score(screener, path, args.heatmap, identifiers)
         failed = failed or row.status is Status.FAILED
         print(compact_json(row) if args.json else describe(row, screener), flush=True)
     if failed and not any(path == _STANDARD_INPUT or os.path.lexists(path) for path in paths):
@@ -106,7 +111,9 @@ def _expanded(named: Path) -> list[Path]:
         return [named]
 
 
-def _score(screener: "Screener", path: Path, heatmap: Path | None) -> "ResultRow":
+def _score(
+    screener: "Screener", path: Path, heatmap: Path | None, identifiers: "Identifiers"
+) -> "ResultRow":
     from edge_app.results.rows import printable
     from edge_app.screening.score_file import score_unknown_file
 
@@ -115,10 +122,10 @@ def _score(screener: "Screener", path: Path, heatmap: Path | None) -> "ResultRow
         assert scored is not None
         if heatmap is not None:
             _draw(screener, scored, heatmap)
-        return scored.row
+        return identifiers.masked(scored.row, path)
 
     if path != _STANDARD_INPUT:
-        return answer(path, printable(str(path)))
+        return answer(path, identifiers.name(printable(str(path))))
     with _standard_input() as copy:
         row = answer(copy, "standard input")
         return replace(row, message=row.message and row.message.removeprefix(f"{copy.name}: "))

@@ -19,6 +19,7 @@ from typing import Any
 from edge_app.dicom_net import tables
 from edge_app.dicom_net.spool import Arrival, Spool, is_uid, require_free_bytes
 from edge_app.errors import RuntimeUnavailableError, UsageError
+from edge_app.results.identifiers import FULL, Identifiers
 
 Log = Callable[[str], None]
 
@@ -67,6 +68,7 @@ class ReceiverOptions:
         keep_free_bytes: room that stays on the disk; below it, status 0xA700.
         idle_seconds: without a message, after which an association ends.
         tls: None speaks without encryption.
+        identifiers: what the log may say of an object.
     """
 
     ae_title: str = "PNEUMOSCOPE"
@@ -78,6 +80,7 @@ class ReceiverOptions:
     keep_free_bytes: int = 500_000_000
     idle_seconds: float = 60.0
     tls: Tls | None = None
+    identifiers: Identifiers = FULL
 
 
 @dataclass(slots=True)
@@ -256,19 +259,20 @@ class Receiver:
         if not is_uid(uid):
             self._log(f"refused an object of {_who(event)}: its SOP Instance UID is not valid")
             return tables.CANNOT_UNDERSTAND
+        called = self._options.identifiers.uid(uid)
         if str(event.request.AffectedSOPClassUID) in tables.MULTI_FRAME_CLASSES:
-            self._log(f"refused {uid} of {_who(event)}: it holds several frames")
+            self._log(f"refused {called} of {_who(event)}: it holds several frames")
             return tables.DATA_SET_DOES_NOT_MATCH
         if self._spool.free_bytes() < self._options.keep_free_bytes:
-            self._log(f"refused {uid} of {_who(event)}: the disk is nearly full")
+            self._log(f"refused {called} of {_who(event)}: the disk is nearly full")
             return tables.OUT_OF_RESOURCES
         try:
             arrival = self._spool.store(event.dataset_path, uid)
         except OSError as error:
-            self._log(f"refused {uid} of {_who(event)}: {error.strerror or error}")
+            self._log(f"refused {called} of {_who(event)}: {error.strerror or error}")
             return tables.OUT_OF_RESOURCES
         if arrival is Arrival.OTHER_CONTENT:
-            self._log(f"{uid} of {_who(event)} came with another content; both are kept")
+            self._log(f"{called} of {_who(event)} came with another content; both are kept")
         return tables.SUCCESS
 
     def _on_commitment(self, event: Any) -> tuple[int, None]:
@@ -303,6 +307,8 @@ def server_class(context: ssl.SSLContext | None, idle_seconds: float) -> Any:
 
     class Server(ThreadedAssociationServer):
         daemon_threads = True
+        # Of Python's 5, a burst fills all; then the system drops who calls, for seconds.
+        request_queue_size = 128
 
         def get_request(self) -> Any:
             assert self.socket is not None  # it listens

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from edge_app.errors import RuntimeUnavailableError, StorageError, UnreadableImageError
 from edge_app.files.whole import unwritable, write_whole
-from edge_app.images.formats import sniff_format
+from edge_app.images.formats import SNIFF_BYTES, sniff_format
 from edge_app.images.radiograph import Radiograph
 from edge_app.images.read import read_bytes
 from edge_app.results.rows import ResultRow
@@ -36,6 +36,23 @@ def answer_paths(folder: Path, name: str) -> tuple[Path, Path]:
     return place.with_name(place.name + REPORT_SUFFIX), place.with_name(place.name + PICTURE_SUFFIX)
 
 
+def lacks_answer(folder: Path, film: Path, name: str) -> bool:
+    """Whether a DICOM file has no answer there, or half of one; of a study or not is not looked at.
+
+    Args:
+        folder: of all answers.
+        film: the file.
+        name: of its row.
+    """
+    if all(path.is_file() for path in answer_paths(folder, name)):
+        return False
+    try:
+        with film.open("rb") as stream:
+            return sniff_format(stream.read(SNIFF_BYTES)) == "DICOM"
+    except OSError:
+        return False
+
+
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """Why there is no answer; `is_disk` where the disk is full or gone, and it is to be retried."""
@@ -57,7 +74,10 @@ def try_to_answer(
     except StorageError as error:
         return Trouble(str(error), is_disk=True)
     except Exception as error:  # a header that no library thought of
-        return Trouble(f"{film.name}: no DICOM answer: {type(error).__name__}", is_disk=False)
+        return Trouble(
+            f"{PurePosixPath(row.file).name}: no DICOM answer: {type(error).__name__}",
+            is_disk=False,
+        )
     return None
 
 

@@ -61,6 +61,11 @@ def device_pseudonyms() -> Pseudonyms:
     return open_pseudonyms(data_folder() / _FILE)
 
 
+def passing_pseudonyms() -> Pseudonyms:
+    """Those of a new key that nobody keeps."""
+    return Pseudonyms(secrets.token_bytes(_KEY_BYTES))
+
+
 def open_pseudonyms(path: Path) -> Pseudonyms:
     """Those of a key's file; made where it is missing, its owner's alone, and once only.
 

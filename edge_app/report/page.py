@@ -33,6 +33,7 @@ from edge_app.report.words import (
     remarks,
 )
 from edge_app.results.folder import RunFolder
+from edge_app.results.identifiers import IDENTIFIERS
 from edge_app.results.rows import ResultRow, RunHeader, read_results, with_staleness
 from edge_app.results.run_end import RunEnd, left_out_words
 from edge_app.screening.heat_scale import CORE, WHAT_IT_IS
@@ -132,7 +133,8 @@ def _page(
     yield _table_place(counts)
     yield _about(bundle, header)
     facts = {
-        "root": _link_root(folder.path, root),
+        # A pseudonym leads to no file.
+        "root": None if IDENTIFIERS in header.parameters else _link_root(folder.path, root),
         "kinds": KINDS,
         "names": NAMES,
         "marks": MARKS,

@@ -58,6 +58,11 @@ class RunFolder:
         return self.path / ".pneumoscope-waiting.jsonl"
 
     @property
+    def names_key(self) -> Path:
+        """Until the run is complete: the key of names that say nothing; see `identifiers`."""
+        return self.path / ".pneumoscope-names.key"
+
+    @property
     def names(self) -> Path:
         """Temporary: which files have a row."""
         return self.path / ".pneumoscope-names.sqlite"

@@ -23,12 +23,13 @@ from edge_app.errors import NoInputError, StorageError, UsageError
 from edge_app.files.codec import CodecError
 from edge_app.files.disk_table import DiskTable
 from edge_app.results.folder import RunFolder
+from edge_app.results.identifiers import Identifiers
 from edge_app.results.journal import good_rows
 from edge_app.results.rows import RunHeader, printable, read_results
 from edge_app.results.run_end import left_out_words
 from edge_app.runs.discovery import ImageFile, Inputs, gone
 from edge_app.runs.earlier_results import add_contents, content_digest, results_file
-from edge_app.runs.scoring_run import RunInput, RunOptions, ScoringRun
+from edge_app.runs.scoring_run import RunInput, RunOptions, ScoringRun, folder_called
 from edge_app.runs.summary import Outcome, Summary
 from edge_app.runs.workers.messages import Answered
 
@@ -79,7 +80,11 @@ class BatchPlan:
         """
         spill_folder = self.out if os.path.isdir(self.out) else None
         return Inputs(
-            self.named, recursive=self.recursive, excluded=self.out, spill_folder=spill_folder
+            self.named,
+            recursive=self.recursive,
+            excluded=self.out,
+            spill_folder=spill_folder,
+            called=self.options.identifiers.name,
         )
 
     def described(self) -> RunInput:
@@ -88,17 +93,18 @@ class BatchPlan:
         # same folder names the same pictures.
         names = [os.path.realpath(path) for path in self.named]
         known = [os.path.abspath(results_file(path)) for path in self.options.only_new]
+        place = self.options.identifiers.place
         parameters: dict[str, str | int | float | bool] = {
             "recursive": self.recursive,
-            "only_new": printable("\n".join(known)),
+            "only_new": place(printable("\n".join(known))),
         }
         if len(names) > 1:
             text = "\n".join(names).encode("utf-8", "surrogateescape")
             parameters["inputs"] = len(names)
-            parameters["inputs_sha256"] = hashlib.sha256(text).hexdigest()
+            parameters["inputs_sha256"] = place(hashlib.sha256(text).hexdigest())
         begun = self._begun_with() if self.same_input else None
         if begun is None:
-            return RunInput(names[0], parameters)
+            return RunInput(place(names[0]), parameters)
         parameters = {k: v for k, v in parameters.items() if k not in _OF_THE_INPUT}
         kept = {k: v for k, v in begun.parameters.items() if k in _OF_THE_INPUT}
         return RunInput(begun.input, parameters | kept)
@@ -139,7 +145,7 @@ def list_files(
                 done.add(row.file.encode("utf-8"))
         for file in files:
             if file.trouble is not None:
-                on_note(trouble_note(file))
+                on_note(trouble_note(file, plan.options.identifiers))
                 continue
             has_row = file.name.encode("utf-8") in done
             yield file, has_row or (bool(plan.options.only_new) and _has_content_of(known, file))
@@ -202,6 +208,7 @@ def run_batch(
                 f"{error}; all rows are in {plan.folder.results}, and once it can, "
                 "the same command makes the rest of them"
             ) from error
+        plan.options.identifiers.forget()
         return run.summary(
             complete=True,
             unlisted_folders=feeder.unlisted_folders,
@@ -210,9 +217,10 @@ def run_batch(
         )
 
 
-def trouble_note(folder: ImageFile) -> str:
+def trouble_note(folder: ImageFile, identifiers: Identifiers) -> str:
     """What a user should know of a sub-folder that cannot be listed."""
-    return f"{folder.path}: cannot be listed: {folder.trouble}; nothing in it is scored"
+    place = folder_called(folder, identifiers)
+    return f"{place}: cannot be listed: {folder.trouble}; nothing in it is scored"
 
 
 def folder_notes(inputs: Inputs) -> Iterator[str]:
@@ -314,6 +322,7 @@ class _Feeder:
         self._place = _place(inputs.root)
         self._devices = _Devices()
         self._passed = 0
+        self._only_to_answer: set[str] = set()
 
     def note_places(self, files: Iterable[ImageFile]) -> None:
         """Note where files lie now, as far as that fits into memory."""
@@ -348,16 +357,35 @@ class _Feeder:
             if file.trouble is not None:
                 self._require_place(file)
                 self.unlisted_folders += 1
-                self._on_note(trouble_note(file))
+                self._on_note(trouble_note(file, self._run.options.identifiers))
             if self._run.store.claim(file.name):
-                if not self._devices.note(file.path):
-                    self._devices.forget_oldest()
-                    self._devices.note(file.path)
+                self._note_device(file)
                 yield file
                 continue
             self._passed += 1
+            if self._lacks_answer(file):
+                self._only_to_answer.add(file.name)
+                self._note_device(file)
+                yield file
             if number % 1024 == 0:  # a long way through rows that are there
                 self._advance(0)
+
+    def _note_device(self, file: ImageFile) -> None:
+        if not self._devices.note(file.path):
+            self._devices.forget_oldest()
+            self._devices.note(file.path)
+
+    def _lacks_answer(self, file: ImageFile) -> bool:
+        """Whether a file with a row is to get the DICOM answer that it has not.
+
+        It is scored again for that, by the same model: a row holds no picture.
+        """
+        folder = self._run.options.answers
+        if folder is None or file.trouble is not None:
+            return False
+        from edge_app.dicom_out.answers import lacks_answer
+
+        return lacks_answer(folder, file.path, file.name)
 
     def _advance(self, seconds: float) -> None:
         self._check()
@@ -371,6 +399,9 @@ class _Feeder:
         """A missing file gets a row that says so, unless all of them are missing at once."""
         if answered.unread:
             self._require_place(file)
+        if file.name in self._only_to_answer:
+            self._only_to_answer.discard(file.name)
+            return False
         return True
 
     def _require_place(self, file: ImageFile) -> None:

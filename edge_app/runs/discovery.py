@@ -133,6 +133,7 @@ class Inputs:
         recursive: bool = True,
         excluded: Path | None = None,
         spill_folder: Path | None = None,
+        called: Callable[[str], str] = str,
     ) -> None:
         """Look at what is named, without walking it.
 
@@ -143,6 +144,7 @@ class Inputs:
             excluded: a folder to leave out, as that of the results.
             spill_folder: where names are sorted that do not fit into memory; None takes the
                 system's folder for temporary files.
+            called: gives what rows and notes call a file or folder of this name.
 
         Raises:
             NoInputError: something that is named is not there.
@@ -152,6 +154,7 @@ class Inputs:
         self._recursive = recursive
         self._excluded = excluded.resolve() if excluded is not None else None
         self._spill_folder = spill_folder
+        self._called = called
         self._list: Path | None = None
         self._branches: tuple[_Branch, ...] = ()
         lists = [path for path in named if _is_list(path)]
@@ -205,7 +208,7 @@ class Inputs:
                 yield ImageFile(path, self._name(path), trouble)
 
     def _name(self, path: Path) -> str:
-        return portable_name(path, self.root)
+        return self._called(portable_name(path, self.root))
 
     def _walk(self, top: bytes, recursive: bool) -> Iterator[tuple[bytes, str | None]]:
         """Files, `_NO_PICTURE` beside those; and folders that cannot be listed, beside why."""

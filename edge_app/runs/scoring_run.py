@@ -20,6 +20,7 @@ from edge_app.decision import Decision, Reason, Status
 from edge_app.errors import StorageError
 from edge_app.files.whole import owner_only
 from edge_app.results.folder import RunFolder
+from edge_app.results.identifiers import FULL, Identifiers
 from edge_app.results.rows import ResultRow, RunHeader, decode_row, failed_row, printable
 from edge_app.results.run_end import RunEnd, write_run_end
 from edge_app.runs.derived import derive
@@ -64,6 +65,7 @@ class RunOptions:
         seconds_per_file: after which a file is given up.
         verbose: whether what workers print on standard error is shown.
         stated: what is known of all files.
+        identifiers: what the results may say of whom a film is.
         shared: whether others may read the results, as far as the process's umask lets them; else
             their owner only.
         answers: folder that gets an answer as DICOM objects about each DICOM file, None for none.
@@ -84,6 +86,7 @@ class RunOptions:
     shared: bool = False
     answers: Path | None = None
     stated: Stated = NOTHING_STATED
+    identifiers: Identifiers = FULL
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,11 @@ class RunInput:
 
     source: str
     parameters: Mapping[str, str | int | float | bool]
+
+
+def folder_called(folder: ImageFile, identifiers: Identifiers) -> str:
+    """What notes call a folder that cannot be listed."""
+    return str(folder.path) if identifiers is FULL else folder.name
 
 
 StartEngine = Callable[[Settings, RunOptions], Engine]
@@ -195,11 +203,13 @@ class ScoringRun:
             age_years=stated.age_years,
             view=stated.view,
             accept_outside=stated.accept_outside,
+            identifiers=options.identifiers.settings(),
         )
         with owner_only(not options.shared), start_engine(settings, options) as engine:
             # While the engine loads its models, the whole bundle is checked here.
             bundle = load_bundle(options.bundle)
-            parameters = {**what.parameters, **stated.parameters()}
+            of_names = options.identifiers.parameters()
+            parameters = {**what.parameters, **stated.parameters(), **of_names}
             if site is not None:
                 from edge_app.site.profile import apply_profile
 
@@ -246,7 +256,7 @@ class ScoringRun:
         if self.in_flight >= _WINDOW:
             return False
         if file.trouble is not None:
-            message = f"{file.path.name}: the folder cannot be listed: {file.trouble}"
+            message = f"{Path(file.name).name}: the folder cannot be listed: {file.trouble}"
             self._take_next_place(file.name, self._failed(file.name, Reason.UNREADABLE, message))
             return True
         kept = self.store.take_kept(file)
@@ -325,7 +335,10 @@ class ScoringRun:
         Raises:
             StorageError: it cannot be written.
         """
-        end = RunEnd(complete, self.rows, printable(os.path.abspath(pictures_root)), left_out)
+        # Where films lie may name a patient too.
+        root = printable(os.path.abspath(pictures_root))
+        root = root if self.options.identifiers is FULL else ""
+        end = RunEnd(complete, self.rows, root, left_out)
         write_run_end(self.folder, end)
         return end
 

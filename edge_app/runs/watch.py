@@ -25,7 +25,7 @@ from edge_app.runs.file_stamps import FileStamp, stamp_of
 from edge_app.runs.mounts import Mounts, lies_below
 from edge_app.runs.notify import FolderSignal
 from edge_app.runs.run_store import RunStore
-from edge_app.runs.scoring_run import RunInput, RunOptions, ScoringRun
+from edge_app.runs.scoring_run import RunInput, RunOptions, ScoringRun, folder_called
 from edge_app.runs.summary import Outcome, Summary
 from edge_app.runs.workers.messages import Answered
 
@@ -82,7 +82,8 @@ def watch_folder(
     """
     if not os.path.isdir(plan.folder):  # Path.is_dir raises where a share has died
         raise NoInputError(f"{plan.folder}: no such folder")
-    what = RunInput(os.fsdecode(plan.folder), {"watch": True})
+    called = plan.options.identifiers.place(os.fsdecode(plan.folder))
+    what = RunInput(called, {"watch": True})
     with (
         ScoringRun.open(RunFolder(plan.out), what, plan.options, on_note, names=True) as run,
         closing(FolderSignal(plan.folder)) as signal,
@@ -273,7 +274,12 @@ class Arrivals:
         unlisted: set[str] = set()
         try:
             named = [self._plan.folder]
-            inputs = Inputs(named, excluded=self._plan.out, spill_folder=self._plan.out)
+            inputs = Inputs(
+                named,
+                excluded=self._plan.out,
+                spill_folder=self._plan.out,
+                called=self._plan.options.identifiers.name,
+            )
             for file in inputs:
                 if file.trouble is not None:
                     unlisted.add(file.name)
@@ -314,7 +320,8 @@ class Arrivals:
     def _say_unlisted(self, folder: ImageFile) -> None:
         """Once, until it can be listed again: it gets no row, since it is waited for."""
         if folder.name not in self._unlisted:
-            self._on_note(f"{folder.path}: cannot be listed: {folder.trouble}; waiting for it")
+            place = folder_called(folder, self._plan.options.identifiers)
+            self._on_note(f"{place}: cannot be listed: {folder.trouble}; waiting for it")
 
     def wants(self, file: ImageFile, answered: Answered) -> bool:
         """Whether an answer is to be the file's row.

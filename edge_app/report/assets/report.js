@@ -35,7 +35,9 @@ function label(file) {
     ...(at ? [element("small", { title: file }, file.slice(0, at))] : [])];
 }
 
-const link = (file) => element("a", { href: target(file), className: "name" }, ...label(file));
+const link = (file) => (run.root === null
+  ? element("span", { className: "name" }, ...label(file))
+  : element("a", { href: target(file), className: "name" }, ...label(file)));
 
 const number = (value, digits) => (value === null ? "" : value.toFixed(digits));
 

@@ -43,6 +43,7 @@ class Settings(Message):
         answers: folder that gets an answer as DICOM objects about each DICOM file, None for none.
         heatmaps: of which films heatmaps are made ("suspected" or "all"), and the run's folder that
             they are written into, if any; None for none.
+        identifiers: what rows may say of whom a film is, as `Identifiers.settings` gives it.
         age_years, view, accept_outside: as of `screening.stated.Stated`.
     """
 
@@ -57,6 +58,7 @@ class Settings(Message):
     accept_outside: bool = False
     answers: str | None = None
     heatmaps: tuple[str, str | None] | None = None
+    identifiers: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

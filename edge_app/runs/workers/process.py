@@ -21,6 +21,7 @@ from edge_app.errors import BundleIntegrityError, PneumoscopeError, StorageError
 from edge_app.files.codec import compact_json
 from edge_app.files.disk_table import PublishedKeys
 from edge_app.report.thumbnail_maker import make_thumbnail
+from edge_app.results.identifiers import FULL, Identifiers
 from edge_app.runs.file_stamps import stamp_line, stamp_of
 from edge_app.runs.heatmaps import Heatmaps
 from edge_app.runs.workers.messages import (
@@ -64,13 +65,14 @@ def main() -> int:
     known: Container[bytes] | None = None
     answers = None if settings.answers is None else Path(settings.answers)
     heatmaps = None if settings.heatmaps is None else Heatmaps(*settings.heatmaps)
+    identifiers = Identifiers.from_settings(settings.identifiers)
     for line in requests:
         # It is written while we start, and complete when the first task comes.
         known = _known(settings) if known is None else known
         task = read_message(line)
         assert isinstance(task, Task)
         try:
-            reply = answer(screener, task, known, answers, heatmaps)
+            reply = answer(screener, task, known, answers, heatmaps, identifiers)
         except StorageError as error:  # of a heatmap: the run ends, and goes on later
             reply = Refused(type(error).__name__, str(error))
         _send(replies, reply)
@@ -127,8 +129,11 @@ def answer(
     known: Container[bytes],
     answers: Path | None = None,
     heatmaps: Heatmaps | None = None,
+    identifiers: Identifiers = FULL,
 ) -> Message:
     """Score a task's file, and write an answer and a heatmap about it where these are asked for.
+
+    An answer lies in the film's own study and hides nothing; a row is what `identifiers` lets out.
 
     Raises:
         StorageError: its heatmap cannot be written.
@@ -146,7 +151,7 @@ def answer(
     trouble = None if answers is None else _write_answers(answers, path, scored)
     return Answered.of(
         task.id,
-        scored.row,
+        identifiers.masked(scored.row, path),
         unread=scored.unread,
         stage_ms=[*_stages(scored), round(picture_ms, 3)],
         picture=picture,
