@@ -106,11 +106,9 @@ def uids(out: Path) -> list[str]:
 
 
 def test_ten_thousand_malformed_pdus_and_half_open_associations(tmp_path: Path) -> None:
-    """The port answers C-ECHO meanwhile; prints how long that took."""
+    """The port answers each C-ECHO meanwhile, with its own bounds; prints how long that took."""
     rng, times = random.Random(1), []
-    options = ReceiverOptions(
-        host="127.0.0.1", port=0, keep_free_bytes=1000, idle_seconds=2.0, most_associations=50
-    )
+    options = ReceiverOptions(host="127.0.0.1", port=0, keep_free_bytes=1000)
     with Receiver(Spool(tmp_path), options, lambda text: None) as receiver:
         half_open: list[socket.socket] = []
         for n in range(10_000):
@@ -120,17 +118,16 @@ def test_ten_thousand_malformed_pdus_and_half_open_associations(tmp_path: Path) 
                 length = len(body) if n % 3 else rng.randrange(2**32)
                 wire.sendall(struct.pack(">BBI", rng.randrange(9), 0, length) + body)
                 half_open.append(wire)
-                if len(half_open) > 20:
+                if len(half_open) > 40:
                     half_open.pop(0).close()
-            if n % 500 == 0:
+            if n % 100 == 99:
                 times.append(echo_seconds(receiver.port))
         for wire in half_open:
             wire.close()
-        wait_for(lambda: echo_seconds(receiver.port) is not None, 60)
     answered = [one for one in times if one is not None]
     worst = f"{max(answered):.2f} s" if answered else "none"
-    print(f"C-ECHO: {len(answered)} of {len(times)} answered, the slowest in {worst}")
-    assert answered
+    print(f"\nC-ECHO: {len(answered)} of {len(times)} answered, the slowest in {worst}")
+    assert len(answered) == len(times) == 100
 
 
 @needs("storescu", "storescp")

@@ -309,6 +309,18 @@ def test_malformed_messages_and_silence_leave_the_port_open(start: Start) -> Non
         wire.close()
 
 
+def test_who_holds_connections_open_keeps_nobody_out(start: Start) -> None:
+    """More silent connections than associations; at the default a silent one lasts 30 seconds."""
+    receiver = start(most_associations=1)
+    silent = [socket.create_connection(("127.0.0.1", receiver.port)) for _ in range(80)]
+    silent[0].settimeout(20)
+    assert silent[0].recv(100) == b""  # the oldest is hung up on
+    assert echo(receiver)
+    for wire in silent:
+        wire.close()
+    wait_for(lambda: not receiver._acceptors(), 20)
+
+
 def test_half_a_message_and_a_huge_one_end_within_the_idle_time(start: Start) -> None:
     receiver = start(idle_seconds=1.0)
     for head in (b"\x01\x00\x00", b"\x01\x00\x00\x00\x01\x00", b"\x01\x00\xff\xff\xff\xff"):

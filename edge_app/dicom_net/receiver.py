@@ -6,6 +6,7 @@ are associations, their idle time, the size of a PDU and of an object, and the r
 the disk. The log names UIDs, AE titles and addresses, no patient.
 """
 
+import socket
 import ssl
 import tempfile
 import threading
@@ -27,6 +28,8 @@ _SECONDS_TO_NEGOTIATE = 30.0
 _MAX_PDU_BYTES = 128 * 1024
 # pynetdicom reads a PDU whole; a length that nobody negotiated would be read all the same.
 _PDU_MARGIN_BYTES = 64 * 1024
+# Connections that have not asked for an association yet; of more, the oldest is hung up on.
+_MOST_SILENT = 64
 _BYTES_BETWEEN_LOOKS = 8 * 1024 * 1024
 
 
@@ -149,7 +152,8 @@ class Receiver:
         tempfile.tempdir = str(self._spool.arriving)
         options = self._options
         entity = AE(ae_title=options.ae_title)
-        entity.maximum_associations = options.most_associations
+        # It would count what only holds a connection open, and refuse who has something to send.
+        entity.maximum_associations = 2**31
         entity.maximum_pdu_size = _MAX_PDU_BYTES
         # The first is PS3.8's ARTIM timer too: how long a connection may say nothing at all.
         entity.acse_timeout = min(_SECONDS_TO_NEGOTIATE, options.idle_seconds)
@@ -191,11 +195,15 @@ class Receiver:
         return server
 
     def _on_open(self, event: Any) -> None:
-        """Bound what a connection may hold up before anything is known of who it is.
+        """Bound what connections may hold up before anything is known of who they are.
 
         pynetdicom waits for a PDU as long as it takes, and reads one whole, up to 4 GB, before it
         asks anybody.
         """
+        silent = [each for each in self._acceptors() if each.requestor.primitive is None]
+        for each in silent[:-_MOST_SILENT]:
+            with suppress(OSError, AttributeError):  # it has gone meanwhile
+                each.dul.socket.socket.shutdown(socket.SHUT_RDWR)
         wire = event.assoc.dul.socket
         wire.socket.settimeout(self._options.idle_seconds)
         receive = wire.recv
@@ -207,8 +215,19 @@ class Receiver:
 
         wire.recv = bounded
 
+    def _acceptors(self) -> list[Any]:
+        """What runs, the oldest first: its thread may be about to begin or to end."""
+        return list(self._server.active_associations)
+
     def _on_request(self, event: Any) -> None:
-        """Refuse an AE title that comes from another address than it may."""
+        """Refuse one association too many, and an AE title from another address than it may."""
+        asked = [each for each in self._acceptors() if each.requestor.primitive is not None]
+        if len(asked) > self._options.most_associations:
+            self._log(f"refused an association of {_who(event)}: {len(asked) - 1} are open")
+            # PS3.8 table 9-21: transient, from the presentation layer, local limit exceeded.
+            event.assoc.acse.send_reject(0x02, 0x03, 0x02)
+            event.assoc.kill()
+            return
         requestor = event.assoc.requestor
         # The requestor's own title is known after this event only.
         title = str(requestor.primitive.calling_ae_title).strip()
@@ -244,6 +263,9 @@ class Receiver:
     def _on_close(self, event: Any) -> None:
         """Forget the association, and what of an object it has left on the disk."""
         self._counters.pop(id(event.assoc), None)
+        if event.assoc.requestor.primitive is None:
+            # Its thread would wait for a request that can't come any more.
+            event.assoc.dul.to_user_queue.put(None)
         message = event.assoc.dimse.message
         path = getattr(message, "_data_set_path", None)
         if path is not None and path.parent == self._spool.arriving:
