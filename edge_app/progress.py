@@ -69,10 +69,12 @@ class _Bar:
 
         # A serial console, as a Pi's, may say that it has no size: tqdm would then show nothing.
         has_size = _has_size(stream)
+        columns = os.get_terminal_size(stream.fileno()).columns if has_size else 80
         self._bar: Any = tqdm(
             desc=label or None,
             total=total,
             unit=unit,
+            bar_format=_layout(columns),
             file=stream,
             delay=delay,
             leave=not delay,
@@ -118,6 +120,16 @@ class _Lines:
     def _print(self) -> None:
         print(self._unsaid, file=self._stream, flush=True)
         self._unsaid = ""
+
+
+def _layout(columns: int) -> str | None:
+    """What a line of so many columns has room for; None for all of it, with a bar."""
+    if columns >= 80:
+        return None
+    if columns < 30:
+        return "{n_fmt}/{total_fmt}"
+    text = "{desc}{n_fmt}/{total_fmt}, {remaining} left"
+    return text if columns < 60 else text + "{postfix}"
 
 
 def _has_size(stream: TextIO) -> bool:

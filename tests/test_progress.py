@@ -1,6 +1,7 @@
 """Progress: a bar on a terminal; lines, not too many, where it is piped; nothing for short work."""
 
 import io
+import os
 
 import pytest
 
@@ -60,6 +61,28 @@ def test_a_terminal_gets_a_bar_with_the_note() -> None:
     assert "decode: 100%" in stream.getvalue()
     assert "4/4" in stream.getvalue()
     assert "2 bad" in stream.getvalue()
+
+
+@pytest.mark.parametrize("columns", [20, 40, 60, 79])
+def test_a_narrow_terminal_gets_lines_that_fit(columns: int) -> None:
+    """Of a line that is wrapped, the next one would overwrite only the end."""
+    pty = pytest.importorskip("pty", reason="needs a POSIX terminal")
+    import fcntl
+    import struct
+    import termios
+
+    theirs, ours = pty.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    with open(ours, "w") as stream, open(theirs, "rb", buffering=0, closefd=False) as shown:
+        with progress("", 100_000, "files", stream=stream, delay=0) as at:
+            at(100_000, note="999 suspected, 12 failed")
+        written = b"".join(iter(lambda: shown.read(1), b"\n")).decode()
+    os.close(theirs)
+    lines = [line.strip() for line in written.split("\r") if line.strip()]
+    assert max(map(len, lines)) < columns
+    assert lines[-1].startswith("100000/100000")
+    assert ("suspected" in lines[-1]) == (columns >= 60)
+    assert ("left" in lines[-1]) == (columns >= 30)
 
 
 def test_what_is_tracked_comes_through_in_order(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from edge_app.bundle.manifest import MANIFEST_FILE
-from edge_app.errors import BundleError, BundleFormatError, BundleIntegrityError
+from edge_app.errors import BundleError, BundleFormatError, BundleIntegrityError, StorageError
 from edge_app.files.codec import CodecError, decode, parse_json
 from edge_app.files.user_folders import data_folder
 
@@ -61,9 +61,9 @@ def installed_folder() -> Path | None:
     """
     try:
         models = models_folder()
-        state = read_state(models)
-    except RuntimeError:  # no home folder to be found, so nothing was ever installed
+    except StorageError:  # no home folder to be found, so nothing was ever installed
         return None
+    state = read_state(models)
     if state.current is None:
         return None
     folder = models / state.current
@@ -110,7 +110,7 @@ def read_state(models: Path) -> State:
     path = models / STATE_FILE
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # a service's home may be /dev/null
         return State(STATE_VERSION, None, None)
     except OSError as error:
         raise BundleError(f"{path}: cannot be read: {error.strerror or error}") from error

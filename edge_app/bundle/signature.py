@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from edge_app.errors import BundleFormatError, BundleIntegrityError, RuntimeUnavailableError
+from edge_app.errors import (
+    BundleFormatError,
+    BundleIntegrityError,
+    RuntimeUnavailableError,
+    StorageError,
+)
 from edge_app.files.codec import CodecError, canonical_json, decode, parse_json
 from edge_app.files.user_folders import data_folder
 
@@ -49,7 +54,7 @@ def installed_keys() -> dict[str, bytes]:
     """
     with_package = Path(__file__).parents[1] / "trusted_keys"
     keys = [read_public_key(path) for path in sorted(with_package.glob("*.pub"))]
-    with contextlib.suppress(RuntimeError):  # no home folder, so no key was ever added
+    with contextlib.suppress(StorageError):  # no home folder, so no key was ever added
         keys += added_keys(added_keys_folder())
     return {key_id(key): key for key in keys}
 
@@ -68,7 +73,7 @@ def added_keys(folder: Path) -> list[bytes]:
 
 
 def added_keys_folder() -> Path:
-    """Where the keys lie that the user has added; raises RuntimeError without a home folder."""
+    """Where the keys lie that the user has added; raises StorageError without a home folder."""
     return data_folder() / "trusted_keys"
 
 
@@ -80,9 +85,11 @@ def read_public_key(path: Path) -> bytes:
     """
     try:
         raw = base64.b64decode(path.read_bytes().strip(), validate=True)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise BundleIntegrityError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
         raise BundleIntegrityError(
-            f"{path}: no public key, which is 32 bytes in base64 on one line: {error}"
+            f"{path}: no public key, which is 32 bytes in base64 on one line"
         ) from error
     if len(raw) != 32:
         raise BundleIntegrityError(f"{path}: no Ed25519 public key: {len(raw)} bytes, not 32")

@@ -7,7 +7,7 @@ from typing import Any
 from edge_app.cli.model_options import default_threads
 from edge_app.cli.record_options import add_record_options, record_location
 from edge_app.cli.streams import one_line
-from edge_app.errors import EXIT_OK, EXIT_SOME_FAILED
+from edge_app.errors import EXIT_OK, EXIT_SOME_FAILED, StorageError
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -32,10 +32,8 @@ def run(args: argparse.Namespace) -> int:
     from edge_app.device.finding import Verdict
     from edge_app.files.codec import compact_json
 
-    location = record_location(args)
-    folder = args.folder or Path() if "://" in location else Path(location)
     code = EXIT_OK
-    for finding in examine(folder, args.bundle, default_threads()):
+    for finding in examine(_record_folder(args), args.bundle, default_threads()):
         if args.json:
             print(compact_json(finding), flush=True)
         else:
@@ -45,3 +43,12 @@ def run(args: argparse.Namespace) -> int:
         if finding.verdict is Verdict.PROBLEM:
             code = EXIT_SOME_FAILED
     return code
+
+
+def _record_folder(args: argparse.Namespace) -> Path:
+    """Where the pictures lie, whose disk is looked at; this folder where there is no home."""
+    try:
+        location = record_location(args)
+    except StorageError:
+        return Path()
+    return args.folder or Path() if "://" in location else Path(location)

@@ -151,10 +151,11 @@ def _draw(screener: "Screener", scored: "ScoredFile", path: Path) -> None:
 def _standard_input() -> Iterator[Path]:
     """What is piped in, as a file: decoders want one that can be read twice."""
     import shutil
-    import tempfile
 
-    with tempfile.TemporaryDirectory(prefix="pneumoscope-") as folder:
-        copy = Path(folder) / "standard-input"
+    from edge_app.files.scratch import scratch_folder
+
+    with scratch_folder() as folder:
+        copy = folder / "standard-input"
         with copy.open("wb") as stream:
             shutil.copyfileobj(sys.stdin.buffer, stream)
         yield copy

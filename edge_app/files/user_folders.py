@@ -4,12 +4,14 @@ import os
 import sys
 from pathlib import Path
 
+from edge_app.errors import StorageError
+
 
 def data_folder() -> Path:
     """Of models and keys; `PNEUMOSCOPE_DATA` names another one than the system's.
 
     Raises:
-        RuntimeError: there is no home folder to be found.
+        StorageError: there is no home folder to be found.
     """
     return _folder("PNEUMOSCOPE_DATA", "XDG_DATA_HOME", ".local/share")
 
@@ -18,7 +20,7 @@ def state_folder() -> Path:
     """Of what was measured on this machine; `PNEUMOSCOPE_STATE` names another one.
 
     Raises:
-        RuntimeError: there is no home folder to be found.
+        StorageError: there is no home folder to be found.
     """
     return _folder("PNEUMOSCOPE_STATE", "XDG_STATE_HOME", ".local/state")
 
@@ -29,11 +31,18 @@ def _folder(own: str, xdg: str, below_home: str) -> Path:
         return Path(named)
     if os.name == "nt":
         local = os.environ.get("LOCALAPPDATA")
-        return Path(local or Path.home() / "AppData" / "Local") / "pneumoscope"
+        return Path(local or _home(own) / "AppData" / "Local") / "pneumoscope"
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "pneumoscope"
+        return _home(own) / "Library" / "Application Support" / "pneumoscope"
     shared = os.environ.get(xdg)
     # The XDG specification tells programs to ignore a relative path there.
     if shared and Path(shared).is_absolute():
         return Path(shared) / "pneumoscope"
-    return Path.home() / below_home / "pneumoscope"
+    return _home(own) / below_home / "pneumoscope"
+
+
+def _home(own: str) -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise StorageError(f"there is no home folder; name a folder: {own}=FOLDER") from error

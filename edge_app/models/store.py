@@ -47,7 +47,6 @@ from edge_app.files.whole import make_folder, put_in_place, write_files, write_w
 
 _INCOMING = ".incoming-"
 _LOCK = ".lock"
-_NO_HOME = "there is no home folder to store models in; name one: PNEUMOSCOPE_DATA=FOLDER"
 
 Say = Callable[[str], None]
 
@@ -156,7 +155,7 @@ def list_bundles() -> list[StoredBundle]:
     """The embedded bundle and every installed one; a damaged one is listed with its problem."""
     try:
         models = models_folder()
-    except RuntimeError:  # no home folder to be found, so nothing was ever installed
+    except StorageError:  # no home folder to be found, so nothing was ever installed
         return [_describe(Path(), None, State(STATE_VERSION, None, None))]
     state = read_state(models)
     names: list[str | None] = [None]
@@ -201,9 +200,8 @@ def check_bundle(path: Path, *, say: Say) -> Bundle:
         BundleError: it is not whole, not signed, or gives other scores on this CPU.
         StorageError: a `.pneumo` file cannot be unpacked for the test.
     """
-    import tempfile
-
     from edge_app.bundle.archive import read_archive
+    from edge_app.files.scratch import scratch_folder
 
     if path.is_dir():
         bundle = load_bundle(path)
@@ -212,8 +210,8 @@ def check_bundle(path: Path, *, say: Say) -> Bundle:
         return bundle
     files = read_archive(path)
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            unpacked = Path(folder) / "bundle"
+        with scratch_folder() as folder:
+            unpacked = folder / "bundle"
             _unpack(files, unpacked)
             with _naming(path, unpacked):
                 bundle = load_bundle(unpacked)
@@ -249,11 +247,8 @@ def trust_key(path: Path) -> str:
         StorageError: it cannot be stored.
     """
     identifier = key_id(read_public_key(path))
-    try:
-        folder = added_keys_folder()
-        make_folder(folder)
-    except RuntimeError as error:
-        raise StorageError(_NO_HOME) from error
+    folder = added_keys_folder()
+    make_folder(folder)
     write_whole(folder / f"{identifier}.pub", [path.read_text("ascii")])
     return identifier
 
@@ -354,10 +349,7 @@ def _locked() -> Iterator[Path]:
         StorageError: it cannot be made, there is no home folder that it could lie in, or another
             installation is running.
     """
-    try:
-        models = models_folder()
-    except RuntimeError as error:
-        raise StorageError(_NO_HOME) from error
+    models = models_folder()
     make_folder(models)
     with FileLock(models / _LOCK, f"{models}: another installation is running"):
         yield models

@@ -10,7 +10,6 @@ rows is in flight, tables of names and hashes lie on disk.
 
 import hashlib
 import os
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +21,7 @@ from edge_app.decision import Status
 from edge_app.errors import NoInputError, StorageError, UsageError
 from edge_app.files.codec import CodecError
 from edge_app.files.disk_table import DiskTable
+from edge_app.files.scratch import scratch_folder
 from edge_app.results.folder import RunFolder
 from edge_app.results.identifiers import Identifiers
 from edge_app.results.journal import good_rows
@@ -135,9 +135,9 @@ def list_files(
     inputs = plan.inputs()
     files = _some(inputs)
     with (
-        tempfile.TemporaryDirectory(prefix="pneumoscope-") as folder,
-        DiskTable(Path(folder) / "names.sqlite") as done,
-        DiskTable(Path(folder) / "hashes.sqlite") as known,
+        scratch_folder() as folder,
+        DiskTable(folder / "names.sqlite") as done,
+        DiskTable(folder / "hashes.sqlite") as known,
     ):
         add_contents(known, plan.options.only_new)
         for row in good_rows(plan.folder.results):

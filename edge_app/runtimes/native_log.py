@@ -2,9 +2,10 @@
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from edge_app.files.scratch import scratch_file
 
 
 @contextmanager
@@ -20,7 +21,7 @@ def info_lines_dropped() -> Iterator[None]:
     except (OSError, AttributeError, ValueError):  # no standard error to protect
         yield
         return
-    with tempfile.TemporaryFile() as held:
+    with scratch_file() as held:
         os.dup2(held.fileno(), 2)
         try:
             yield

@@ -40,7 +40,6 @@ from edge_app.site.profile import PROFILE_FILE, SignedProfile, SiteProfile
 
 PAGE_FILE = "calibration.html"
 PUBLIC_KEY_FILE = "site.pub"
-_NO_HOME = "there is no home folder for the site's key; PNEUMOSCOPE_DATA=FOLDER names another one"
 
 
 def write_profile(
@@ -120,7 +119,7 @@ def trusted_site_keys() -> dict[str, bytes]:
 
     Keys that may sign models are not among them: a maintainer knows nobody's site.
     """
-    with suppress(RuntimeError):
+    with suppress(StorageError):  # no home folder, so no key was ever accepted
         return {key_id(key): key for key in added_keys(_folder() / "trusted")}
     return {}
 
@@ -133,10 +132,7 @@ def trust_site_key(public_key: Path) -> bytes:
         StorageError: it cannot be stored.
     """
     identifier, content = key_id(read_public_key(public_key)), public_key.read_bytes()
-    try:
-        trusted = _folder() / "trusted"
-    except RuntimeError as error:
-        raise StorageError(_NO_HOME) from error
+    trusted = _folder() / "trusted"
     path = trusted / f"{identifier}.pub"
     if not path.is_file():
         make_folder(trusted)
@@ -150,10 +146,7 @@ def site_key() -> Path:
     Raises:
         StorageError: it cannot be written.
     """
-    try:
-        folder = _folder()
-    except RuntimeError as error:
-        raise StorageError(_NO_HOME) from error
+    folder = _folder()
     private = folder / "site.key"
     if not private.is_file():
         generate_keys(folder / "site")
