@@ -20,6 +20,7 @@ from typing import Any
 from edge_app.dicom_net import tables
 from edge_app.dicom_net.spool import Arrival, Spool, is_uid, require_free_bytes
 from edge_app.errors import RuntimeUnavailableError, UsageError
+from edge_app.images.dicom_library import load_pydicom
 from edge_app.results.identifiers import FULL, Identifiers
 
 Log = Callable[[str], None]
@@ -383,6 +384,7 @@ def check_ae_title(text: str) -> None:
 def require_pynetdicom() -> None:
     """Raise RuntimeUnavailableError, with what to install, where pynetdicom is missing."""
     try:
+        load_pydicom()
         import pynetdicom  # noqa: F401
     except ImportError as error:
         raise RuntimeUnavailableError(

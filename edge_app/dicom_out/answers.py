@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from edge_app.errors import RuntimeUnavailableError, StorageError, UnreadableImageError
 from edge_app.files.whole import unwritable, write_whole
+from edge_app.images.dicom_library import load_pydicom
 from edge_app.images.formats import SNIFF_BYTES, sniff_format
 from edge_app.images.radiograph import Radiograph
 from edge_app.images.read import read_bytes
@@ -127,6 +128,7 @@ def write_answers(
 def require_highdicom() -> None:
     """Raise RuntimeUnavailableError, with what to install, where it is missing."""
     try:
+        load_pydicom()
         import highdicom  # noqa: F401
     except ImportError as error:
         raise RuntimeUnavailableError(

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from edge_app.errors import UnreadableImageError, UnsupportedDicomError
+from edge_app.images.dicom_library import load_pydicom
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -65,6 +66,7 @@ def parse(data: bytes) -> "Dataset":
         UnsupportedDicomError: pydicom is missing, or the data set is deflated.
     """
     try:
+        load_pydicom()
         from pydicom import dcmread
         from pydicom.errors import InvalidDicomError
     except ImportError as error:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from edge_app.errors import DataError, NoInputError, RuntimeUnavailableError
+from edge_app.images.dicom_library import load_pydicom
 from edge_app.images.formats import SUFFIXES
 
 SplitName = Literal["train", "validation", "test"]
@@ -389,6 +390,7 @@ def _subtype_of(path: Path, label: int) -> str:
 
 def _dicom_patient(path: Path) -> str:
     try:
+        load_pydicom()
         from pydicom import dcmread
     except ImportError:
         raise RuntimeUnavailableError(

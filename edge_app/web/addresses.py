@@ -2,12 +2,18 @@
 
 import ipaddress
 import socket
+import struct
+import sys
+from collections.abc import Iterator
 from contextlib import suppress
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # Never written to: TEST-NET-1 (RFC 5737) and the documentation prefix (RFC 3849) only make the
 # system choose the address that it would send from.
 _ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+
+# Of netdevice(7): the address of an interface.
+_SIOCGIFADDR = 0x8915
 
 
 def is_loopback(host: str) -> bool:
@@ -29,10 +35,30 @@ def own_addresses(host: str) -> tuple[str, ...]:
         with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((elsewhere, 9))
             found.append(probe.getsockname()[0])
-    with suppress(OSError):
-        found += [str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None)]
+    found += _of_interfaces()
     usable = [a for a in dict.fromkeys(found) if not is_loopback(a) and "%" not in a]
     return tuple(usable) or ("127.0.0.1",)
+
+
+def _of_interfaces() -> Iterator[str]:
+    """Addresses of this machine's interfaces.
+
+    On Linux the kernel's: a machine's own name may be unknown to it, and would be looked for at a
+    name server.
+    """
+    if sys.platform != "linux":
+        with suppress(OSError):
+            for info in socket.getaddrinfo(socket.gethostname(), None):
+                yield str(info[4][0])
+        return
+    import fcntl
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _, name in socket.if_nameindex():
+            with suppress(OSError):  # it has no address
+                request = struct.pack("256s", name.encode()[:15])
+                answer = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request)
+                yield socket.inet_ntoa(answer[20:24])
 
 
 def names_of(host: str, further: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from edge_app.images.dicom_library import load_pydicom
 from edge_app.record.studies import Patient, Sex
 
 _AGE = re.compile(r"(\d{3})([DWMY])")
@@ -16,6 +17,7 @@ _LONGEST_CODE = 64  # of the value representation LO
 
 def patient_of(path: Path) -> Patient:
     """The patient of a DICOM file; unknown where the header cannot be read or is silent."""
+    load_pydicom()
     import pydicom
 
     try:
