@@ -19,12 +19,13 @@ from edge_app.decision import Decision, Reason
 from edge_app.dicom_net import tables
 from edge_app.dicom_out.answers import answer_paths, try_to_answer, write_answers
 from edge_app.dicom_out.identity import identity_of
-from edge_app.dicom_out.picture import draw_answer, outline
+from edge_app.dicom_out.picture import _TEXT, LONGEST_SIDE, draw_answer, outline
 from edge_app.dicom_out.source import Source
 from edge_app.dicom_out.structured_report import structured_report
 from edge_app.dicom_out.wording import CAUTION, series_description
 from edge_app.images import dicom_own
 from edge_app.images.dicom_own import is_own_answer
+from edge_app.report.thumbnail_maker import shrink
 from edge_app.results.folder import RunFolder
 from edge_app.results.rows import Asked, ResultRow, failed_row, read_results
 from edge_app.runs.discovery import Inputs
@@ -146,6 +147,41 @@ def test_the_picture_shows_the_film_and_what_was_decided(answered: dict[str, Any
     assert np.abs(drawn - stored).mean() < 3  # JPEG
     other = replace(scored.row, decision=Decision.PNEUMONIA_SUSPECTED)
     assert (np.asarray(draw_answer(other, scored.radiograph, scored.result)) != drawn).any()
+
+
+def test_heat_is_drawn_on_request_inside_the_lungs_and_is_another_object(
+    tmp_path: Path, answered: dict[str, Any], screener: Screener
+) -> None:
+    film, scored, _, picture_path = answered["scored"]
+    hot = screener.with_heatmap(scored.radiograph, scored.result)
+    assert hot.heatmap is not None
+    hottest = float(hot.heatmap.heat().max())
+    # So that some of any film's heat is above the level.
+    heatmap = replace(hot.heatmap, level=hottest - 0.5)
+    plain = draw_answer(scored.row, scored.radiograph, scored.result)
+    drawn = draw_answer(scored.row, scored.radiograph, replace(hot, heatmap=heatmap))
+    top = drawn.height - plain.height  # of the sentence that it brings
+    assert top > 0
+    size = shrink(scored.radiograph, 0, LONGEST_SIDE).size
+    film_box = (
+        (drawn.width - size[0]) // 2,
+        _TEXT + 16,
+        (drawn.width + size[0]) // 2,
+        _TEXT + 16 + size[1],
+    )
+    before, after = (np.asarray(one.crop(film_box)).astype(int) for one in (plain, drawn))
+    differs = (before != after).any(axis=2)
+    lungs = Image.fromarray(heatmap.lungs).resize(size, Image.Resampling.NEAREST)
+    assert differs.any()
+    assert not differs[~np.asarray(lungs)].any()
+    film_path, result = tmp_path / "scored.dcm", replace(hot, heatmap=heatmap)
+    film.save_as(film_path, enforce_file_format=True)
+    assert write_answers(tmp_path, film_path, scored.row, scored.radiograph, result)
+    uids = {
+        pydicom.dcmread(path).SOPInstanceUID
+        for path in (picture_path, tmp_path / "scored.dcm.sc.dcm")
+    }
+    assert len(uids) == 2
 
 
 def _frames(capture: Any) -> Iterator[bytes]:

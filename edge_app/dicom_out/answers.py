@@ -119,7 +119,8 @@ def write_answers(
         report_path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise unwritable(report_path.parent, error) from error
-    capture = secondary_capture(source, row, picture, is_turned=is_turned)
+    has_heat = result is not None and result.heatmap is not None
+    capture = secondary_capture(source, row, picture, is_turned=is_turned, has_heat=has_heat)
     write_whole(picture_path, _file_bytes(capture))
     write_whole(report_path, _file_bytes(structured_report(source, row)))
     return True

@@ -26,7 +26,7 @@ def identity_of(kind: str, source: Source, row: ResultRow) -> Identity:
     """The UIDs of an answer.
 
     Args:
-        kind: "sr" or "sc".
+        kind: "sr", "sc", or "sc heat": another picture of the same answer is another object.
         source: the film.
         row: what was answered, of which content, by which model at which operating point.
     """

@@ -1,7 +1,8 @@
 """The picture of an answer, for viewers that show no reports: film, lungs, decision, caution.
 
 A decoded film with its result enters, or only the row of one that could not be decoded; an RGB
-picture leaves. Everything that is said is burnt in, and nothing about the patient is.
+picture leaves. Everything that is said is burnt in, and nothing about the patient is. Heat is drawn
+where the result has it, which it has on request only, with the sentence of what it is not.
 """
 
 import textwrap
@@ -15,7 +16,9 @@ from edge_app.images.radiograph import Radiograph
 from edge_app.report.thumbnail_maker import shrink
 from edge_app.report.words import priority
 from edge_app.results.rows import ResultRow
+from edge_app.screening.heat_scale import WHAT_IT_IS
 from edge_app.screening.locator import Lungs
+from edge_app.screening.overlay import lay_heat_on
 from edge_app.screening.screener import ScreeningResult
 
 LONGEST_SIDE = 1024
@@ -33,12 +36,14 @@ def draw_answer(
         film = Image.new("RGB", (_LEAST_WIDTH, _LEAST_WIDTH // 2))
     else:
         film = _film(radiograph, result)
-    return _with_band(film, row)
+    return _with_band(film, row, has_heat=result is not None and result.heatmap is not None)
 
 
 def _film(radiograph: Radiograph, result: ScreeningResult) -> Image.Image:
     turns = 0 if result.lungs is None else result.lungs.quarter_turns
     film = shrink(radiograph, turns, LONGEST_SIDE).convert("RGB")
+    if result.heatmap is not None:
+        lay_heat_on(film, result.heatmap)
     if result.lungs is not None:
         _draw_lungs(film, result.lungs)
     return film
@@ -75,11 +80,11 @@ def outline(mask: npt.NDArray[np.bool_]) -> list[tuple[Point, Point]]:
     return lines
 
 
-def _with_band(film: Image.Image, row: ResultRow) -> Image.Image:
+def _with_band(film: Image.Image, row: ResultRow, *, has_heat: bool) -> Image.Image:
     """The film between the caution above and the answer below."""
     width = max(film.width, _LEAST_WIDTH)
     characters = width // (_SMALL_TEXT // 2 + 1)
-    first, *others = sentences(row)
+    first, *others = [*sentences(row), *([WHAT_IT_IS] if has_heat else [])]
     lines = [line for text in others for line in textwrap.wrap(text, characters)]
     head, foot = _TEXT + 16, _TEXT + 16 + len(lines) * (_SMALL_TEXT + 8) + 8
     page = Image.new("RGB", (width, head + film.height + foot))

@@ -25,7 +25,12 @@ _JPEG_QUALITY = 90
 
 
 def secondary_capture(
-    source: Source, row: ResultRow, picture: Image.Image, *, is_turned: bool
+    source: Source,
+    row: ResultRow,
+    picture: Image.Image,
+    *,
+    is_turned: bool,
+    has_heat: bool = False,
 ) -> "Dataset":
     """The object of a picture.
 
@@ -33,12 +38,13 @@ def secondary_capture(
         source: the film.
         row: what was answered.
         picture: RGB.
+        has_heat: whether heat is drawn in it.
         is_turned: whether the film was turned upright, so that its orientation is another.
     """
     from pydicom.dataset import Dataset
     from pydicom.uid import JPEGBaseline8Bit
 
-    identity = identity_of("sc", source, row)
+    identity = identity_of("sc heat" if has_heat else "sc", source, row)
     now = datetime.now()
     capture = Dataset()
     source.copy_into(capture)

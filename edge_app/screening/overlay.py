@@ -53,15 +53,39 @@ def draw_overlay(heatmap: Heatmap, answer: str) -> Image.Image:
 def coloured(heatmap: Heatmap) -> npt.NDArray[np.uint8]:
     """(height, width, 3): the picture, its heat, the lungs' outline, a contour around the core."""
     heat = heatmap.heat()
-    share = np.clip((heat - heatmap.level) / FULL, 0, 1)
-    strength = _WEAKEST + (_STRONGEST - _WEAKEST) * share
-    alpha = np.where(heat >= heatmap.level, strength, 0)[..., np.newaxis]
+    colour, alpha = _heat_of(heat, heatmap.level)
     grey = np.repeat(heatmap.picture[..., np.newaxis], 3, axis=2)
-    mixed = grey * (1 - alpha) + _colour(share) * alpha
+    mixed = grey * (1 - alpha[..., np.newaxis]) + colour * alpha[..., np.newaxis]
     mixed[edge_of(heatmap.lungs)] = _OUTLINE
     mixed[edge_of(heat >= heatmap.level + CORE)] = _CONTOUR
     colours: npt.NDArray[np.uint8] = np.rint(mixed).astype(np.uint8)
     return colours
+
+
+def lay_heat_on(film: Image.Image, heatmap: Heatmap) -> None:
+    """Draw heat and its core's contour on another picture of the same film, inside the lungs.
+
+    Args:
+        film: mode RGB, upright, of any size.
+        heatmap: of it.
+    """
+    heat = heatmap.heat()
+    colour, alpha = _heat_of(heat, heatmap.level)
+    core = edge_of(heat >= heatmap.level + CORE)
+    colour[core], alpha[core] = _CONTOUR, 1.0
+    layer, mask = (
+        Image.fromarray(np.rint(each).astype(np.uint8)) for each in (colour, alpha * 255)
+    )
+    # Nearest: between two values there would be heat beside the lungs.
+    nearest = Image.Resampling.NEAREST
+    film.paste(layer.resize(film.size, nearest), mask=mask.resize(film.size, nearest))
+
+
+def _heat_of(heat: npt.NDArray[np.float32], level: float) -> tuple[Colours, Colours]:
+    """Colours (height, width, 3), and how much of them (height, width): none below the level."""
+    share = np.clip((heat - level) / FULL, 0, 1)
+    strength = _WEAKEST + (_STRONGEST - _WEAKEST) * share
+    return _colour(share), np.where(heat >= level, strength, 0).astype(np.float32)
 
 
 def edge_of(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
