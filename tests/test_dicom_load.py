@@ -126,7 +126,8 @@ def test_ten_thousand_malformed_pdus_and_half_open_associations(tmp_path: Path) 
             wire.close()
     answered = [one for one in times if one is not None]
     worst = f"{max(answered):.2f} s" if answered else "none"
-    print(f"\nC-ECHO: {len(answered)} of {len(times)} answered, the slowest in {worst}")
+    print(f"\nload {os.getloadavg()[0]:.0f}")
+    print(f"C-ECHO: {len(answered)} of {len(times)} answered, the slowest in {worst}")
     assert len(answered) == len(times) == 100
 
 

@@ -29,8 +29,9 @@ _SECONDS_TO_NEGOTIATE = 30.0
 _MAX_PDU_BYTES = 128 * 1024
 # pynetdicom reads a PDU whole; a length that nobody negotiated would be read all the same.
 _PDU_MARGIN_BYTES = 64 * 1024
-# Connections that have not asked for an association yet; of more, the oldest is hung up on.
-_MOST_SILENT = 64
+# Connections that have not asked for an association yet; of more, the oldest is hung up on. Each
+# has two threads of pynetdicom, which look for something to do a hundred times a second.
+_MOST_SILENT = 16
 _BYTES_BETWEEN_LOOKS = 8 * 1024 * 1024
 
 
