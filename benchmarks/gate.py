@@ -6,16 +6,15 @@ inverted, two side by side, small parts of one, noise, text.
 """
 
 import csv
-import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
 
+from benchmarks.made_pictures import made_pictures
 from edge_app.decision import Decision
 from edge_app.errors import DataError, InputError
 from edge_app.images.lung_box import LungBox
@@ -26,6 +25,7 @@ from edge_app.images.radiograph import Radiograph
 from edge_app.images.read import read_image
 from edge_app.screening.gate import gate_features
 from edge_app.screening.locator import look
+from edge_app.screening.picture_checks import measure_picture
 from edge_app.screening.quality import measure_quality
 from edge_app.screening.screener import Screener, ScreeningResult
 from edge_app.statistics.intervals import wilson
@@ -33,9 +33,6 @@ from edge_app.statistics.intervals import wilson
 Grey = npt.NDArray[np.uint8]
 Named = tuple[str, Radiograph]
 
-_SEED = 14
-_CROPS = 1000
-_MOST_SHOWN = 0.40  # of a film, and of its lungs' box
 _SUFFIXES = {".jpeg", ".jpg", ".png"}
 
 
@@ -97,26 +94,6 @@ def measure_gate(data: Path, split: Path, screener: Screener) -> list[Answers]:
     return found
 
 
-def made_pictures(
-    films: list[Grey], boxes: list[LungBox]
-) -> Iterator[tuple[str, str, Iterable[Grey]]]:
-    """Kind, what should come of it, and its pictures, made of (height, width) uint8 films."""
-    rng = np.random.default_rng(_SEED)
-    yield "on its side, either way", "put right", (np.rot90(f, k) for f in films for k in (1, 3))
-    yield "upside down", "put right", (np.rot90(f, 2) for f in films)
-    yield "inverted greys", "put right", (255 - f for f in films)
-    yield "two films side by side", "refused", _pairs(films, np.hstack)
-    yield "two films, one above the other", "refused", _pairs(films, np.vstack)
-    yield "random parts under 40% of the chest", "refused", _crops(films, boxes, rng)
-    yield (
-        "black, white, grey",
-        "refused",
-        (np.full((300, 300), v, np.uint8) for v in range(0, 256, 5)),
-    )
-    yield "noise, fine to coarse", "refused", (_noise(rng) for _ in range(100))
-    yield "text", "refused", (_text(rng) for _ in range(100))
-
-
 def cost_ms(screener: Screener, films: list[Radiograph], rounds: int = 5) -> float:
     """Median time that gate and quality take beside the two networks, in milliseconds."""
     bundle, gate, locator = screener.bundle, screener.gate, screener.bundle.manifest.locator
@@ -135,6 +112,7 @@ def cost_ms(screener: Screener, films: list[Radiograph], rounds: int = 5) -> flo
         assert embedding is not None
         for _ in range(rounds):
             started = time.perf_counter()
+            measure_picture(film)
             features = gate_features(lungs.logits, lungs.box, seen, embedding)
             gate.is_inverted(features)
             gate.distance(features)
@@ -239,58 +217,8 @@ def _grey(film: Radiograph) -> Grey:
     return np.asarray(film.pixels, np.uint8)
 
 
-def _pairs(films: list[Grey], join: Callable[[list[Grey]], Grey]) -> Iterator[Grey]:
-    for index, film in enumerate(films):
-        other = films[(7 * index + 3) % len(films)]
-        yield join([_resized(film), _resized(other)])
-
-
-def _resized(film: Grey) -> Grey:
-    return np.asarray(Image.fromarray(film, mode="L").resize((400, 400)))
-
-
-def _crops(films: list[Grey], boxes: list[LungBox], rng: np.random.Generator) -> Iterator[Grey]:
-    """Random parts of 5 to 40% of a film that show less than 40% of its lungs' box."""
-    made = 0
-    for index in itertools.count():
-        film, box = films[index % len(films)], boxes[index % len(films)]
-        height, width = film.shape
-        area, shape = rng.uniform(0.05, _MOST_SHOWN), float(np.exp(rng.uniform(-0.5, 0.5)))
-        high = min(height, round(float(np.sqrt(area * height * width * shape))))
-        wide = min(width, round(area * height * width / high))
-        top, left = int(rng.integers(height - high + 1)), int(rng.integers(width - wide + 1))
-        across = _shared(box.left * width, box.right * width, left, left + wide)
-        down = _shared(box.top * height, box.bottom * height, top, top + high)
-        if across * down < _MOST_SHOWN:
-            yield film[top : top + high, left : left + wide]
-            made += 1
-        if made == _CROPS:
-            return
-
-
-def _shared(low: float, high: float, start: float, end: float) -> float:
-    """The share of low to high that lies between start and end."""
-    return max(0.0, min(high, end) - max(low, start)) / (high - low)
-
-
 def _lung_boxes(screener: Screener, films: list[Grey]) -> list[LungBox]:
     found = [screener.score(_radiograph(film)).lungs for film in films]
     if not all(found):
         raise DataError("a film that pictures are made of is itself refused")
     return [lungs.box for lungs in found if lungs is not None]
-
-
-def _noise(rng: np.random.Generator) -> Grey:
-    side = int(np.exp(rng.uniform(np.log(3), np.log(300))))
-    small = rng.integers(0, 256, (side, side), dtype=np.uint8)
-    return np.asarray(Image.fromarray(small, mode="L").resize((300, 300), Image.Resampling.BICUBIC))
-
-
-def _text(rng: np.random.Generator) -> Grey:
-    paper = int(rng.choice([0, 255]))
-    page = Image.new("L", (500, 600), paper)
-    draw = ImageDraw.Draw(page)
-    letters = list("abcdefghijklmnopqrstuvwxyz   ")
-    for line in range(10, 590, 18):
-        draw.text((10, line), "".join(rng.choice(letters, int(rng.integers(5, 70)))), 255 - paper)
-    return np.asarray(page)

@@ -33,14 +33,26 @@ class Reason(StrEnum):
     TIMED_OUT = "timed_out"  # given up after a bound
     TOO_SMALL = "too_small"
     NO_CONTRAST = "no_contrast"
+    COLOUR_PICTURE = "colour_picture"
+    SCREEN_COPY = "screen_copy"  # or a page with text
     NOT_CHEST_RADIOGRAPH = "not_chest_radiograph"
     VIEW_NOT_VALIDATED = "view_not_validated"
     NOT_FOR_PRESENTATION = "not_for_presentation"
     OUTSIDE_VALIDATED_POPULATION = "outside_validated_population"  # age or view
     LUNGS_NOT_FOUND = "lungs_not_found"
     LUNGS_CUT_OFF = "lungs_cut_off"
+    OVER_EXPOSED = "over_exposed"
+    UNDER_EXPOSED = "under_exposed"
     UNLIKE_VALIDATED_FILMS = "unlike_validated_films"
     ROTATED = "rotated"  # and it cannot be told how
+
+
+# Why a film with one lung is read only where it is suspected: a live run and one that is rescored
+# say it alike.
+ONE_LUNG = (
+    "only one lung was found, and a chest is not called clear by half of it; send a film with both "
+    "lungs, or have it read by a person"
+)
 
 
 def show_probability(probability: float) -> str:

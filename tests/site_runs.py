@@ -19,7 +19,7 @@ from edge_app.statistics.logistic import sigmoid
 
 SCALE, OFFSET = 1.5, -0.25
 HEADER = RunHeader(
-    format_version=2,
+    format_version=3,
     pneumoscope_version="0.1.0",
     started_at="2026-11-23T08:00:00.000Z",
     input="/films",
@@ -30,7 +30,7 @@ HEADER = RunHeader(
     operating_point=CutOffs("balanced", 0.0, -1.0, 1.0),
     parameters={"bundle_sha256": "b" * 64},
 )
-LUNGS = LungPlace(0.1, 0.2, 0.9, 0.8, 0.95, 0, 4, 4, "BmY=")
+LUNGS = LungPlace(0.1, 0.2, 0.9, 0.8, 0.95, 0, 4, 4, "BmY=", 2)
 
 
 def decision_of(score: float, point: CutOffs = HEADER.operating_point) -> Decision:

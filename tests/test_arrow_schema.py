@@ -21,7 +21,7 @@ def test_rows_come_back_from_parquet_as_they_were(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "rows.parquet")
     back = pq.read_table(tmp_path / "rows.parquet").to_pylist()
     for row in back:
-        row["quality"] = dict(row["quality"])
+        row["quality"], row["measures"] = dict(row["quality"]), dict(row["measures"])
     assert [decode(ResultRow, row) for row in back] == rows
 
 
@@ -34,6 +34,7 @@ def test_exactly_what_may_be_null_is_nullable() -> None:
         "decision",
         "operating_point",
         "quality",
+        "measures",
         "model_id",
         "model_sha256",
         "runtime",

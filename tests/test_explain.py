@@ -2,6 +2,7 @@
 
 import json
 import re
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from edge_app.cli import main
 from edge_app.images.phantom import Phantom, draw_phantom
 from edge_app.images.read import read_image
 from edge_app.report.explanation import explanation_page
-from edge_app.report.words import FLAG_SENTENCES, FLAGS, OF_THE_WHOLE
+from edge_app.report.words import FLAG_SENTENCES, FLAGS, MEASURES, OF_THE_WHOLE
+from edge_app.screening.flaws import show_measure
+from edge_app.screening.gate import Direction
 from edge_app.screening.screener import Screener
 from tests.dicom_files import phantom_dataset
 from tests.test_batch import phantom_png
@@ -132,6 +135,34 @@ def test_errors_leave_no_page(
     assert explain(bundle, film, tmp_path / "no" / "such.html") == 5
     assert not page.exists()
     assert film.read_bytes() == phantom_png(1)
+
+
+def test_the_page_of_the_shipped_model_has_its_numbers(tmp_path: Path) -> None:
+    """Measures beside what is usual, and distances from the training pictures, of any answer."""
+    film, page = tmp_path / "film.png", tmp_path / "page.html"
+    film.write_bytes(phantom_png(3))
+    screener = Screener(load_bundle())
+    assert screener.gate is not None
+    radiograph = read_image(film)
+    result = screener.score(radiograph, heatmap=True)
+    page.write_text("".join(explanation_page("film.png", radiograph, result, screener)), "utf-8")
+    text = page.read_text("utf-8")
+    for name in set(MEASURES) & set(result.measures):
+        assert escape(MEASURES[name]) in text
+        assert f"<td>{show_measure(name, result.measures[name])}</td>" in text
+    if "unlike" in result.measures:
+        assert f"Distance {result.measures['unlike']:.2f}" in text
+        assert f"{screener.gate.fit.most_distance:.2f} is refused" in text
+
+
+def test_patterns_are_standard_scores_by_hand() -> None:
+    """Of variances 4 and 9 along two axes and 1 in what is left, a point at 2 and -3."""
+    weights = np.array([1 / 4 - 1, 1 / 9 - 1], np.float32)
+    part = Direction(np.zeros(3, np.float32), np.eye(2, 3, dtype=np.float32), weights, rest=1.0)
+    strengths = part.patterns(np.array([2, -3, 5], np.float32))
+    assert strengths == pytest.approx([1, -1])
+    residual = Direction(part.mean, part.directions, np.array([-1, -1], np.float32), rest=1.0)
+    assert residual.patterns(part.mean) is None
 
 
 def test_every_flag_of_the_report_has_a_sentence() -> None:

@@ -23,9 +23,10 @@ from edge_app.images.preprocess import preprocess
 from edge_app.images.radiograph import Radiograph
 from edge_app.report.words import FLAGS as WORDS
 from edge_app.runtimes import Runtime, open_runtime
+from edge_app.screening.flaws import EXPOSURE_FLAWS, FLAWS, MOST_USUAL, show_flag
 from edge_app.screening.gate import PARTS, Direction, gate_features, likeness
 from edge_app.screening.locator import find_anyway
-from edge_app.screening.quality import FLAGS, FLAWS, MEASURES, measure_quality, quality_of
+from edge_app.screening.quality import FLAGS, MEASURES, measure_quality, quality_of
 from edge_app.screening.screener import Screener
 from edge_app.screening.selftest import run_self_test
 from export.gate import Seen, fit_gate
@@ -283,10 +284,11 @@ def test_a_blurred_picture_is_less_sharp() -> None:
 
 def test_every_flag_is_set_by_its_measure_alone_and_has_words() -> None:
     usual = dict.fromkeys(MEASURES, (-1.0, 1.0))
-    calm = dict.fromkeys(MEASURES, 0.0)
+    calm = dict.fromkeys((*MEASURES, *MOST_USUAL), 0.0)
     assert not any(quality_of(calm, usual).values())
-    for flaw in FLAWS:
+    for flaw in (*FLAWS, *EXPOSURE_FLAWS):
         for value, name in ((-2.0, flaw.below), (2.0, flaw.above)):
             flags = quality_of({**calm, flaw.measure: value}, usual)
             assert {flag for flag, is_set in flags.items() if is_set} == ({name} if name else set())
+            assert name is None or show_flag(name, {flaw.measure: value})
     assert set(FLAGS) <= set(WORDS)

@@ -191,10 +191,17 @@ def test_every_door_gives_the_same_answer_map_and_reason(
     for door in ("batch", "watch"):
         run = RunFolder(tmp_path / door)
         for row in read_results(run.results)[1]:
-            answer = (row.decision, row.reason, row.message, row.raw_score, row.lungs)
+            answer = (
+                row.decision,
+                row.reason,
+                row.message,
+                row.raw_score,
+                row.quality,
+                row.measures,
+            )
             assert seen.setdefault(row.file, answer) == answer
     assert len(seen) == 3
-    for name, (decision, reason, message, raw_score, _) in seen.items():
+    for name, (decision, reason, message, raw_score, quality, measures) in seen.items():
         drawn = tmp_path / "out.png"
         arguments = ["score", str(folder / name), "--bundle", str(bundle)]
         assert main([*arguments, "--json", "--heatmap", str(drawn)]) == 0
@@ -202,9 +209,12 @@ def test_every_door_gives_the_same_answer_map_and_reason(
         row = json.loads(printed.out)
         assert (row["decision"], row["reason"]) == (decision, reason)
         assert (row["message"], row["raw_score"]) == (message, raw_score)
+        assert (row["quality"], row["measures"]) == (quality, measures)
         result = screener.score(folder / name, heatmap=True)
         assert (result.decision, result.reason) == (decision, reason)
         assert (result.message or None, result.raw_score) == (message, raw_score)
+        assert result.quality == quality
+        assert result.measures == pytest.approx(measures, abs=5e-5)
         files = [RunFolder(tmp_path / door).heatmap(name) for door in ("batch", "watch")]
         if decision is Decision.NOT_ASSESSABLE:
             assert result.heatmap is None

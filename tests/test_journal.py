@@ -28,7 +28,7 @@ from tests.conftest import REPOSITORY
 from tests.pictures import encoded, gradient
 
 HEADER = RunHeader(
-    format_version=2,
+    format_version=3,
     pneumoscope_version="0",
     started_at="2026-11-23T19:10:23.125Z",
     input="in",

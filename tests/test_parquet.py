@@ -20,7 +20,7 @@ from tests.test_results import FAILED, HEADER, SCORED
 
 pq = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow: pip install '.[parquet]'")
 
-LUNGS = LungPlace(0.1, 0.05, 0.95, 0.9, 0.875, 1, 2, 4, "8A==")
+LUNGS = LungPlace(0.1, 0.05, 0.95, 0.9, 0.875, 1, 2, 4, "8A==", 2)
 finite = st.floats(allow_nan=False, allow_infinity=False)
 text = st.text(st.characters(exclude_categories=["Cs"]))
 times = st.none() | st.floats(0, 1e9)
@@ -34,6 +34,7 @@ def rows(draw: st.DrawFn) -> ResultRow:
         sha256=draw(st.none() | text),
         sop_instance_uid=draw(st.none() | text),
         quality=draw(st.dictionaries(text, st.booleans())),
+        measures=draw(st.dictionaries(text, st.floats(-1e6, 1e6))),
         lungs=draw(st.sampled_from([None, LUNGS])),
         decode_ms=draw(times),
         total_ms=draw(st.floats(0, 1e9)),

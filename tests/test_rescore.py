@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edge_app.cli import main
-from edge_app.decision import Decision
+from edge_app.decision import Decision, Reason, Status
 from edge_app.errors import DataError, StorageError, UsageError
 from edge_app.images.phantom import Phantom, draw_phantom
 from edge_app.results.folder import RunFolder
@@ -20,9 +20,10 @@ from edge_app.results.rows import CutOffs
 from edge_app.runs.discovery import path_of, portable_name
 from edge_app.runs.rescore import RescorePlan, rescore
 from edge_app.runs.sorted_files import sort_files
+from edge_app.screening.locator import ONE_LUNG
 from edge_app.site.cases import read_run
 from edge_app.site.rescored import rescored
-from tests.site_runs import HEADER, decision_of, refused, scored, write_run
+from tests.site_runs import HEADER, LUNGS, decision_of, refused, scored, write_run
 from tests.tiny_bundle import write_tiny_bundle
 
 
@@ -69,6 +70,22 @@ def test_other_cut_offs_and_back_is_the_identity(scores: list[float], cuts: list
         if row.raw_score is not None:
             assert moved.decision == decision_of(row.raw_score, other)
         assert rescored(moved, HEADER.operating_point) == row
+
+
+@given(score=st.floats(-20, 20), cuts=st.tuples(st.floats(-5, 5), st.floats(-5, 5)).map(sorted))
+def test_a_film_with_one_lung_is_suspected_or_refused(score: float, cuts: list[float]) -> None:
+    """As the screener has it: half a chest is never called clear, nor in between."""
+    half = scored("half.png", score, lungs=replace(LUNGS, parts=1))
+    other = CutOffs("other", cuts[0], cuts[0], cuts[1])
+    row = rescored(half, other)
+    assert row.operating_point == "other"
+    if score >= cuts[1]:
+        assert (row.decision, row.raw_score) == (Decision.PNEUMONIA_SUSPECTED, score)
+    else:
+        assert (row.status, row.reason) == (Status.REFUSED, Reason.LUNGS_NOT_FOUND)
+        assert row.message == ONE_LUNG.message
+        assert (row.raw_score, row.probability, row.lungs, row.infer_ms) == (None,) * 4
+        assert rescored(row, HEADER.operating_point).reason is row.reason
 
 
 def test_the_runs_own_cut_offs_give_its_rows_byte_for_byte(

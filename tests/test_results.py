@@ -1,4 +1,4 @@
-"""Results, format version 1: strict rows, a validator that finds what is wrong, a safe table."""
+"""Results, format version 3: strict rows, a validator that finds what is wrong, a safe table."""
 
 import csv
 import dataclasses
@@ -22,10 +22,10 @@ from edge_app.results.validate import validate_results
 
 KEYS = """file sha256 sop_instance_uid status decision reason message raw_score probability
     operating_point quality lungs model_id model_sha256 runtime decode_ms infer_ms total_ms
-    scored_at""".split()
+    scored_at measures""".split()
 
 HEADER = RunHeader(
-    format_version=2,
+    format_version=3,
     pneumoscope_version="0.1.0",
     started_at="2026-11-23T19:10:23.125Z",
     input="ward",
@@ -150,7 +150,7 @@ def without(key: str) -> Callable[[list[Any]], None]:
         (changed(raw_score=0.5), "line 2: raw_score 0.5 means indeterminate"),
         (changed(raw_score=-1.5), "line 2: raw_score -1.5 means no_pneumonia_seen"),
         (lambda lines: lines.pop(0), "line 1: "),
-        (lambda lines: lines[0].update(format_version=3), "line 1: .*format version 3"),
+        (lambda lines: lines[0].update(format_version=2), "line 1: .*format version 2"),
     ],
 )
 def test_the_validator_finds(

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from edge_app.bundle.load import load_bundle
+from edge_app.decision import Reason
 from edge_app.errors import InputError
 from edge_app.images.lung_box import find_lung_box
 from edge_app.images.lung_frame import Frame
@@ -82,6 +83,7 @@ def require_same(page: Any, screener: Screener, content: bytes, tolerance: float
         assert found["logit"] == pytest.approx(expected.raw_score, abs=tolerance)
     if tolerance < 0.01:  # the very same pixels
         assert found["quality"] == dict(expected.quality)
+        assert found["measures"] == pytest.approx(dict(expected.measures), abs=0.02)
 
 
 def module(page: Any, name: str, body: str, argument: object) -> Any:
@@ -121,6 +123,24 @@ def test_the_browser_s_pictures_are_this_machine_s(phone: Any, screener: Screene
     turned[0x0112] = 6
     content = encoded(colour.convert("L"), "JPEG", quality=90, exif=turned.tobytes())
     require_same(phone, screener, content, 0.005)
+
+
+def test_what_is_no_film_is_told_by_its_colour_or_text(phone: Any, screener: Screener) -> None:
+    page, film = Image.new("L", (700, 500), 30), Image.fromarray(draw_phantom(Phantom(1), 250, 250))
+    for top in range(5, 480, 13):
+        ImageDraw.Draw(page).text((8, top), f"patient number exposure {top} " * 3, 220)
+    page.paste(film, (440, 240))
+    assert screener.score(decode_image(encoded(page, "PNG"), "page")).reason is Reason.SCREEN_COPY
+    require_same(phone, screener, encoded(page, "PNG"), 0.005)
+    sky = Image.linear_gradient("L").resize((300, 260))
+    colour = Image.merge("RGB", (sky, sky.rotate(90), sky.rotate(180)))
+    for kind in ("PNG", "JPEG"):
+        found = screener.score(decode_image(encoded(colour, kind), "sky"))
+        assert found.reason is Reason.COLOUR_PICTURE
+        require_same(phone, screener, encoded(colour, kind), 0.005)
+    marked = Image.fromarray(draw_phantom(Phantom(1), 300, 260)).convert("RGB")
+    ImageDraw.Draw(marked).rectangle((200, 20, 230, 35), fill=(230, 30, 30))
+    require_same(phone, screener, encoded(marked, "PNG"), 0.005)
 
 
 def test_resampling_is_pillow_s(phone: Any, screener: Screener) -> None:

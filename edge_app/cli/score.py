@@ -162,17 +162,17 @@ def _standard_input() -> Iterator[Path]:
 
 
 def describe(row: "ResultRow", screener: "Screener") -> str:
-    """A row as one line for people: probabilities, never the raw score."""
+    """A row as one line for people: probabilities, never the raw score; then what is flagged."""
     from edge_app.decision import show_probability
+    from edge_app.report.words import flag_words
 
     if row.probability is None:
         return answer_of(row)
     point = screener.operating_point
     low, high = map(screener.calibration.probability, (point.refer_low, point.refer_high))
     cut_offs = f"cut-offs {show_probability(low)} and {show_probability(high)}, {point.name}"
-    outside = "; OUTSIDE THE VALIDATED POPULATION" if row.quality.get("outside_population") else ""
     return (
         f"{answer_of(row)} ({cut_offs})"
         + ("; a research model" if screener.bundle.manifest.is_research else "")
-        + outside
+        + "".join(f"; {words}" for words in flag_words(row.quality, row.measures))
     )

@@ -141,7 +141,7 @@ def grey_range(
     percents = (spec.range_low_percentile, spec.range_high_percentile)
     if center.dtype == np.uint8:
         ends = np.cumsum(np.bincount(center.ravel(), minlength=256))
-        low, high = (_percentile_of_counts(ends, percent) for percent in percents)
+        low, high = (percentile_of_counts(ends, percent) for percent in percents)
         return low, high
     result = np.percentile(center, percents)
     return float(result[0]), float(result[1])
@@ -163,7 +163,7 @@ def stretch(
     return stretched[np.newaxis, :, :, np.newaxis]
 
 
-def _percentile_of_counts(ends: npt.NDArray[np.intp], percent: float) -> float:
+def percentile_of_counts(ends: npt.NDArray[np.intp], percent: float) -> float:
     """A percentile of values 0, 1, 2, ... from their cumulated counts."""
     rank = percent / 100 * (int(ends[-1]) - 1)
     below = int(rank)

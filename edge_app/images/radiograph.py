@@ -55,6 +55,7 @@ class Radiograph:
         original_size: (width, height) as stored, before orientation and DCT scaling.
         sop_instance_uid: (0008,0018), None for a file that is not DICOM.
         dicom: what the DICOM header says, None for a file that is not DICOM.
+        colour: the share of the picture that is in colour beyond a tint, 0 for one in grey.
     """
 
     pixels: Pixels
@@ -64,6 +65,7 @@ class Radiograph:
     original_size: tuple[int, int]
     sop_instance_uid: str | None = None
     dicom: DicomFacts | None = None
+    colour: float = 0.0
 
 
 def hash_bytes(data: bytes) -> str:

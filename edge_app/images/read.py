@@ -31,6 +31,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from edge_app.errors import InputError, UnreadableImageError
+from edge_app.images.colour import colour_of, jpeg_colour
 from edge_app.images.formats import sniff_format
 from edge_app.images.preprocess_spec import PreprocessSpec
 from edge_app.images.radiograph import TOO_LARGE, Pixels, Radiograph, check_size, hash_bytes
@@ -147,12 +148,16 @@ def _decode_raster(data: bytes, kind: str, spec: PreprocessSpec | None) -> Radio
 
             require_undamaged(data, image)
         original_size = _stored_size(image, kind)
+        colour = 0.0
         if kind == "JPEG":
             pixels, max_value = _decode_jpeg(data, image, spec)
+            if image.mode != "L":
+                colour = jpeg_colour(data)
         else:
             with _native_words_dropped():
                 image.load()
             pixels, max_value = _to_grey(image, kind)
+            colour = colour_of(image)
         pixels = _orient(pixels, image, kind)
     return Radiograph(
         pixels=cast(Pixels, np.ascontiguousarray(pixels)),
@@ -160,6 +165,7 @@ def _decode_raster(data: bytes, kind: str, spec: PreprocessSpec | None) -> Radio
         source_format=kind,
         sha256=hash_bytes(data),
         original_size=original_size,
+        colour=colour,
     )
 
 

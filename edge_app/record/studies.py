@@ -126,7 +126,8 @@ class Study:
         file: the name under which the picture came.
         picture_sha256: of its bytes; `Record.pictures.path` says where they lie.
         heat_sha256: of the PNG to lay over it, None where there is none.
-        status, decision, reason, message, raw_score, probability, quality, operating_point,
+        status, decision, reason, message, raw_score, probability, quality, measures,
+        operating_point,
         model_id, model_sha256, scored_at: of the answer, as of `ResultRow`.
         row: the whole answer as a line of `results.jsonl` of that day's format.
         readings, outcomes: oldest first; empty in a list of studies (`Record.study` has them).
@@ -151,6 +152,7 @@ class Study:
     raw_score: float | None
     probability: float | None
     quality: Mapping[str, bool]
+    measures: Mapping[str, float]
     operating_point: str
     model_id: str
     model_sha256: str

@@ -119,6 +119,7 @@ def to_study(row: Mapping[str, Any]) -> Study:
         raw_score=answer["raw_score"],
         probability=answer["probability"],
         quality=answer["quality"],
+        measures=answer.get("measures", {}),  # rows of format 2 had none
         operating_point=answer["operating_point"],
         model_id=answer["model_id"],
         model_sha256=answer["model_sha256"],

@@ -19,6 +19,7 @@ from PIL import Image
 
 from edge_app.decision import Decision, show_probability
 from edge_app.images.radiograph import Radiograph
+from edge_app.report.picture_numbers import likeness_table, measures_table
 from edge_app.report.words import (
     FLAG_SENTENCES,
     FLAGS,
@@ -28,6 +29,7 @@ from edge_app.report.words import (
     plain,
     reason_words,
 )
+from edge_app.screening.flaws import show_flag
 from edge_app.screening.heat_scale import CORE, FULL, WHAT_IT_IS
 from edge_app.screening.heatmap import Heatmap, pixel_box
 from edge_app.screening.screener import Screener, ScreeningResult
@@ -67,6 +69,8 @@ def explanation_page(
     yield _answer(name, result, screener)
     yield _viewer(result)
     yield _flags(result)
+    yield measures_table(result, screener)
+    yield likeness_table(result, screener)
     yield _numbers(radiograph, result, screener)
     facts = json.dumps(_facts(radiograph, result)).replace("<", "\\u003c")
     yield f'</main><script type="application/json" id="data">{facts}</script>\n'
@@ -189,9 +193,15 @@ def _flags(result: ScreeningResult) -> str:
     if not set_ones:
         return "<h2>Flags</h2><p>None is set.</p>\n"
     items = "".join(
-        f"<dt>{escape(plain(flag))}</dt><dd>{escape(_sentence(flag))}</dd>" for flag in set_ones
+        f"<dt>{escape(_named(flag, result))}</dt><dd>{escape(_sentence(flag))}</dd>"
+        for flag in set_ones
     )
     return f"<h2>Flags</h2><dl>{items}</dl>\n"
+
+
+def _named(flag: str, result: ScreeningResult) -> str:
+    number = show_flag(flag, result.measures)
+    return f"{plain(flag)} ({number})" if number else plain(flag)
 
 
 def _sentence(flag: str) -> str:

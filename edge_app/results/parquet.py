@@ -3,8 +3,8 @@
 A header and rows enter; one file leaves, or a folder of shards `part-00000.parquet`, ... Each file
 carries the run's header and its place among the shards in its metadata, so that one which is
 missing is noticed. `results.jsonl` stays the truth: from either form the other comes out byte for
-byte. Columns are the keys of a row; `quality` is a map, `lungs` a struct. Needs pyarrow, which is
-imported where it is used.
+byte. Columns are the keys of a row; `quality` and `measures` are maps, `lungs` a struct. Needs
+pyarrow, which is imported where it is used.
 """
 
 import re
@@ -200,9 +200,10 @@ def _schema() -> Any:
     text, number, whole_number = pa.string(), pa.float64(), pa.int64()
     place = {"left": number, "top": number, "right": number, "bottom": number}
     place |= {"certainty": number, "quarter_turns": whole_number}
-    place |= {"rows": whole_number, "columns": whole_number, "mask": text}
+    place |= {"rows": whole_number, "columns": whole_number, "mask": text, "parts": whole_number}
     kinds = dict.fromkeys(ResultRow.__dataclass_fields__, text)
-    kinds |= {"quality": pa.map_(text, pa.bool_()), "lungs": pa.struct(place.items())}
+    kinds |= {"quality": pa.map_(text, pa.bool_()), "measures": pa.map_(text, number)}
+    kinds["lungs"] = pa.struct(place.items())
     kinds |= dict.fromkeys(_NUMBERS, number)
     return pa.schema(kinds.items())
 
@@ -262,7 +263,8 @@ def _documents(path: Path, file: Any) -> Iterator[Any]:
 
 def _decoded(place: str, document: Any) -> ResultRow | CodecError:
     try:
-        flags = document["quality"]
-        return decode(ResultRow, document | {"quality": None if flags is None else dict(flags)})
+        maps = {name: document[name] for name in ("quality", "measures")}
+        known = {name: None if value is None else dict(value) for name, value in maps.items()}
+        return decode(ResultRow, document | known)
     except CodecError as error:
         return CodecError(f"{place}: {error}")

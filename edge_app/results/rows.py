@@ -1,4 +1,4 @@
-"""Results, format version 2: what a folder run says about each file.
+"""Results, format version 3: what a folder run says about each file.
 
 A `results.jsonl` is one line that describes the run, then one line a file. The classes below are
 its schema, strict in both directions; `read_results` reads it back. Nothing here scores or
@@ -8,19 +8,19 @@ decides.
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import NoneType
 from typing import TypeVar
 
-from edge_app.decision import Decision, Reason, Status
+from edge_app.decision import ONE_LUNG, Decision, Reason, Status
 from edge_app.errors import NoInputError
 from edge_app.files.codec import CodecError, decode, parse_json
 
 T = TypeVar("T")
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 # The parameter of a run that says whose key signed its bundle, or "nobody".
 SIGNED_BY = "signed_by"
 # The parameter that says what a research model lacks; runs of other models have none.
@@ -105,6 +105,7 @@ class LungPlace:
             counter-clockwise.
         rows, columns: of the mask.
         mask: base64 of bits, row by row, the first one the highest of the first byte: lung here.
+        parts: connected ones of the mask; with one lung a film is suspected or refused.
     """
 
     left: float
@@ -116,6 +117,7 @@ class LungPlace:
     rows: int
     columns: int
     mask: str
+    parts: int
 
     def __post_init__(self) -> None:
         """Raises ValueError where it is no place in a picture, or the mask is of another size."""
@@ -126,6 +128,8 @@ class LungPlace:
         n_bytes = -(-self.rows * self.columns // 8)
         if len(self.mask) != 4 * -(-n_bytes // 3):
             raise ValueError(f"the mask is not one of {self.rows} x {self.columns} bits")
+        if self.parts < 1:
+            raise ValueError(f"parts {self.parts} must be 1 or more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,7 @@ class ResultRow:
         model_id, model_sha256, runtime: what was asked.
         decode_ms, infer_ms, total_ms: null where that stage was not reached.
         scored_at: ISO 8601, UTC.
+        measures: numbers behind the flags, by name; those that were not reached are left out.
     """
 
     file: str
@@ -168,6 +173,7 @@ class ResultRow:
     infer_ms: float | None
     total_ms: float
     scored_at: str
+    measures: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raises ValueError where the parts contradict each other."""
@@ -184,6 +190,26 @@ class ResultRow:
         if any(time is not None and time < 0 for time in times):
             raise ValueError("a time must not be negative")
         check_utc_time(self.scored_at)
+
+    @property
+    def is_half(self) -> bool:
+        """Whether one lung was read: a film that is suspected, or refused."""
+        return self.lungs is not None and self.lungs.parts == 1
+
+
+def half_refused(row: ResultRow) -> ResultRow:
+    """The row of a film with one lung that is not suspected, as the screener refuses it."""
+    return replace(
+        row,
+        status=Status.REFUSED,
+        decision=Decision.NOT_ASSESSABLE,
+        reason=Reason.LUNGS_NOT_FOUND,
+        message=ONE_LUNG,
+        raw_score=None,
+        probability=None,
+        lungs=None,
+        infer_ms=None,
+    )
 
 
 def failed_row(
@@ -288,6 +314,7 @@ def encode_row(row: ResultRow) -> bytes:
     """A row as its line: what `compact_json` gives and a newline, in a fifth of the time."""
     values = {name: getattr(row, name) for name in _ROW_KINDS}
     values["quality"] = dict(sorted(row.quality.items()))
+    values["measures"] = dict(sorted(row.measures.items()))
     if row.lungs is not None:
         values["lungs"] = {name: getattr(row.lungs, name) for name in _LUNG_KEYS}
     return (_to_json(values) + "\n").encode("utf-8")
@@ -309,6 +336,8 @@ def decode_row(line: bytes) -> ResultRow:
         status, decision = Status(document["status"]), Decision(document["decision"])
         reason = None if document["reason"] is None else Reason(document["reason"])
         if any(type(flag) is not bool for flag in document["quality"].values()):
+            return decode(ResultRow, document)
+        if any(type(value) is not float for value in document["measures"].values()):
             return decode(ResultRow, document)
         lungs = None if document["lungs"] is None else decode(LungPlace, document["lungs"])
         strict = {"status": status, "decision": decision, "reason": reason, "lungs": lungs}
@@ -339,8 +368,9 @@ _ROW_KINDS: dict[str, tuple[type, ...]] = {
     "infer_ms": (float, NoneType),
     "total_ms": (float,),
     "scored_at": (str,),
+    "measures": (dict,),
 }
-_LUNG_KEYS = tuple(field.name for field in fields(LungPlace))
+_LUNG_KEYS = tuple(each.name for each in fields(LungPlace))
 _to_json = json.JSONEncoder(
     separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
 ).encode

@@ -52,9 +52,12 @@ def csv_table(
 
 
 def _csv_cells(values: Iterable[object]) -> list[object]:
-    """A row's cells: of flags the names of those that are set, of a number four digits."""
+    """A row's cells: of flags the names of those that are set, of a number four digits.
+
+    Measures stand as name=number, one after another.
+    """
     cells = [
-        _set_flags(value)
+        _mapping(value)
         if isinstance(value, Mapping)
         else round(value, 4)
         if isinstance(value, float)
@@ -69,8 +72,12 @@ def _csv_cells(values: Iterable[object]) -> list[object]:
     return cells
 
 
-def _set_flags(flags: Mapping[str, bool]) -> str:
-    return " ".join(name for name, is_set in sorted(flags.items()) if is_set)
+def _mapping(values: Mapping[str, bool | float]) -> str:
+    return " ".join(
+        name if value is True else f"{name}={value:.4g}"
+        for name, value in sorted(values.items())
+        if value is not False
+    )
 
 
 def disarm_formula(text: str) -> str:

@@ -1,7 +1,8 @@
 """Stored scores against other cut-offs: a run in, a new run out; no picture is decoded.
 
 `results.jsonl` of the new run is written whole, its table and report are derived from it. What was
-refused stays so: it has no score that could be read another way. A picture of the report moves with
+refused stays so: it has no score that could be read another way; a film with one lung that is no
+longer suspected is refused too. A picture of the report moves with
 its film's answer; an answer whose films had none before has none now.
 """
 

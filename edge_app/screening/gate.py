@@ -52,6 +52,17 @@ class Direction:
         along = self.directions @ off
         return float(self.rest * (off @ off) + self.weights @ (along * along))
 
+    def patterns(self, values: Floats) -> Floats | None:
+        """(k,) shares along the directions, in the training pictures' standard deviations.
+
+        None where the variation along them is not stored: where they only take away.
+        """
+        variances = self.weights + self.rest
+        if not (variances > 0).all():
+            return None
+        along = self.directions @ (values - self.mean)
+        return np.asarray(along * np.sqrt(variances), np.float32)
+
     def to_array(self) -> Floats:
         """All numbers in a row: (n + k n + k + 1,) float32."""
         parts = (self.mean, self.directions.ravel(), self.weights, [self.rest])
@@ -67,7 +78,11 @@ class Gate:
 
     def distance(self, features: Mapping[str, Floats]) -> float:
         """From the training pictures: 0 is amidst them, the bundle says from where on it is out."""
-        return sum(max(0.0, self.deviation(name, features[name])) for name in PARTS)
+        return joined(self.deviations(features))
+
+    def deviations(self, features: Mapping[str, Floats]) -> dict[str, float]:
+        """Of every part; see `deviation`."""
+        return {name: self.deviation(name, features[name]) for name in PARTS}
 
     def deviation(self, name: str, values: Floats) -> float:
         """Of one part, in standard deviations of the logarithm of its distance."""
@@ -99,6 +114,11 @@ def gate_features(
         "frame": _standardised(seen[0, :, :, 0]),
         "embedding": np.asarray(embedding, np.float32),
     }
+
+
+def joined(deviations: Mapping[str, float]) -> float:
+    """The distance that the deviations of the parts make: only what lies out counts."""
+    return sum(max(0.0, deviation) for deviation in deviations.values())
 
 
 def likeness(frame: Floats, mean: Floats) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_app.bundle.manifest import Locator, LocatorRules
+from edge_app.decision import ONE_LUNG as ONE_LUNG_MESSAGE
 from edge_app.decision import Reason
 from edge_app.images.lung_box import LungBox, find_lung_box
 from edge_app.images.lung_frame import WHOLE, Frame, lung_frame
@@ -152,8 +153,7 @@ _NOT_FOUND = Refusal(
 
 ONE_LUNG = Refusal(
     Reason.LUNGS_NOT_FOUND,
-    "only one lung was found, and a chest is not called clear by half of it; send a film with both "
-    "lungs, or have it read by a person",
+    ONE_LUNG_MESSAGE,
 )
 _SEVERAL_FILMS = Refusal(
     Reason.LUNGS_NOT_FOUND,

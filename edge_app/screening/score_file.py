@@ -121,6 +121,7 @@ def _answered_row(
         infer_ms=None if result.infer_ms is None else round(result.infer_ms, 3),
         total_ms=_milliseconds_since(started),
         scored_at=utc_now(),
+        measures={name: round(value, 4) for name, value in result.measures.items()},
     )
 
 
@@ -136,6 +137,7 @@ def _place(lungs: Lungs) -> LungPlace:
         rows=mask.shape[0],
         columns=mask.shape[1],
         mask=b2a_base64(np.packbits(mask).tobytes(), newline=False).decode("ascii"),
+        parts=box.parts,
     )
 
 

@@ -7,7 +7,7 @@ access beyond loading the networks; no score for a picture that is refused.
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,9 +23,11 @@ from edge_app.images.preprocess import PreprocessSpec, grey_range, resize, to_in
 from edge_app.images.radiograph import Pixels, Radiograph
 from edge_app.images.read import read_image
 from edge_app.runtimes import RawOutputs, Runtime, open_runtime
-from edge_app.screening.gate import gate_features, open_gate
+from edge_app.screening.flaws import FILE_FLAWS, own_ranges, set_flags
+from edge_app.screening.gate import gate_features, joined, open_gate
 from edge_app.screening.heatmap import Heatmap, make_heatmap
 from edge_app.screening.locator import ONE_LUNG, Lungs, look
+from edge_app.screening.picture_checks import find_picture_refusal, measure_picture
 from edge_app.screening.population import find_population_refusal
 from edge_app.screening.quality import FLAGS, measure_quality, quality_of
 from edge_app.screening.refusals import (
@@ -59,6 +61,8 @@ class ScreeningResult:
             has no such output.
         operating_point: name of the cut-offs that were applied.
         quality: flags, see `screening.refusals.quality_flags`.
+        measures: the numbers behind the flags, by the names of `screening.flaws`; those that were
+            not reached are left out.
         model_id, model_sha256, runtime: what gave the score.
         lungs: where the lungs are, None where none were looked for or found.
         frame: the part of the upright picture that was read, None unless scored.
@@ -78,6 +82,7 @@ class ScreeningResult:
     subtype_logit: float | None
     operating_point: str
     quality: Mapping[str, bool]
+    measures: Mapping[str, float]
     model_id: str
     model_sha256: str
     runtime: str
@@ -123,6 +128,7 @@ class ScreeningResult:
             "subtype_logit": self.subtype_logit,
             "operating_point": self.operating_point,
             "quality": dict(self.quality),
+            "measures": dict(self.measures),
             "lungs": box,
             "model_id": self.model_id,
             "model_sha256": self.model_sha256,
@@ -223,22 +229,25 @@ class Screener:
             view_stated=bool(stated.view),
         )
         quality["outside_population"] = outside is not None
+        measures = measure_picture(radiograph)
+        quality |= set_flags(FILE_FLAWS, measures, own_ranges())
         refusal = find_refusal(radiograph) or (None if stated.accept_outside else outside)
+        refusal = refusal or find_picture_refusal(measures)
         if refusal is not None:
-            return self._refused(refusal, quality)
+            return self._refused(refusal, quality, measures)
         started = time.perf_counter()
         looked = self._look(radiograph.pixels)
         if looked.inverted:
             negative = self._look(_negative(radiograph))
             looked = replace(negative, quality={**negative.quality, "greys_inverted": True})
         infer_ms = (time.perf_counter() - started) * 1000
-        quality = {**quality, **looked.quality}
+        quality, measures = quality | looked.quality, measures | looked.measures
         if looked.refusal is not None or looked.outputs is None:
-            return self._refused(looked.refusal or UNLIKE, quality, looked.place)
+            return self._refused(looked.refusal or UNLIKE, quality, measures, looked.place)
         outputs, lungs = looked.outputs, looked.lungs
         decision = decide(outputs.logit, self.operating_point)
         if lungs is not None and lungs.is_half and decision is not Decision.PNEUMONIA_SUSPECTED:
-            return self._refused(ONE_LUNG, quality)
+            return self._refused(ONE_LUNG, quality, measures)
         return ScreeningResult(
             decision=decision,
             reason=None,
@@ -248,6 +257,7 @@ class Screener:
             subtype_logit=outputs.subtype_logit,
             operating_point=self.operating_point.name,
             quality=quality,
+            measures=measures,
             model_id=manifest.model_id,
             model_sha256=self.runtime.model.sha256,
             runtime=self.runtime.name,
@@ -288,8 +298,14 @@ class Screener:
         shape = lungs_in_box(lungs.logits, lungs.box)
         measures = measure_quality(shape, lungs.box, seen, pixels.shape)
         quality |= quality_of(measures, self.gate.fit.usual)
-        refusal = UNLIKE if self.gate.distance(features) > self.gate.fit.most_distance else None
-        return _Looked(quality, lungs, frame, refusal, outputs, seen=seen)
+        deviations = self.gate.deviations(features)
+        distance = joined(deviations)
+        measures |= {f"unlike_{name}": deviation for name, deviation in deviations.items()}
+        measures["unlike"] = distance
+        refusal = find_picture_refusal(measures)
+        if refusal is None and distance > self.gate.fit.most_distance:
+            refusal = UNLIKE
+        return _Looked(quality, lungs, frame, refusal, outputs, seen=seen, measures=measures)
 
     def _flags(self, lungs: Lungs | None) -> dict[str, bool]:
         """What the first look says; the gate's flags, as long as it has not looked, are not set."""
@@ -302,7 +318,11 @@ class Screener:
         return flags
 
     def _refused(
-        self, refusal: Refusal, quality: Mapping[str, bool], lungs: Lungs | None = None
+        self,
+        refusal: Refusal,
+        quality: Mapping[str, bool],
+        measures: Mapping[str, float],
+        lungs: Lungs | None = None,
     ) -> ScreeningResult:
         return ScreeningResult(
             decision=Decision.NOT_ASSESSABLE,
@@ -313,6 +333,7 @@ class Screener:
             subtype_logit=None,
             operating_point=self.operating_point.name,
             quality=quality,
+            measures=measures,
             model_id=self.bundle.manifest.model_id,
             model_sha256=self.runtime.model.sha256,
             runtime=self.runtime.name,
@@ -334,13 +355,14 @@ def _negative(radiograph: Radiograph) -> Pixels:
 class _Looked:
     """What both looks made of a picture; `outputs` are None where it was refused before."""
 
-    quality: Mapping[str, bool]
+    quality: dict[str, bool]
     lungs: Lungs | None
     frame: Frame
     refusal: Refusal | None
     outputs: RawOutputs | None = None
     inverted: bool = False
     seen: npt.NDArray[np.uint8] | None = None
+    measures: dict[str, float] = field(default_factory=dict)
 
     @property
     def place(self) -> Lungs | None:
@@ -349,7 +371,12 @@ class _Looked:
         return None if doubtful else self.lungs
 
 
-_LUNGS_ARE_SURE = (Reason.LUNGS_CUT_OFF, Reason.NO_CONTRAST)
+_LUNGS_ARE_SURE = (
+    Reason.LUNGS_CUT_OFF,
+    Reason.NO_CONTRAST,
+    Reason.OVER_EXPOSED,
+    Reason.UNDER_EXPOSED,
+)
 
 
 def _is_enlarged(shape: tuple[int, ...], frame: Frame, spec: PreprocessSpec) -> bool:

@@ -10,6 +10,7 @@ from edge_app.decision import Decision, Reason, show_probability
 from edge_app.record.studies import Kind, Study
 from edge_app.report.words import plain, reason_words
 from edge_app.results.rows import RunHeader
+from edge_app.screening.flaws import show_flag
 from edge_app.web.languages import Language
 
 CLASSES = {
@@ -91,13 +92,14 @@ def _reason(reason: Reason, language: Language) -> Remark:
 
 def _remarks(study: Study, language: Language) -> list[Remark]:
     flags = [name for name, is_set in sorted(study.quality.items()) if is_set]
-    return [_flag(name, language) for name in flags]
+    return [_flag(name, show_flag(name, study.measures), language) for name in flags]
 
 
-def _flag(name: str, language: Language) -> Remark:
+def _flag(name: str, number: str, language: Language) -> Remark:
+    behind = f" ({number})" if number else ""
     if not language.has(f"flag_{name}"):
-        return Remark(plain(name), "")
-    return Remark(language(f"flag_{name}"), language(f"flag_do_{name}"))
+        return Remark(plain(name) + behind, "")
+    return Remark(language(f"flag_{name}") + behind, language(f"flag_do_{name}"))
 
 
 def _scale(study: Study, bundle: Bundle, header: RunHeader) -> Scale | None:

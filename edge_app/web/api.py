@@ -60,6 +60,7 @@ class StudyOut(BaseModel):
     probability: float | None
     operating_point: str
     quality: dict[str, bool]
+    measures: dict[str, float]
     model_id: str
     model_sha256: str
     scored_at: str
@@ -191,6 +192,7 @@ def study_out(study: Study, is_shown: bool) -> StudyOut:
         probability=study.probability if is_shown else None,
         operating_point=study.operating_point,
         quality=dict(study.quality),
+        measures=dict(study.measures),
         model_id=study.model_id,
         model_sha256=study.model_sha256,
         scored_at=study.scored_at,

@@ -11,7 +11,7 @@ from edge_app.errors import PneumoscopeError
 from edge_app.images.read import read_bytes
 from edge_app.record.record import Record
 from edge_app.record.studies import Kind, NewStudy, Patient, Study
-from edge_app.results.rows import CutOffs, ResultRow
+from edge_app.results.rows import CutOffs, ResultRow, half_refused
 from edge_app.web.dicom_patient import patient_of
 from edge_app.web.scoring_desk import Read, ScoringDesk
 from edge_app.web.straightening import straighten_apart
@@ -91,7 +91,11 @@ def row_of_photograph(row: ResultRow, cut_offs: CutOffs) -> ResultRow:
     upper = cut_offs.refer_high + (cut_offs.refer_high - cut_offs.refer_low) / 2
     is_suspected = row.raw_score >= upper
     decision = Decision.PNEUMONIA_SUSPECTED if is_suspected else Decision.INDETERMINATE
-    return replace(row, decision=decision, quality={**row.quality, "photograph": True})
+    if row.is_half and not is_suspected:
+        row = half_refused(row)
+    else:
+        row = replace(row, decision=decision)
+    return replace(row, quality={**row.quality, "photograph": True})
 
 
 def _named(read: Read, on_disk: str, name: str) -> Read:

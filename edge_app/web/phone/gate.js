@@ -2,6 +2,7 @@
 // validated on, and what about it is unusual?
 import { WHOLE } from "./preprocess.js";
 import { GRID, lungsInBox } from "./lungs.js";
+import { burntOut, checkFlags } from "./checks.js";
 
 const PARTS = ["lungs", "frame", "embedding"];
 
@@ -25,11 +26,20 @@ export function gateFeatures(map, box, seen, side, embedding) {
 
 /** From the training pictures: 0 is amidst them. */
 export function gateDistance({ fit, parts }, features) {
-  return PARTS.reduce((sum, name) => {
+  return joined(gateDeviations({ fit, parts }, features));
+}
+
+/** Of each part, in standard deviations of the logarithm. */
+export function gateDeviations({ fit, parts }, features) {
+  return Object.fromEntries(PARTS.map((name) => {
     const { center, spread } = fit.parts[name];
     const distance = Math.max(distanceOf(parts[name], features[name]), 1e-9);
-    return sum + Math.max(0, (Math.log(distance) - center) / spread);
-  }, 0);
+    return [name, (Math.log(distance) - center) / spread];
+  }));
+}
+
+export function joined(deviations) {
+  return Object.values(deviations).reduce((sum, one) => sum + Math.max(0, one), 0);
 }
 
 export function isInverted({ fit, parts }, { frame }) {
@@ -74,12 +84,12 @@ const FLAWS = [
   ["sharpness", "blurred", null], ["bright_in_lungs", null, "foreign_object"], ["clipped", null, "clipped"],
 ];
 
-export const NO_FLAWS = Object.fromEntries(
-  FLAWS.flatMap(([, below, above]) => [below, above]).filter(Boolean).map((flag) => [flag, false]));
+export const NO_FLAWS = { over_exposed: false, under_exposed: false, ...Object.fromEntries(
+  FLAWS.flatMap(([, below, above]) => [below, above]).filter(Boolean).map((flag) => [flag, false])) };
 
-/** Which flags are set; lungs is the map in the box, side the frame's size, size the picture's. */
-export function qualityOf(usual, lungs, box, seen, side, size) {
-  const measures = measureQuality(lungs, box, seen, side, size), flags = { ...NO_FLAWS };
+/** Which flags these measures set. */
+export function qualityOf(usual, measures) {
+  const flags = { ...NO_FLAWS, ...checkFlags(measures) };
   for (const [measure, below, above] of FLAWS) {
     const [low, high] = usual[measure];
     if (below && measures[measure] < low) flags[below] = true;
@@ -88,6 +98,7 @@ export function qualityOf(usual, lungs, box, seen, side, size) {
   return flags;
 }
 
+/** lungs is the map in the box, side the frame's size, size the picture's. */
 export function measureQuality(lungs, box, seen, { width, height }, size) {
   const mask = Array.from(lungs, (p) => p >= 0.5), lung = [], other = [];
   const wide = (box.right - box.left) * size.width, high = (box.bottom - box.top) * size.height;
@@ -105,6 +116,7 @@ export function measureQuality(lungs, box, seen, { width, height }, size) {
     sharpness: sharpness(seen, width, height),
     bright_in_lungs: lung.length ? percentile(lung, 99) / 255 : 0,
     clipped: Math.max(count(0), count(255)),
+    ...burntOut(lung, other),
   };
 }
 

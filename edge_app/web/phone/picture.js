@@ -1,6 +1,7 @@
 // images/read.py in the browser: a file in, grey pixels out, bright meaning dense. The browser
 // decodes; what it would fill up with grey where bytes are missing is refused before.
 import { checkJpeg, JpegError } from "./jpeg.js";
+import { COLOUR_SIDE, colourShare } from "./checks.js";
 
 const MOST_PIXELS = 30e6; // four bytes each while it is decoded; a phone has little memory
 
@@ -70,11 +71,16 @@ function toGrey(bitmap) {
   const canvas = document.createElement("canvas"), data = new Uint8Array(width * height);
   canvas.width = width; canvas.height = Math.min(STRIP, height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
+  const points = colourPoints(width, height), colours = [];
   for (let top = 0; top < height; top += STRIP) {
     const rows = Math.min(STRIP, height - top);
     context.clearRect(0, 0, width, rows);
     context.drawImage(bitmap, 0, -top);
     const rgba = context.getImageData(0, 0, width, rows).data;
+    while (points.length && points[0] < width * (top + rows)) {
+      const at = 4 * (points.shift() - width * top), alpha = rgba[at + 3] / 255;
+      colours.push([0, 1, 2].map((channel) => Math.round(rgba[at + channel] * alpha)));
+    }
     for (let i = 0; i < width * rows; i++) {
       const at = 4 * i, alpha = rgba[at + 3];
       // ITU-R BT.601 as Pillow rounds it; transparency lies over black.
@@ -82,5 +88,11 @@ function toGrey(bitmap) {
       data[top * width + i] = alpha === 255 ? grey : Math.round((grey * alpha) / 255);
     }
   }
-  return { data, width, height };
+  return { data, width, height, colour: colourShare(colours) };
+}
+
+// Places of the points whose colour is looked at, in rising order, as Pillow takes the nearest ones.
+function colourPoints(width, height) {
+  const places = (length) => Array.from({ length: COLOUR_SIDE }, (_, i) => Math.floor(((i + 0.5) * length) / COLOUR_SIDE));
+  return places(height).flatMap((y) => places(width).map((x) => y * width + x));
 }

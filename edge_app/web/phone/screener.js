@@ -1,7 +1,8 @@
 // screening/screener.py and selftest.py in the browser: a picture in, an answer out. Every number
 // comes from the bundle, whose files are held against its SHA-256 sums; nothing is scored before
 // the bundle's golden inputs gave what they must in this browser.
-import { gateDistance, gateFeatures, isInverted, NO_FLAWS, openGate, qualityOf } from "./gate.js";
+import { gateDeviations, gateDistance, gateFeatures, isInverted, joined, measureQuality, NO_FLAWS, openGate, qualityOf } from "./gate.js";
+import { checkFlags, checkRefusal, textShare } from "./checks.js";
 import { lungFrame, lungsInBox, sigmoid } from "./lungs.js";
 import { findAnyway, LEAST_GREY_LEVELS, look } from "./locator.js";
 import { greyRange, negative, resize, toInput, WHOLE } from "./preprocess.js";
@@ -65,18 +66,22 @@ export class Screener {
       age_unknown: stated.age === undefined, age_contradicted: false, view_unknown: !stated.view,
       enlarged: picture.height < spec.height || picture.width < spec.width, outside_population: isOutside,
     };
-    if (Math.min(picture.width, picture.height) < LEAST_SIDE) return refused("too_small", quality);
-    if (isOutside) return refused("outside_validated_population", quality);
+    let measures = { colour: picture.colour ?? 0, text: textShare(picture) };
+    Object.assign(quality, checkFlags(measures));
+    if (Math.min(picture.width, picture.height) < LEAST_SIDE) return refused("too_small", quality, measures);
+    if (isOutside) return refused("outside_validated_population", quality, measures);
+    if (checkRefusal(measures)) return refused(checkRefusal(measures), quality, measures);
     let looked = await this.look(picture);
     if (looked.isInverted) {
       looked = await this.look(negative(picture));
       looked.quality.greys_inverted = true;
     }
     quality = { ...quality, ...looked.quality };
-    if (looked.refusal || looked.isInverted) return refused(looked.refusal ?? "unlike_validated_films", quality);
+    measures = { ...measures, ...looked.measures };
+    if (looked.refusal || looked.isInverted) return refused(looked.refusal ?? "unlike_validated_films", quality, measures);
     const { logit } = looked, decision = decide(logit, this.settings);
-    if (looked.lungs.isHalf && decision !== "pneumonia_suspected") return refused("lungs_not_found", quality);
-    return { decision, reason: null, quality, logit, probability: this.probability(logit) };
+    if (looked.lungs.isHalf && decision !== "pneumonia_suspected") return refused("lungs_not_found", quality, measures);
+    return { decision, reason: null, quality, measures, logit, probability: this.probability(logit) };
   }
 
   probability(logit) {
@@ -103,9 +108,13 @@ export class Screener {
     const seen = toInput(small, spec, range), outputs = await this.read(seen);
     const features = gateFeatures(lungs.map, lungs.box, seen, small, outputs.embedding.values);
     if (isInverted(this.gate, features)) return { quality, isInverted: true };
-    Object.assign(quality, qualityOf(this.gate.fit.usual, lungsInBox(lungs.map, lungs.box), lungs.box, seen, small, upright));
-    const isFar = gateDistance(this.gate, features) > this.gate.fit.most_distance;
-    return { quality, lungs, logit: outputs.logit.values[0], refusal: isFar ? "unlike_validated_films" : null };
+    const measures = measureQuality(lungsInBox(lungs.map, lungs.box), lungs.box, seen, small, upright);
+    Object.assign(quality, qualityOf(this.gate.fit.usual, measures));
+    const deviations = gateDeviations(this.gate, features), unlike = joined(deviations);
+    for (const [name, far] of Object.entries(deviations)) measures[`unlike_${name}`] = far;
+    measures.unlike = unlike;
+    const refusal = checkRefusal(measures) ?? (unlike > this.gate.fit.most_distance ? "unlike_validated_films" : null);
+    return { quality, measures, lungs, logit: outputs.logit.values[0], refusal };
   }
 }
 
@@ -126,8 +135,8 @@ function runner(network, { input, outputs }) {
   };
 }
 
-function refused(reason, quality) {
-  return { decision: "not_assessable", reason, quality, logit: null, probability: null };
+function refused(reason, quality, measures) {
+  return { decision: "not_assessable", reason, quality, measures, logit: null, probability: null };
 }
 
 function decide(logit, { refer_low, refer_high }) {
