@@ -113,14 +113,23 @@ def pack_bundle(folder: Path, target: Path) -> None:
     Raises:
         StorageError: `target` exists or cannot be written.
     """
-    names = (p for p in sorted(folder.rglob("*")) if p.is_file())
     if target.exists():
         raise StorageError(f"{target}: exists already; name another file")
+    # On the disk: the stick may be pulled out right after.
+    write_whole(target, bundle_archive(folder))
+
+
+def bundle_archive(folder: Path) -> bytes:
+    """The archive of a bundle's folder.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    names = (p for p in sorted(folder.rglob("*")) if p.is_file())
     try:
-        content = encode_archive({p.relative_to(folder).as_posix(): p.read_bytes() for p in names})
+        return encode_archive({p.relative_to(folder).as_posix(): p.read_bytes() for p in names})
     except OSError as error:
         raise StorageError(f"{folder}: cannot be read: {error.strerror or error}") from error
-    write_whole(target, content)  # on the disk: the stick may be pulled out right after
 
 
 def _check_names(names: list[str]) -> None:

@@ -18,6 +18,7 @@ from edge_app.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED, UsageEr
 
 if TYPE_CHECKING:
     from edge_app.runs.batch import BatchPlan
+    from edge_app.runs.scoring_run import StartEngine
     from edge_app.runs.summary import Summary
 
 
@@ -81,7 +82,25 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     )
     add_answer_option(parser)
     add_run_options(parser)
+    _add_engine_options(parser)
     parser.set_defaults(run=run)
+
+
+def _add_engine_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("engine")
+    group.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="processes on this machine, or actors on a Ray cluster, which read the files "
+        "themselves; the rows are the same. Needs: pip install 'pneumoscope[ray]'",
+    )
+    group.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="of a cluster that runs, whose cores are all taken unless --workers says less; auto: "
+        "the one on this machine (default: start one here for this run)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -92,6 +111,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             "--sort-into keeps the films' names, which --identifiers leaves out of results"
         )
+    if args.engine == "ray" and args.workers is None:
+        args.workers = 0  # all cores of the cluster, whichever join it
     plan = BatchPlan(
         named=tuple(args.inputs),
         out=args.out,
@@ -104,6 +125,7 @@ def run(args: argparse.Namespace) -> int:
             answers=args.dicom_out,
             lasting=not args.dry_run,
         ),
+        start_engine=_engine(args),
     )
     if args.dry_run:
         return _list(plan)
@@ -124,6 +146,18 @@ def run(args: argparse.Namespace) -> int:
         say(describe(summary), sys.stdout)
         _print_paths(plan)
     return EXIT_SOME_FAILED if summary.failed else EXIT_OK
+
+
+def _engine(args: argparse.Namespace) -> "StartEngine":
+    from edge_app.runs.scoring_run import start_workers
+
+    if args.engine == "ray":
+        from edge_app.runs.cluster.engine import ray_engine
+
+        return ray_engine(args.address)
+    if args.address is not None:
+        raise UsageError("--address names a Ray cluster: add --engine ray")
+    return start_workers
 
 
 def _score(plan: "BatchPlan", *, quiet: bool) -> "Summary | None":
@@ -198,4 +232,8 @@ def _print_paths(plan: "BatchPlan") -> None:
         say(f"Report:  {plan.folder.report}", sys.stdout)
     if "csv" in plan.options.formats:
         say(f"Table:   {plan.folder.table}", sys.stdout)
+    if "parquet" in plan.options.formats:
+        say(f"Columns: {plan.folder.columns}", sys.stdout)
+    if "failed" in plan.options.formats:
+        say(f"Failed:  {plan.folder.failures}", sys.stdout)
     say(f"Results: {plan.folder.results}", sys.stdout)

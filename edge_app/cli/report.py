@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edge_app.cli.run_options import note
+from edge_app.cli.run_options import DEFAULT_FORMATS, note
 from edge_app.cli.streams import say
 from edge_app.errors import EXIT_OK
 
@@ -37,11 +37,10 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 def run(args: argparse.Namespace) -> int:
     """Make both, and say whether the run had come to its end."""
     from edge_app.results.folder import RunFolder
-    from edge_app.runs.derived import FORMATS
     from edge_app.runs.rederived import derive_again
 
     folder = RunFolder(args.out)
-    end = derive_again(folder, args.bundle, FORMATS, note, shared=args.shared)
+    end = derive_again(folder, args.bundle, DEFAULT_FORMATS, note, shared=args.shared)
     if not end.complete:
         note("this run had not come to its end; the command that began it goes on")
     say(f"{end.rows} rows\nReport:  {folder.report}\nTable:   {folder.table}", sys.stdout)

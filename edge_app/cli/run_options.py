@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 HEATMAPS = ("suspected", "all")
 # Of `results.identifiers`, which is not loaded for a help text.
 IDENTIFIERS = ("full", "pseudonymous", "none")
-_FORMATS = ("jsonl", "csv", "html")
+DEFAULT_FORMATS = ("jsonl", "csv", "html")
+FORMATS = (*DEFAULT_FORMATS, "parquet", "failed")
 # A worker takes about 50 MB beside what it shares.
 _MOST_WORKERS = 16
 
@@ -36,16 +37,16 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers",
         type=positive,
-        default=default_workers(),
         metavar="N",
         help="processes side by side (default: the cores, at most 16)",
     )
     parser.add_argument(
         "--format",
         type=formats,
-        default=_FORMATS,
+        default=DEFAULT_FORMATS,
         metavar="LIST",
-        help="what to write, of jsonl,csv,html (default: all; jsonl is always written)",
+        help="what to write, of jsonl,csv,html,parquet,failed (default: jsonl,csv,html; jsonl is "
+        "always written; failed: the rows of files that failed, as failed.jsonl)",
     )
     parser.add_argument(
         "--heatmaps",
@@ -109,6 +110,10 @@ def run_options(
     from edge_app.results.identifiers import open_identifiers
     from edge_app.runs.scoring_run import RunOptions
 
+    if "parquet" in args.format:
+        from edge_app.results.parquet import require_pyarrow
+
+        require_pyarrow()
     if answers is not None:
         from edge_app.dicom_out.answers import require_highdicom
 
@@ -118,7 +123,7 @@ def run_options(
         runtime=args.runtime,
         operating_point=args.operating_point,
         site=args.site,
-        workers=args.workers,
+        workers=default_workers() if args.workers is None else args.workers,
         threads=args.threads,
         formats=args.format,
         heatmaps=args.heatmaps,
@@ -142,9 +147,9 @@ def formats(text: str) -> tuple[str, ...]:
     """A list such as `jsonl,csv`, as argparse wants its types."""
     named = tuple(part.strip() for part in text.split(",") if part.strip())
     for name in named:
-        if name not in _FORMATS:
-            raise argparse.ArgumentTypeError(f"no format {name!r}; there are {','.join(_FORMATS)}")
-    return tuple(name for name in _FORMATS if name in named or name == "jsonl")
+        if name not in FORMATS:
+            raise argparse.ArgumentTypeError(f"no format {name!r}; there are {','.join(FORMATS)}")
+    return tuple(name for name in FORMATS if name in named or name == "jsonl")
 
 
 def seconds(text: str) -> float:

@@ -28,6 +28,16 @@ class RunFolder:
         return self.path / "report.html"
 
     @property
+    def columns(self) -> Path:
+        """Derived from the journal, for tools that read columns: a folder of Parquet files."""
+        return self.path / "results.parquet"
+
+    @property
+    def failures(self) -> Path:
+        """Derived from the journal: the rows of files that failed, with their reasons."""
+        return self.path / "failed.jsonl"
+
+    @property
     def thumbnails(self) -> Path:
         """Pictures for the report; see `gallery`."""
         return self.path / "thumbnails.jsonl"

@@ -29,7 +29,14 @@ from edge_app.results.rows import RunHeader, printable, read_results
 from edge_app.results.run_end import left_out_words
 from edge_app.runs.discovery import ImageFile, Inputs, gone
 from edge_app.runs.earlier_results import add_contents, content_digest, results_file
-from edge_app.runs.scoring_run import RunInput, RunOptions, ScoringRun, folder_called
+from edge_app.runs.scoring_run import (
+    RunInput,
+    RunOptions,
+    ScoringRun,
+    StartEngine,
+    folder_called,
+    start_workers,
+)
 from edge_app.runs.summary import Outcome, Summary
 from edge_app.runs.workers.messages import Answered
 
@@ -58,6 +65,7 @@ class BatchPlan:
         same_input: whether it goes on with results whose input lay elsewhere then: moved, or
             mounted under another name.
         options: how to score.
+        start_engine: by which the files are scored.
     """
 
     named: tuple[Path, ...]
@@ -65,6 +73,7 @@ class BatchPlan:
     recursive: bool = True
     same_input: bool = False
     options: RunOptions = field(default_factory=RunOptions)
+    start_engine: StartEngine = start_workers
 
     @property
     def folder(self) -> RunFolder:
@@ -184,7 +193,12 @@ def run_batch(
     inputs = plan.inputs()
     files = _some(inputs)
     with ScoringRun.open(
-        plan.folder, plan.described(), plan.options, on_note, names=inputs.may_repeat
+        plan.folder,
+        plan.described(),
+        plan.options,
+        on_note,
+        names=inputs.may_repeat,
+        start_engine=plan.start_engine,
     ) as run:
         survey = _survey(plan, run, on_note, check)
         feeder = _Feeder(run, inputs, survey, on_outcome, on_note, check)

@@ -1,20 +1,23 @@
-"""What is made from the results when a run has ended: the table and the report."""
+"""What is made from the results when a run has ended: table, report, columns, failures."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from edge_app.bundle.manifest import Bundle
+from edge_app.decision import Status
 from edge_app.errors import StorageError
+from edge_app.files.codec import compact_json
 from edge_app.files.whole import write_whole
 from edge_app.report.gallery import Gallery
 from edge_app.report.page import write_report
 from edge_app.results.folder import RunFolder
-from edge_app.results.rows import LACKS, SIGNED_BY, read_results
+from edge_app.results.parquet import write_shards
+from edge_app.results.rows import LACKS, SIGNED_BY, encode_row, read_results
 from edge_app.results.run_end import RunEnd
 from edge_app.results.table import csv_table
 
 # `jsonl`, the results themselves, is always written.
-FORMATS = ("jsonl", "csv", "html")
+FORMATS = ("jsonl", "csv", "html", "parquet", "failed")
 
 
 def derive(
@@ -26,7 +29,7 @@ def derive(
     stale: Mapping[str, int],
     end: RunEnd | None = None,
 ) -> None:
-    """Write the table and the report anew, each in full or not at all, and one without the other.
+    """Write what is asked for anew, each in full or not at all, and one without the other.
 
     Args:
         folder: of the run.
@@ -39,6 +42,7 @@ def derive(
 
     Raises:
         StorageError: one of them cannot be written.
+        RuntimeUnavailableError: Parquet is asked for and pyarrow is missing.
     """
     unwritten: StorageError | None = None
     if "csv" in formats:
@@ -50,5 +54,18 @@ def derive(
             unwritten = error
     if "html" in formats and gallery is not None:
         write_report(folder, bundle, pictures_root, gallery, stale, end)
+    if "parquet" in formats:
+        write_shards(folder.columns, *read_results(folder.results))
+    if "failed" in formats:
+        write_whole(folder.failures, _failures(folder.results))
     if unwritten is not None:
         raise unwritten
+
+
+def _failures(results: Path) -> Iterator[str]:
+    """The results again, with the rows of files that failed alone."""
+    header, rows = read_results(results)
+    yield compact_json(header) + "\n"
+    for row in rows:
+        if row.status is Status.FAILED:
+            yield encode_row(row).decode("utf-8")

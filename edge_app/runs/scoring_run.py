@@ -56,7 +56,7 @@ class RunOptions:
     Attributes:
         bundle, runtime, operating_point: None for the default.
         site: folder of the site profile that decides, None for the bundle's operating point.
-        workers: processes side by side.
+        workers: processes side by side; of a cluster, 0 for as many as it has cores.
         threads: of one inference.
         formats: what is written, of `derived.FORMATS`.
         heatmaps: of which films heatmaps are written, "suspected" or "all"; None for none.

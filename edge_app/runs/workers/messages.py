@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
+from edge_app import errors
+from edge_app.errors import PneumoscopeError
 from edge_app.results.rows import ResultRow, encode_row
 
 # Of one file, in the order of `Answered.stage_ms`.
@@ -85,6 +87,12 @@ class Refused(Message):
 
     error: str
     message: str
+
+    def to_error(self) -> PneumoscopeError:
+        """The error that a worker met, as if it had been met here."""
+        kind = getattr(errors, self.error, PneumoscopeError)
+        error: PneumoscopeError = kind(self.message)
+        return error
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from edge_app import errors
 from edge_app.decision import Reason
-from edge_app.errors import PneumoscopeError, RuntimeUnavailableError
+from edge_app.errors import RuntimeUnavailableError
 from edge_app.runs.engine import GivenUp, News
 from edge_app.runs.workers.messages import (
     Answered,
@@ -201,7 +200,7 @@ class Pool:
     def _read(self, worker: _Worker, message: Message) -> list[News]:
         match message:
             case Refused():
-                raise _error(message)
+                raise message.to_error()
             case Ready():
                 self._failed_starts = 0
                 self._started_since_held_back = True
@@ -309,13 +308,6 @@ def _exit_code(process: "subprocess.Popen[bytes]") -> int:
     except subprocess.TimeoutExpired:
         process.kill()
         return process.wait()
-
-
-def _error(refused: Refused) -> PneumoscopeError:
-    """The error that a worker met, as if it had been met here."""
-    kind = getattr(errors, refused.error, PneumoscopeError)
-    error: PneumoscopeError = kind(refused.message)
-    return error
 
 
 def _in_words(code: int) -> str:
