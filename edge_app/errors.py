@@ -17,6 +17,7 @@ PneumoscopeError
 │  ├─ NotInRecordError             no study, picture or account of that name
 │  ├─ ChangedMeanwhileError        another worker has changed it since it was read
 │  └─ NotAllowedError              a log-in, a session or a code that does not hold
+├─ PackError                       what a device has sent: `fleet merge` names it and goes on
 ├─ StorageError                    the disk: stop, and nothing half-written stays
 └─ RuntimeUnavailableError         names the extra to install
 
@@ -117,6 +118,10 @@ class NotAllowedError(RecordError):
 
 class SiteProfileError(BundleError):
     """A site profile is damaged, was edited, is signed by a stranger or is for another model."""
+
+
+class PackError(PneumoscopeError):
+    """A device's pack is cut off, changed, of a stranger or of another version."""
 
 
 class StorageError(PneumoscopeError):

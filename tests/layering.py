@@ -28,7 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("__init__",),  # the Python API: names that are imported when they are first used
     ("dicom_net",),
     ("web",),
-    ("runs",),
+    ("runs", "fleet"),
     ("record", "dicom_out"),
     ("report", "models", "device"),
     ("screening",),

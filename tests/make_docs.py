@@ -1,7 +1,8 @@
 """`python -m tests.make_docs` (`make docs`): the pages of docs/ that come from the code.
 
 The four parsers become `docs/cli.md`; the dataclasses that are stored become
-`docs/results-format.md`, `docs/bundle-format.md` and `docs/site-format.md`; the public names of
+`docs/results-format.md`, `docs/bundle-format.md`, `docs/site-format.md` and
+`docs/fleet-format.md`; the public names of
 `edge_app` become `docs/python-api.md`; `docs/architecture.md` gets its floors from
 `tests/layering.py`. `tests/test_docs.py` fails where a page is not what the code says.
 """
@@ -30,6 +31,7 @@ def pages() -> dict[str, str]:
         "bundle-format.md": _bundle_format(),
         "cli.md": _cli(),
         "dicom-conformance.md": _dicom_conformance(),
+        "fleet-format.md": _fleet_format(),
         "python-api.md": _python_api(),
         "results-format.md": _results_format(),
         "site-format.md": _site_format(),
@@ -298,6 +300,25 @@ def _site_format() -> str:
         "used: [site.md](site.md).",
         (SiteProfile, Signature),
         (),
+    )
+
+
+def _fleet_format() -> str:
+    from edge_app.decision import Decision, Reason, Status
+    from edge_app.fleet.answers import PackedAnswer
+    from edge_app.fleet.campaign import Campaign, MergedPack
+    from edge_app.fleet.pack_file import FORMAT_VERSION, SignedPack
+    from edge_app.record.studies import Basis, Label
+
+    return _format_page(
+        f"Packs and campaigns, format version {FORMAT_VERSION}",
+        "A pack is one file: a line of JSON (a `SignedPack`; the signature is over the canonical "
+        "JSON of `pack`), then gzip of JSON Lines, each a `PackedAnswer`. A campaign is a folder: "
+        "`answers.parquet` (columns `site` and `device`, then those of `PackedAnswer`, "
+        "`answered_on` as a date), `packs.parquet` (a row a `MergedPack`), `campaign.json` (a "
+        "`Campaign`) and `report.html`. How they are made: [fleet.md](fleet.md).",
+        (SignedPack, PackedAnswer, MergedPack, Campaign),
+        (Status, Decision, Reason, Label, Basis),
     )
 
 

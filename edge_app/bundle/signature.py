@@ -123,12 +123,30 @@ def verify_signature(
         return None
     signature = _parse(path.read_bytes())
     keys = installed_keys() if trusted_keys is None else trusted_keys
+    return check_signature(signature, signed, keys, what)
+
+
+def check_signature(
+    signature: Signature, signed: bytes, keys: Mapping[str, bytes], what: str
+) -> str:
+    """Check that one of these keys has signed these bytes; gives its identifier.
+
+    Args:
+        signature: of them.
+        signed: the exact bytes.
+        keys: raw public keys by identifier.
+        what: they are, for messages.
+
+    Raises:
+        BundleFormatError, BundleIntegrityError, RuntimeUnavailableError: as of `verify_signature`.
+    """
+    raw = _raw(signature)
     if signature.key_id not in keys:
         raise BundleIntegrityError(
             f"{SIGNATURE_FILE}: signed with the key {signature.key_id}, "
             "which this installation does not trust"
         )
-    if not is_valid(keys[signature.key_id], _raw(signature), signed):
+    if not is_valid(keys[signature.key_id], raw, signed):
         raise BundleIntegrityError(
             f"{SIGNATURE_FILE}: does not match {what}: one of the two has been changed"
         )
@@ -140,18 +158,22 @@ def _parse(content: bytes) -> Signature:
         signature = decode(Signature, parse_json(content))
     except CodecError as error:
         raise BundleFormatError(f"{SIGNATURE_FILE}: {error}") from error
-    # Only the canonical bytes: otherwise a changed space or base64's unused bits would go unseen.
-    canonical = base64.b64encode(_raw(signature)).decode("ascii")
-    if signature.signature != canonical or content != signature.to_json():
+    _raw(signature)
+    # Only the canonical bytes: a changed space would go unseen.
+    if content != signature.to_json():
         raise BundleFormatError(f"{SIGNATURE_FILE}: not in canonical form")
     return signature
 
 
 def _raw(signature: Signature) -> bytes:
     try:
-        return base64.b64decode(signature.signature, validate=True)
+        raw = base64.b64decode(signature.signature, validate=True)
     except ValueError as error:
         raise BundleFormatError(f"{SIGNATURE_FILE}: signature is not base64") from error
+    # Base64's unused bits would go unseen.
+    if signature.signature != base64.b64encode(raw).decode("ascii"):
+        raise BundleFormatError(f"{SIGNATURE_FILE}: not in canonical form")
+    return raw
 
 
 def is_valid(public_key: bytes, signature: bytes, signed: bytes) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Nothing of this program was installed anywhere before.
-_EARLIEST = "2026-11-01T00:00:00.000Z"
+EARLIEST = "2026-11-01T00:00:00.000Z"
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronized
 
 
@@ -26,7 +26,7 @@ def clock_trust(now: str, latest_seen: str = "", sysfs: Path = Path("/sys")) -> 
         latest_seen: a time that has surely passed, "" none known.
         sysfs: where Linux shows its devices.
     """
-    if now < max(latest_seen, _EARLIEST):
+    if now < max(latest_seen, EARLIEST):
         return ClockTrust(False, f"says {now}, which has long passed")
     if is_synchronized():
         return ClockTrust(True, "set by a time server")

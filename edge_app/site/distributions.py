@@ -77,7 +77,7 @@ def baseline_of(rows: Iterable[ResultRow]) -> Baseline:
     rows = list(rows)
     return Baseline(
         n=len(rows),
-        features={name: _distribution(values) for name, values in values_of(rows).items()},
+        features={name: distribution_of(values) for name, values in values_of(rows).items()},
     )
 
 
@@ -112,7 +112,8 @@ def _geometry(lungs: LungPlace) -> Iterable[tuple[str, float | str]]:
     yield "lungs turned", str(lungs.quarter_turns)
 
 
-def _distribution(values: Sequence[float | str]) -> Distribution:
+def distribution_of(values: Sequence[float | str]) -> Distribution:
+    """The distribution of these values, one at least, in bins of their own."""
     if isinstance(values[0], str):
         words = tuple(sorted(set(map(str, values))))
         return Distribution((), words, (0,) * len(words)).count(values)

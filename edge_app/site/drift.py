@@ -24,10 +24,10 @@ from edge_app.statistics.population_stability import Comparison, compare, holm
 # hold for what is above chance.
 SMALL, LARGE = 0.1, 0.25
 # That nothing has changed, all comparisons of a report together.
-_ALPHA = 0.05
-_LEAST_DEALS = 1999
+ALPHA = 0.05
+LEAST_DEALS = 1999
 # An answer is as likely to be wrong as ever only while these look as before.
-_OF_THE_ANSWERS = ("raw_score", "answer")
+OF_THE_ANSWERS = ("raw_score", "answer")
 
 
 class Verdict(StrEnum):
@@ -203,8 +203,8 @@ def _compared(
         if name in values
     ]
     # So many deals that the smallest p-value survives the adjustment.
-    deals = max(_LEAST_DEALS, round(2 * len(found) / _ALPHA))
-    comparisons = [_compare(before, now, deals) for *_, before, now in found]
+    deals = max(LEAST_DEALS, round(2 * len(found) / ALPHA))
+    comparisons = [compare_with(before, now, deals) for *_, before, now in found]
     adjusted = holm([comparison.p_value for comparison in comparisons])
     for (kind, group, name, before, now), comparison, p in zip(
         found, comparisons, adjusted, strict=True
@@ -215,7 +215,7 @@ def _compared(
             feature=name,
             comparison=comparison,
             p_adjusted=p,
-            verdict=_verdict(comparison, p),
+            verdict=judge(comparison, p),
             needed=comparison.cases_for_noise(LARGE),
             baseline=before,
             now=now,
@@ -224,24 +224,26 @@ def _compared(
 
 def _urgency(item: tuple[str, Distribution]) -> tuple[bool, str]:
     """What answers follow from comes first."""
-    return item[0] not in _OF_THE_ANSWERS, item[0]
+    return item[0] not in OF_THE_ANSWERS, item[0]
 
 
-def _compare(before: Distribution, now: Distribution, deals: int) -> Comparison:
+def compare_with(before: Distribution, now: Distribution, deals: int) -> Comparison:
+    """Hold a distribution against the baseline's, which it was counted in the bins of."""
     unknown = len(now.counts) - len(before.counts)  # words that the baseline has never seen
     return compare([*before.counts, *[0] * unknown], now.counts, deals)
 
 
-def _verdict(comparison: Comparison, p_adjusted: float) -> Verdict:
-    if p_adjusted < _ALPHA and comparison.excess >= LARGE:
+def judge(comparison: Comparison, p_adjusted: float) -> Verdict:
+    """What a comparison says, with its p-value adjusted for all that were made."""
+    if p_adjusted < ALPHA and comparison.excess >= LARGE:
         return Verdict.CHANGED_MUCH
-    if p_adjusted < _ALPHA and comparison.excess >= SMALL:
+    if p_adjusted < ALPHA and comparison.excess >= SMALL:
         return Verdict.CHANGED
     return Verdict.TOO_FEW if comparison.noise > LARGE else Verdict.AS_BEFORE
 
 
 def _is_grave(feature: FeatureDrift) -> bool:
-    return feature.verdict is Verdict.CHANGED_MUCH and feature.feature in _OF_THE_ANSWERS
+    return feature.verdict is Verdict.CHANGED_MUCH and feature.feature in OF_THE_ANSWERS
 
 
 def _advice(features: Sequence[FeatureDrift]) -> Iterator[str]:
@@ -249,7 +251,7 @@ def _advice(features: Sequence[FeatureDrift]) -> Iterator[str]:
     films = [
         feature
         for feature in features
-        if feature.verdict is Verdict.CHANGED_MUCH and feature.feature not in _OF_THE_ANSWERS
+        if feature.verdict is Verdict.CHANGED_MUCH and feature.feature not in OF_THE_ANSWERS
     ]
     changed = [feature for feature in features if feature.verdict is Verdict.CHANGED]
     if grave:

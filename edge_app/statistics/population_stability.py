@@ -118,6 +118,21 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def false_discovery(p_values: Sequence[float]) -> list[float]:
+    """P-values of several tests, adjusted so that of those that are called at a level that share
+    at most is called in error, in the mean.
+
+    Benjamini Y, Hochberg Y. Controlling the false discovery rate. J R Stat Soc B 1995; 57:289-300.
+    """
+    adjusted = [0.0] * len(p_values)
+    smallest, n = 1.0, len(p_values)
+    falling = sorted(range(n), key=lambda i: p_values[i], reverse=True)
+    for rank, place in zip(range(n, 0, -1), falling, strict=True):
+        smallest = min(smallest, p_values[place] * n / rank)
+        adjusted[place] = smallest
+    return adjusted
+
+
 def _indices(
     first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:

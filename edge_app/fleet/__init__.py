@@ -1,0 +1,1 @@
+"""What many devices have answered, brought together on USB sticks: packs and campaigns."""
