@@ -6,7 +6,10 @@
 
 PYTHON ?= python3
 XRAYS ?=
-OUT ?= results/$(shell date +%Y%m%d-%H%M%S)
+# A folder's results have its name, so that an interrupted run goes on.
+ifeq ($(origin OUT),undefined)
+OUT := results/$(if $(strip $(XRAYS)),$(shell basename "$(XRAYS)"),$(shell date +%Y%m%d-%H%M%S))
+endif
 
 EDGE := .venv
 TEST := .venv-test
@@ -27,8 +30,11 @@ ifeq ($(strip $(XRAYS)),)
 	@echo "No folder was named (XRAYS=folder), so examples are scored. What they are:"
 	@$(EDGE)/bin/pneumoscope examples examples
 	@$(EDGE)/bin/pneumoscope batch examples -o "$(OUT)" || [ $$? -eq 1 ]
+	@echo "Next, your own pictures: make screen XRAYS=/path/to/folder"
 else
-	@$(EDGE)/bin/pneumoscope batch "$(XRAYS)" -o "$(OUT)" || [ $$? -eq 1 ]
+	@$(EDGE)/bin/pneumoscope batch "$(XRAYS)" -o "$(OUT)"; code=$$?; \
+		[ $$code -ne 2 ] || echo "With make, OUT=FOLDER names another folder."; [ $$code -le 1 ]
+	@echo "Next, what waits for a person: $(EDGE)/bin/pneumoscope worklist '$(OUT)'"
 endif
 
 # With examples to try; --host 0.0.0.0 and accounts: docs/clinic.md.

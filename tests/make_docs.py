@@ -31,6 +31,7 @@ def pages() -> dict[str, str]:
         "bundle-format.md": _bundle_format(),
         "cli.md": _cli(),
         "dicom-conformance.md": _dicom_conformance(),
+        "dictionary.md": _dictionary(),
         "fleet-format.md": _fleet_format(),
         "python-api.md": _python_api(),
         "results-format.md": _results_format(),
@@ -246,6 +247,53 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 def _keywords(keys: Any) -> str:
     return ", ".join(element.keyword for element in keys)
+
+
+def _dictionary() -> str:
+    """Answers, reasons and flags in the words of the English pages, and what to do."""
+    from edge_app.decision import Decision, Reason
+    from edge_app.report.words import FLAGS, MEASURES, OF_THE_WHOLE
+    from edge_app.web.answers import CLASSES
+    from edge_app.web.languages import language
+
+    words = language("en")
+
+    def to_do(key: str) -> str:
+        return words(key if words.has(key) else "reason_do_other")
+
+    flags = sorted((*FLAGS, *OF_THE_WHOLE))
+    parts = [
+        "# Dictionary\n",
+        _MADE,
+        "What stands in `results.csv` and `results.jsonl`, in `score`, in the report and on the "
+        "workstation's pages, and what to do. Every key of a line: "
+        "[results-format.md](results-format.md).\n",
+        "## Answers\n\nThe column `decision`.\n",
+        _table(
+            ("code", "means", "what to do"),
+            [
+                (f"`{d}`", words(f"decision_{CLASSES[d]}"), words(f"do_{CLASSES[d]}"))
+                for d in Decision
+            ],
+        ),
+        "`probability` is calibrated, and holds for the share of sick among the pictures that it "
+        "was calibrated on, not for yours. It is never shown as 0 or 1: `< 0.001`, `> 0.999`.\n",
+        "## Reasons\n\nThe column `reason`: why there is no answer. The first five are failures to "
+        "read the file (exit code 1), the others refusals. `message` says more.\n",
+        _table(
+            ("code", "means", "what to do"),
+            [(f"`{r}`", words(f"reason_{r}"), to_do(f"reason_do_{r}")) for r in Reason],
+        ),
+        "## Flags\n\nThe column `quality`: what lowers the trust in an answer. Flags are for "
+        "people; no score depends on them.\n",
+        _table(
+            ("code", "means", "what to do"),
+            [(f"`{f}`", words(f"flag_{f}"), words(f"flag_do_{f}")) for f in flags],
+        ),
+        "## Numbers behind the flags\n\nThe key `measures` of `results.jsonl`.\n",
+        _table(("key", "what it is"), [(f"`{key}`", text) for key, text in MEASURES.items()]),
+    ]
+    return "\n".join(parts)
 
 
 def _results_format() -> str:

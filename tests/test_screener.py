@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from PIL import Image
 
 from edge_app import Decision, Screener, load_bundle
 from edge_app.bundle.manifest import Bundle, Calibration, OperatingPoint, Population
-from edge_app.decision import Reason, Status
+from edge_app.decision import Reason, Status, show_probability
 from edge_app.errors import BundleFormatError, UsageError
 from edge_app.images.phantom import Phantom, draw_phantom
 from edge_app.images.radiograph import DicomFacts, Radiograph
@@ -268,9 +269,9 @@ def test_a_result_as_a_dict_and_as_a_line(bundle: Bundle) -> None:
     document = json.loads(json.dumps(scored.to_dict()))
     assert document["decision"] == scored.decision.value
     assert document["probability"] == scored.probability
-    assert (
-        repr(scored) == f"<ScreeningResult {scored.decision}, probability {scored.probability:.4f}>"
-    )
+    shown = show_probability(scored.probability)
+    assert repr(scored) == f"<ScreeningResult {scored.decision}, probability {shown}>"
+    assert repr(replace(scored, probability=1.0)).endswith("probability > 0.999>")
     refused = screener.score(radiograph(np.zeros((60, 60), np.uint8)))
     assert json.loads(json.dumps(refused.to_dict()))["reason"] == "too_small"
     assert repr(refused) == "<ScreeningResult not_assessable (too_small)>"

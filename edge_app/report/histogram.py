@@ -126,4 +126,5 @@ def _axis(
         f'<text x="{drawing.width / 2}" y="{base + 38}" text-anchor="middle">'
         "probability of pneumonia</text>"
     )
-    return f'{line}{"".join(ticks)}{title}<text x="2" y="14">up to {tallest:,} files a bar</text>'
+    files = "file" if tallest == 1 else "files"
+    return f'{line}{"".join(ticks)}{title}<text x="2" y="14">up to {tallest:,} {files} a bar</text>'

@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from edge_app.bundle.manifest import Bundle, Calibration, OperatingPoint
-from edge_app.decision import Decision, Reason
+from edge_app.decision import Decision, Reason, show_probability
 from edge_app.files.whole import write_whole
 from edge_app.report.gallery import MOST_PICTURES, Gallery
 from edge_app.report.histogram import Histogram
@@ -170,14 +170,26 @@ def _head(header: RunHeader, counts: _Counts, style: str, script: str) -> str:
 <header>
 <h1>Chest X-ray screening for signs of pneumonia</h1>
 <p class="facts">{escape(header.input)} · {counts.total:,} files · {_time(header.started_at)}{until}
-· model {escape(header.model_id)} · operating point {escape(header.operating_point.name)} ·
-pneumoscope {escape(header.pneumoscope_version)}</p>
+</p>
+{_lead(counts)}
 <p class="warning"><strong>A screening aid, no diagnosis.</strong> A person decides about each
 picture. “No pneumonia seen” does not rule pneumonia out. A picture that was not screened has no
 answer at all.</p>
 </header>
 <main>
 """
+
+
+def _lead(counts: _Counts) -> str:
+    """Where to begin, before anything else is read."""
+    kinds = [kind for kind in ("suspected", "indeterminate") if counts.rows[kind]]
+    first = ""
+    if kinds:
+        number = sum(counts.rows[kind] for kind in kinds)
+        of_each = ", ".join(f"{counts.rows[kind]:,} {kind}" for kind in kinds)
+        films = "film" if number == 1 else "films"
+        first = f'<a href="#worklist">Look first at {number:,} {films}: {of_each}</a>'
+    return f'<p class="lead no-print">{first} <a href="#files">All files in a table</a></p>'
 
 
 def _time(utc: str) -> str:
@@ -295,8 +307,9 @@ def _chart(header: RunHeader, bundle: Bundle, counts: _Counts) -> str:
     low, high = (calibration.probability(x) for x in (point.refer_low, point.refer_high))
     return f"""<h2 id="scores">How the probabilities are spread</h2>
 <div class="chart">{drawings}</div>
-<p class="facts">{counts.scored:,} screened files. Light: no pneumonia seen, below {low:.3f}.
-Hatched: indeterminate. Dark: suspected, from {high:.3f}.</p>
+<p class="facts">{counts.scored:,} screened files. Light: no pneumonia seen, below
+{escape(show_probability(low))}. Hatched: indeterminate. Dark: suspected, from
+{escape(show_probability(high))}.</p>
 """
 
 
@@ -343,6 +356,7 @@ def _about(bundle: Bundle, header: RunHeader) -> str:
     population = manifest.population
     ages = population.age_years
     entries = [
+        ("Program", f"pneumoscope {header.pneumoscope_version}"),
         ("Model", f"{manifest.model_id} of {manifest.created}, SHA-256 {header.model_sha256}"),
         ("Runtime", f"{header.runtime} {header.runtime_version}"),
         ("Signature", f"key {bundle.signed_by}" if bundle.signed_by else "not signed"),
@@ -350,7 +364,7 @@ def _about(bundle: Bundle, header: RunHeader) -> str:
         ("Validated on", population.description),
         ("Age", "not stated" if ages is None else f"{ages[0]:g} to {ages[1]:g} years"),
         ("Views and sites", f"{', '.join(population.views)}; {', '.join(population.sites)}"),
-        *_point_entries(_operating_point(bundle, header)),
+        *_point_entries(header, _operating_point(bundle, header)),
         *_site_entries(header),
         ("Terms", f"{manifest.provenance.licence}. {manifest.provenance.citation}"),
     ]
@@ -403,9 +417,9 @@ def _operating_point(bundle: Bundle, header: RunHeader) -> OperatingPoint | None
     return next((p for p in points if (p.name, p.model_sha256) == wanted), None)
 
 
-def _point_entries(point: OperatingPoint | None) -> list[tuple[str, str]]:
-    if point is None:
-        return []
+def _point_entries(header: RunHeader, point: OperatingPoint | None) -> list[tuple[str, str]]:
+    if point is None:  # a site's, or cut-offs of one's own
+        return [("Operating point", header.operating_point.name)]
     split = point.fitted_on
     return [
         ("Operating point", f"{point.name}: {point.purpose}"),

@@ -16,8 +16,9 @@ from edge_app.results.rows import ResultRow, with_staleness
 # harmless wherever a formula could begin, whatever the separator.
 _FORMULA = re.compile('([;,\t\r\n])(?=[ "]*[=+\\-@\t\r\n＝＋－＠])')
 
-# What people look for comes first; the lungs' mask is no cell.
-_FIRST = ("file", "decision", "probability", "reason", "message")
+# What people look for comes first, then whose film it is, then where the answer comes from; the
+# lungs' mask is no cell.
+_FIRST = ("file", "decision", "probability", "reason", "message", "quality", "sop_instance_uid")
 _KEYS = (*_FIRST, *(f.name for f in fields(ResultRow) if f.name not in (*_FIRST, "lungs")))
 COLUMNS = (*_KEYS, "stale", "model_lacks", "model_signed_by")
 _PROBABILITY = COLUMNS.index("probability")

@@ -140,7 +140,8 @@ class ScreeningResult:
         """One line: the arrays of a result fill screens."""
         if self.probability is None:
             return f"<ScreeningResult {self.decision} ({self.reason})>"
-        return f"<ScreeningResult {self.decision}, probability {self.probability:.4f}>"
+        shown = show_probability(self.probability)
+        return f"<ScreeningResult {self.decision}, probability {shown}>"
 
 
 class Screener:
