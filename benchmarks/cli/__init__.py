@@ -41,6 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
         article,
         check,
         compare,
+        forms,
         gate,
         latency,
         readme,
@@ -59,7 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in (
         *(accuracy, latency, throughput, compare, scale),
-        *(startup, article, sites, gate, report, check, readme),
+        *(startup, article, sites, gate, forms, report, check, readme),
     ):
         command.add_parser(commands)
     return parser
