@@ -1,50 +1,23 @@
-"""A workstation in a process of its own, and a real Chromium to look at it; skips without one.
+"""A real Chromium to look at the pages with; skips without one.
 
 Needs Debian's `chromium` (or the one that PNEUMOSCOPE_CHROMIUM names) and the package playwright.
 """
 
 import os
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
-
-from tests.conftest import REPOSITORY
 
 CHROMIUM = os.environ.get("PNEUMOSCOPE_CHROMIUM") or shutil.which("chromium") or ""
 if not CHROMIUM or find_spec("playwright") is None:
     pytest.skip("needs chromium and the package playwright", allow_module_level=True)
 
 _RULES = "['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']"
-
-
-@contextmanager
-def served(folder: Path, *options: str) -> Iterator[str]:
-    """Its address, as the command starts it; its record lies in the folder."""
-    program = [sys.executable, "-m", "edge_app", "serve", "--port", "0", *options]
-    process = subprocess.Popen(
-        [*program, "--record", str(folder / "record")],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    address = process.stdout.readline().split()[-1].rstrip("/")
-    for _ in range(100):  # the address is printed before the server listens
-        with suppress(OSError), urlopen(address):
-            break
-        time.sleep(0.1)
-    yield address
-    process.terminate()
-    assert process.wait(20) == 0  # asked to stop, it ends well
 
 
 @contextmanager

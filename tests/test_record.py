@@ -143,8 +143,8 @@ def test_earlier_pictures_of_a_patient(record: Record) -> None:
 def test_a_reading_is_blind_until_the_answer_was_shown(record: Record) -> None:
     study = record.add_study(new_study(), "ann")
     record.save_reading(study.id, Label.NORMAL, "ann", "clear")
-    record.mark_shown(study.id, "ann")
-    record.mark_shown(study.id, "ann")
+    record.mark_shown([study.id], "ann")
+    record.mark_shown([study.id], "ann")
     record.save_reading(study.id, Label.PNEUMONIA, "ann")
     read = record.save_reading(study.id, Label.UNCERTAIN, "bob").readings
     assert [(r.worker, r.label, r.is_blind) for r in read] == [

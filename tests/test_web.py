@@ -6,6 +6,7 @@ import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,9 +20,10 @@ from edge_app.record.studies import Label
 from edge_app.results.rows import CutOffs, decode_row
 from edge_app.screening.score_file import score_file
 from edge_app.screening.screener import Screener
+from edge_app.screening.stated import Stated
 from edge_app.web import uploads
 from edge_app.web.guard import HEADERS
-from edge_app.web.scoring_desk import ScoringDesk
+from edge_app.web.scoring_desk import DeskOptions, ScoringDesk
 from edge_app.web.uploads import LONGEST_NAME, plain_name
 from edge_app.web.workstation import Workstation, row_of_photograph
 from tests.pictures import dicom_bytes, encoded
@@ -141,6 +143,52 @@ def test_a_reading_after_the_answer_is_not_blind(client: TestClient, station: Wo
     client.post(f"/studies/{study['id']}/readings", data=form)
     reading = station.record.study(study["id"]).readings[0]
     assert (reading.label, reading.is_blind) == (Label.NORMAL, False)
+
+
+def test_reading_by_the_api_is_having_seen_the_answer(
+    client: TestClient, station: Workstation
+) -> None:
+    asked = [add(client, film(seed))["id"] for seed in (1, 3, 1)]
+    for path in (f"/{asked[0]}", f"/{asked[1]}/fhir", "?text=" + asked[2]):
+        assert client.get(f"/api/v1/studies{path}").status_code == 200
+    for study_id in asked:
+        study = station.record.save_reading(study_id, Label.NORMAL, "local")
+        assert not study.readings[0].is_blind
+    unseen = add(client, film(1))["id"]
+    assert station.record.save_reading(unseen, Label.NORMAL, "local").readings[0].is_blind
+
+
+def test_age_and_view_are_stated_where_no_header_says_them(client: TestClient) -> None:
+    study = add(client, film(1), age="2.5", view="AP")
+    assert study["age_years"] == 2.5
+    assert study["quality"]["age_unknown"] is False
+    assert study["quality"]["view_unknown"] is False
+    silent = add(client, film(1))
+    assert silent["quality"]["age_unknown"] is True
+    assert silent["age_years"] is None
+    for query in ({"age": "-1"}, {"age": "nan"}, {"view": "LL"}):
+        assert client.post("/api/v1/studies", params=query, content=film(1)).status_code == 422
+
+
+def test_a_patient_of_another_age_is_refused(tmp_path: Path) -> None:
+    """A bundle for children of 1 to 5 years: stated for one picture, and for all of them."""
+
+    def children(document: dict[str, Any]) -> None:
+        document["population"] |= {"age_years": [1.0, 5.0], "views": ["AP"]}
+
+    bundle = write_tiny_bundle(tmp_path / "bundle", change=children)
+    with opened_desk(bundle) as desk, opened_station(desk, tmp_path / "record") as station:
+        client = client_of(station)
+        study = add(client, film(1), age="40")
+        assert study["reason"] == "outside_validated_population"
+        assert add(client, film(1), view="PA")["reason"] == "outside_validated_population"
+        assert add(client, film(1), age="5.9", view="AP")["status"] == "scored"
+    with (
+        ScoringDesk(DeskOptions(bundle, stated=Stated(40.0, ""))) as desk,
+        opened_station(desk, tmp_path / "other") as station,
+    ):
+        assert add(client_of(station), film(1))["reason"] == "outside_validated_population"
+        assert add(client_of(station), film(1), age="3")["status"] == "scored"
 
 
 def test_two_workers_on_one_study_lose_nothing(client: TestClient, station: Workstation) -> None:

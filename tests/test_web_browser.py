@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.chromium import axe_script, chromium, require_accessible, served
+from tests.chromium import axe_script, chromium, require_accessible
 from tests.test_light_box import CORNERS, photograph
 from tests.tiny_bundle import write_tiny_bundle
-from tests.web_station import film
+from tests.web_station import film, served
 
 WIDTHS = (
     360,
@@ -25,7 +25,9 @@ WIDTHS = (
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("served")
-    with served(folder, "--bundle", str(write_tiny_bundle(folder / "bundle"))) as address:
+    with served(
+        folder / "record", "--bundle", str(write_tiny_bundle(folder / "bundle"))
+    ) as address:
         yield address
 
 

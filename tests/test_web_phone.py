@@ -24,15 +24,16 @@ from edge_app.images.preprocess import grey_range, resize, to_input
 from edge_app.images.read import decode_image
 from edge_app.screening.screener import Screener
 from edge_app.screening.stated import Stated
-from tests.chromium import axe_script, chromium, require_accessible, served
+from tests.chromium import axe_script, chromium, require_accessible
 from tests.pictures import dicom_bytes, encoded
+from tests.web_station import served
 
 READY, PAGE_MS = "#phone-files:not([disabled])", 60_000
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with served(tmp_path_factory.mktemp("served")) as address:
+    with served(tmp_path_factory.mktemp("served") / "record") as address:
         yield address
 
 

@@ -10,19 +10,18 @@ import asyncio
 import itertools
 import json
 import random
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
-import httpx
+import httpx2
 import numpy as np
 from PIL import Image
 
 from edge_app.images.phantom import Phantom, draw_phantom
 from tests.pictures import encoded
+from tests.web_station import start_server
 
 _PAUSE = (0.5, 1.5)  # seconds between two requests of one user
 _SHARE_OF_UPLOADS = 0.1
@@ -34,9 +33,14 @@ def main() -> int:
     parser.add_argument("--users", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=300.0)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, _served(Path(folder)) as (process, address):
-        seconds, errors = asyncio.run(_load(address, args.users, args.seconds))
-        memory = _resident_megabytes(process.pid)
+    with tempfile.TemporaryDirectory() as folder:
+        process, address = start_server(Path(folder) / "record")
+        try:
+            seconds, errors = asyncio.run(_load(address, args.users, args.seconds))
+            memory = resident_megabytes(process.pid)
+        finally:
+            process.terminate()
+            process.wait(20)
     result = {
         "users": args.users,
         "seconds": args.seconds,
@@ -53,24 +57,6 @@ def main() -> int:
     return 1 if errors else 0
 
 
-class _served:  # noqa: N801 (used as a function)
-    """A server in a process of its own; leaving the context ends it."""
-
-    def __init__(self, folder: Path) -> None:
-        program = [sys.executable, "-m", "edge_app", "serve", "--port", "0"]
-        self._process = subprocess.Popen(
-            [*program, "--record", str(folder / "record")], stdout=subprocess.PIPE, text=True
-        )
-
-    def __enter__(self) -> tuple["subprocess.Popen[str]", str]:
-        assert self._process.stdout is not None
-        return self._process, self._process.stdout.readline().split()[-1].rstrip("/")
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(10)
-
-
 async def _load(
     address: str, users: int, seconds: float
 ) -> tuple[dict[str, list[float]], Counter[str]]:
@@ -78,13 +64,8 @@ async def _load(
     errors: Counter[str] = Counter()
     seeds = itertools.count(1)
     first = _picture(0)
-    async with httpx.AsyncClient(base_url=address, timeout=30) as client:
-        for _ in range(50):
-            try:
-                await client.post("/api/v1/studies", content=first)
-                break
-            except httpx.TransportError:
-                await asyncio.sleep(0.2)
+    async with httpx2.AsyncClient(base_url=address, timeout=30) as client:
+        await client.post("/api/v1/studies", content=first)
         pictures = [_picture(next(seeds)) for _ in range(20)]
         end = time.monotonic() + seconds
         tasks = [_user(client, times, errors, end, pictures, user) for user in range(users)]
@@ -93,7 +74,7 @@ async def _load(
 
 
 async def _user(
-    client: httpx.AsyncClient,
+    client: httpx2.AsyncClient,
     times: dict[str, list[float]],
     errors: Counter[str],
     end: float,
@@ -120,7 +101,7 @@ async def _user(
                 errors[f"{kind} {answer.status_code}"] += 1
             elif kind == "upload":
                 known.append(answer.json()["id"])
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             errors[f"{kind} {type(error).__name__}"] += 1
         await asyncio.sleep(draw.uniform(*_PAUSE))
 
@@ -129,7 +110,7 @@ def _picture(seed: int) -> bytes:
     return encoded(Image.fromarray(draw_phantom(Phantom(seed), 512, 512)), "JPEG", quality=90)
 
 
-def _resident_megabytes(pid: int) -> dict[str, float]:
+def resident_megabytes(pid: int) -> dict[str, float]:
     """Of the server, and of it with its workers (Linux); pages that both share count twice."""
 
     def resident(pid: int) -> float:

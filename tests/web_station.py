@@ -1,9 +1,13 @@
 """A workstation around the tiny bundle, for tests of its pages and API."""
 
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 from PIL import Image
 from starlette.testclient import TestClient
@@ -15,6 +19,7 @@ from edge_app.web.scoring_desk import DeskOptions, ScoringDesk
 from edge_app.web.uploads import Uploads
 from edge_app.web.views import Views
 from edge_app.web.workstation import Workstation
+from tests.conftest import REPOSITORY
 from tests.pictures import encoded
 
 HOST = "127.0.0.1"
@@ -60,3 +65,34 @@ def add(client: TestClient, content: bytes, **query: str) -> dict[str, Any]:
     assert answer.status_code == 201, answer.text
     study: dict[str, Any] = answer.json()
     return study
+
+
+@contextmanager
+def served(record: Path, *options: str) -> Iterator[str]:
+    """The address of a server in a process of its own, as the command starts it."""
+    process, address = start_server(record, *options)
+    try:
+        yield address
+    finally:
+        process.terminate()
+        ended = process.wait(20)
+    assert ended == 0  # asked to stop, it ends well
+
+
+def start_server(record: Path, *options: str) -> "tuple[subprocess.Popen[str], str]":
+    """A server that answers, in a session of its own, and its address."""
+    program = [sys.executable, "-m", "edge_app", "serve", "--port", "0", *options]
+    process = subprocess.Popen(
+        [*program, "--record", str(record)],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    address = process.stdout.readline().split()[-1].rstrip("/")
+    for _ in range(300):  # the address is printed before the server listens
+        with suppress(OSError), urlopen(address):
+            break
+        time.sleep(0.05)
+    return process, address

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_app.cli.model_options import RUNTIME_NAMES, positive
+from edge_app.cli.population_options import add_population_options, stated_of
 from edge_app.cli.record_options import add_record_options, record_location
 
 if TYPE_CHECKING:
@@ -51,6 +52,13 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         "repeated",
     )
     parser.add_argument(
+        "--keep-days",
+        type=positive,
+        metavar="DAYS",
+        help="each day, delete studies that are older and were exported as they stand, as "
+        "`record retain` does; not while the clock is not to be trusted (default: keep all)",
+    )
+    parser.add_argument(
         "--most-megabytes",
         type=positive,
         default=100,
@@ -74,6 +82,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         metavar="N",
         help="processes that score, about 100 MB each (default: %(default)s)",
     )
+    add_population_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -94,7 +103,15 @@ def run(args: argparse.Namespace) -> int:
         most_bytes=args.most_megabytes * _MEGA,
         read_first=args.read_first,
         webhooks=tuple(map(parse_webhook, args.webhook)),
-        desk=DeskOptions(args.bundle, args.runtime, args.operating_point, args.site, args.workers),
+        keep_days=args.keep_days,
+        desk=DeskOptions(
+            args.bundle,
+            args.runtime,
+            args.operating_point,
+            args.site,
+            args.workers,
+            stated=stated_of(args),
+        ),
     )
     with owner_only(True):
         serve(options, _tell)

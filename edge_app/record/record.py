@@ -4,7 +4,7 @@ Studies, readings and outcomes enter with the name of who acts; each change and 
 audit log are one transaction, on the disk before the call returns. Nothing here scores.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, exists, insert, select, update
 
-from edge_app.errors import ChangedMeanwhileError, UsageError
+from edge_app.errors import ChangedMeanwhileError, NotInRecordError, UsageError
 from edge_app.files.whole import make_private_folder
 from edge_app.images.radiograph import hash_bytes
 from edge_app.record.accounts import Accounts
@@ -166,19 +166,20 @@ class Record:
         with self.database.reading() as connection:
             return earlier_studies(connection, study)
 
-    def mark_shown(self, study_id: str, actor: str) -> None:
-        """Note that a worker is being shown the machine's answer; the first time counts.
+    def mark_shown(self, study_ids: Iterable[str], actor: str) -> None:
+        """Note that a worker is being shown the machine's answers; the first time counts.
 
         Raises:
-            NotInRecordError, StorageError.
+            NotInRecordError: one of them is not there; nothing was noted.
+            StorageError: it cannot be written.
         """
-        study_id = read_identifier(study_id)
+        wanted = {read_identifier(study_id) for study_id in study_ids}
         with self.database.reading() as connection:
-            fetch_study(connection, study_id)
-            if _was_shown(connection, study_id, actor):
-                return
+            new = _not_shown(connection, wanted, actor)
+        if not new:
+            return
         with self.database.writing() as connection:
-            if not _was_shown(connection, study_id, actor):
+            for study_id in _not_shown(connection, wanted, actor):
                 connection.execute(insert(SHOWN).values(study_id=study_id, worker=actor))
                 self.audit.append_in(connection, actor, "answer_shown", study_id)
 
@@ -307,6 +308,16 @@ def _require_version(study: Study, version: int) -> None:
 def _was_shown(connection: Connection, study_id: str, worker: str) -> bool:
     shown = (SHOWN.c.study_id == study_id) & (SHOWN.c.worker == worker)
     return bool(connection.execute(select(exists().where(shown))).scalar())
+
+
+def _not_shown(connection: Connection, study_ids: set[str], worker: str) -> list[str]:
+    """Those whose answers the worker has not been shown; raises NotInRecordError."""
+    there = select(STUDIES.c.id).where(STUDIES.c.id.in_(study_ids))
+    if missing := study_ids - set(connection.execute(there).scalars()):
+        raise NotInRecordError(f"there is no study {min(missing)}")
+    shown = select(SHOWN.c.study_id).where(SHOWN.c.study_id.in_(study_ids))
+    seen = set(connection.execute(shown.where(SHOWN.c.worker == worker)).scalars())
+    return sorted(study_ids - seen)
 
 
 def _salt(connection: Connection, study_id: str) -> str:

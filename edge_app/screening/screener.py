@@ -7,6 +7,7 @@ access beyond loading the networks; no score for a picture that is refused.
 
 import time
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -186,6 +187,15 @@ class Screener:
         self.gate = open_gate(bundle, runtime.model)
         if bundle.manifest.golden.cases:
             run_self_test(bundle, runtime)
+
+    def stating(self, age_years: float | None, view: str) -> "Screener":
+        """The same with an age or a view stated in place of what was; None and "" leave it."""
+        if age_years is None and not view:
+            return self
+        other, stated = copy(self), self.stated
+        age_years = stated.age_years if age_years is None else age_years
+        other.stated = replace(stated, age_years=age_years, view=view or stated.view)
+        return other
 
     def score(self, picture: Radiograph | str | Path, *, heatmap: bool = False) -> ScreeningResult:
         """Screen one picture; refuses rather than scores what it was not made for.

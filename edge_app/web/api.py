@@ -3,7 +3,7 @@
 A refusal is an answer: it has a decision, `not_assessable`, and a reason.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
@@ -112,13 +112,17 @@ def api_routes(station: Workstation, reception: Reception) -> APIRouter:
         kind: Annotated[
             Kind, Query(description="a photograph is straightened first, and never called clear")
         ] = Kind.FILM,
+        age: Annotated[
+            float | None, Query(ge=0, le=130, description="in years, where no header says it")
+        ] = None,
+        view: Annotated[Literal["", "AP", "PA"], Query(description="where no header says it")] = "",
     ) -> StudyOut:
         """Score a picture and keep it with its answer; the body is the file."""
         code = "".join(c for c in patient if c.isprintable()).strip()
         announced = int(request.headers.get("content-length", 0))
         async with station.uploads.take(request.stream(), announced) as path:
             study = await run_in_threadpool(
-                station.add, path, plain_name(name), Patient(code), kind, caller.name
+                station.add, path, plain_name(name), Patient(code, age), kind, caller.name, view
             )
         return study_out(study, station.may_see_answer(study, caller.name))
 
@@ -136,6 +140,7 @@ def api_routes(station: Workstation, reception: Reception) -> APIRouter:
             decision, order = [], Order.NEWEST_FIRST
         which = StudyFilter(text=text, decisions=frozenset(decision))
         found = record.studies(which, order, page, page_size)
+        record.mark_shown([s.id for s in found.studies if not withheld(s, caller)], caller.name)
         return StudyList(
             studies=[_out(study, caller) for study in found.studies],
             total=found.total,
@@ -146,13 +151,18 @@ def api_routes(station: Workstation, reception: Reception) -> APIRouter:
     @routes.get("/studies/{study_id}")
     def fetch_study(caller: Caller, study_id: str) -> StudyOut:
         """One study."""
-        return _out(record.study(study_id), caller)
+        study = record.study(study_id)
+        if not withheld(study, caller):
+            record.mark_shown([study.id], caller.name)
+        return _out(study, caller)
 
     @routes.get("/studies/{study_id}/fhir", responses={200: {"content": _FHIR_CONTENT}})
     def fetch_fhir(caller: Caller, study_id: str) -> FhirResponse:
         """One study as FHIR R4: ImagingStudy, Observation and DiagnosticReport in a Bundle."""
         study = record.study(study_id)
-        is_shown = station.may_see_answer(study, caller.name)
+        is_shown = not withheld(study, caller)
+        if is_shown:
+            record.mark_shown([study.id], caller.name)
         return FhirResponse(fhir_bundle(study, is_shown=is_shown))
 
     if station.needs_accounts:
@@ -163,10 +173,13 @@ def api_routes(station: Workstation, reception: Reception) -> APIRouter:
             session = record.accounts.log_in(wanted.name, wanted.password, source_of(request))
             return SessionOut(token=session.token, expires_at=session.expires_at)
 
-    def _out(study: Study, caller: Visitor) -> StudyOut:
+    def withheld(study: Study, caller: Visitor) -> bool:
         # A list holds no readings; only where they matter they are asked for.
         whole = record.study(study.id) if station.read_first else study
-        return study_out(study, station.may_see_answer(whole, caller.name))
+        return not station.may_see_answer(whole, caller.name)
+
+    def _out(study: Study, caller: Visitor) -> StudyOut:
+        return study_out(study, not withheld(study, caller))
 
     return routes
 

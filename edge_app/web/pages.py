@@ -88,7 +88,7 @@ def page_routes(
         study = record.study(study_id)
         answer = answer_of(study, visitor)
         if answer is not None:
-            record.mark_shown(study.id, visitor.name)
+            record.mark_shown([study.id], visitor.name)
         earlier = record.earlier_of_patient(study)[:_MOST_EARLIER]
         return pages.page(
             "study.html",
@@ -139,7 +139,7 @@ def page_routes(
         label = _one_of(Label, sent.text("label"))
         study = record.study(study_id)
         if station.may_see_answer(study, sent.visitor.name):  # in the worklist at the latest
-            record.mark_shown(study.id, sent.visitor.name)
+            record.mark_shown([study.id], sent.visitor.name)
         record.save_reading(study.id, label, sent.visitor.name, sent.text("note", _LONGEST_NOTE))
         return RedirectResponse(f"/studies/{study.id}", 303)
 

@@ -22,6 +22,7 @@ from edge_app.runs.engine import Engine, GivenUp, News
 from edge_app.runs.run_header import describe_run
 from edge_app.runs.workers.messages import Answered, Settings, Task
 from edge_app.runs.workers.pool import Pool
+from edge_app.screening.stated import NOTHING_STATED, Stated
 from edge_app.site.profile import apply_profile
 from edge_app.site.profile_folder import read_profile
 
@@ -53,6 +54,7 @@ class DeskOptions:
     workers: int = 1
     threads: int = 1
     seconds_per_file: float = 60.0
+    stated: Stated = NOTHING_STATED
 
 
 @dataclass(slots=True, eq=False)
@@ -85,6 +87,9 @@ class ScoringDesk:
             threads=options.threads,
             known=None,
             heatmaps=("all", None),
+            age_years=options.stated.age_years,
+            view=options.stated.view,
+            accept_outside=options.stated.accept_outside,
         )
         self._engine: Engine = Pool(
             settings, options.workers, seconds_per_file=options.seconds_per_file
@@ -97,7 +102,7 @@ class ScoringDesk:
             ready,
             options.operating_point,
             "serve",
-            {} if site is None else site.parameters,
+            {**({} if site is None else site.parameters), **options.stated.parameters()},
         )
         self._waiting: deque[_Order] = deque()
         self._offered: dict[int, _Order] = {}
@@ -108,8 +113,10 @@ class ScoringDesk:
         self._thread = threading.Thread(target=self._work, name="scoring desk", daemon=True)
         self._thread.start()
 
-    def score(self, path: Path, name: str) -> "Future[Read]":
+    def score(self, path: Path, name: str, stated: Stated = NOTHING_STATED) -> "Future[Read]":
         """Queue a file that lies on the disk; its row will call it `name`.
+
+        Age and view that are stated of it go before those of the desk's options.
 
         Raises:
             DeskBusyError: `MOST_WAITING` pictures wait already.
@@ -120,7 +127,9 @@ class ScoringDesk:
                 raise self._fault
             if len(self._waiting) >= MOST_WAITING:
                 raise DeskBusyError(f"{MOST_WAITING} pictures wait already; send it again later")
-            order = _Order(Task(self._next_id, str(path), name, _ALL_PICTURES))
+            order = _Order(
+                Task(self._next_id, str(path), name, _ALL_PICTURES, stated.age_years, stated.view)
+            )
             self._next_id += 1
             self._waiting.append(order)
             self._changed.notify()

@@ -15,6 +15,7 @@ from edge_app.runs.interruption import Interruption
 from edge_app.web.addresses import is_loopback, names_of, own_addresses
 from edge_app.web.app import make_app
 from edge_app.web.certificate import own_certificate
+from edge_app.web.retaining import DailyRetention
 from edge_app.web.scoring_desk import DeskOptions, ScoringDesk
 from edge_app.web.uploads import Uploads
 from edge_app.web.views import Views
@@ -38,6 +39,7 @@ class ServeOptions:
         most_bytes: of one upload.
         webhooks: told of changes.
         read_first: whether a worker's own reading comes before the machine's answer.
+        keep_days: exported studies that are older are deleted each day; None keeps all.
     """
 
     record: str
@@ -49,6 +51,7 @@ class ServeOptions:
     most_bytes: int = 100_000_000
     read_first: bool = False
     webhooks: tuple[Webhook, ...] = ()
+    keep_days: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ def serve(options: ServeOptions, on_opened: Callable[[Opened], None]) -> None:
         port = listener.getsockname()[1]
         record = stack.enter_context(Record.open(options.record, options.folder))
         stack.enter_context(Webhooks(record, options.webhooks))
+        stack.enter_context(DailyRetention(record, options.keep_days))
         hosts = names_of(options.host, options.names)
         certificate = None if is_local else own_certificate(record.folder / "tls", hosts)
         station = Workstation(

@@ -12,6 +12,7 @@ from edge_app.images.read import read_bytes
 from edge_app.record.record import Record
 from edge_app.record.studies import Kind, NewStudy, Patient, Study
 from edge_app.results.rows import CutOffs, ResultRow, half_refused
+from edge_app.screening.stated import Stated
 from edge_app.web.dicom_patient import patient_of
 from edge_app.web.scoring_desk import Read, ScoringDesk
 from edge_app.web.straightening import straighten_apart
@@ -41,8 +42,12 @@ class Workstation:
     is_secure: bool = False
     read_first: bool = False
 
-    def add(self, path: Path, name: str, patient: Patient, kind: Kind, actor: str) -> Study:
+    def add(
+        self, path: Path, name: str, patient: Patient, kind: Kind, actor: str, view: str = ""
+    ) -> Study:
         """Score a file and keep it with its answer; of a photograph the straightened film is kept.
+
+        The patient's age and the view (AP, PA) are held against the validated population.
 
         Raises:
             PhotographError: no film was found in a photograph.
@@ -50,22 +55,26 @@ class Workstation:
             DeskBusyError, StorageError: it was not kept.
         """
         if kind is Kind.FILM:
-            return self._add(path, name, patient, kind, actor)
+            return self._add(path, name, patient, kind, actor, view)
         film = path.with_name(f"{path.name}.png")
         try:
             straighten_apart(path, film)
-            return self._add(film, name, patient, kind, actor)
+            return self._add(film, name, patient, kind, actor, view)
         finally:
             film.unlink(missing_ok=True)
 
-    def _add(self, path: Path, name: str, patient: Patient, kind: Kind, actor: str) -> Study:
-        read = _named(self.desk.score(path, name).result(), path.name, name)
+    def _add(
+        self, path: Path, name: str, patient: Patient, kind: Kind, actor: str, view: str
+    ) -> Study:
+        order = self.desk.score(path, name, Stated(patient.age_years, view))
+        read = _named(order.result(), path.name, name)
         if kind is Kind.PHOTOGRAPH:
             read = replace(read, row=row_of_photograph(read.row, self.desk.header.operating_point))
         if read.row.sha256 is None:  # it could not even be read: there is nothing to keep
             raise UnreadUploadError(read.row.message or str(Reason.UNREADABLE))
         if not patient.code and read.row.sop_instance_uid is not None:
-            patient = patient_of(path)
+            header = patient_of(path)
+            patient = replace(header, age_years=header.age_years or patient.age_years)
         return self._keep(path, read, patient, kind, actor)
 
     def may_see_answer(self, study: Study, actor: str) -> bool:

@@ -104,12 +104,15 @@ class Task(Message):
         path, name: where it lies and what its row calls it.
         floors: for each decision whose pictures the report still takes, the raw score that one
             needs (JSON has no infinity: None stands for any).
+        age_years, view: what is stated of this file, in place of what the settings state.
     """
 
     id: int
     path: str
     name: str
     floors: Mapping[str, float | None]
+    age_years: float | None = None
+    view: str = ""
 
 
 @dataclass(frozen=True, slots=True)

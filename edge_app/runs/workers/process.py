@@ -140,6 +140,7 @@ def answer(
     """
     path = Path(task.path)
     stamp = stamp_of(path)  # before it is read: a file that changes meanwhile is noticed later
+    screener = screener.stating(task.age_years, task.view)
     scored = score_unknown_file(screener, path, task.name, known=known)
     if scored is None:
         return KnownContent(task.id)

@@ -30,9 +30,9 @@ function setUpAdding() {
     return { row, say: (...what) => state.replaceChildren(...what) };
   }
 
-  function send(file, patient, kind, shown) {
+  function send(file, about, shown) {
     return new Promise((resolve) => {
-      const request = new XMLHttpRequest(), query = new URLSearchParams({ name: file.name, patient, kind });
+      const request = new XMLHttpRequest(), query = new URLSearchParams({ name: file.name, ...about });
       request.open("POST", "/api/v1/studies?" + query);
       request.setRequestHeader("X-CSRF-Token", document.body.dataset.csrf);
       request.setRequestHeader("Content-Type", "application/octet-stream");
@@ -47,14 +47,15 @@ function setUpAdding() {
   const KINDS = { pneumonia_suspected: "suspected", indeterminate: "indeterminate",
     not_assessable: "unscreened", no_pneumonia_seen: "clear" };
 
-  async function add(file, patient, kind) {
+  async function add(file, about) {
     const shown = line(file);
     if (file.size > most) return shown.say(list.dataset.large);
-    let answer = await send(file, patient, kind, shown);
+    if ("age" in about && !(about.age >= 0 && about.age <= 130)) return shown.say(list.dataset.age);
+    let answer = await send(file, about, shown);
     // Busy, not broken: it says so, and is asked again.
     for (let tries = 0; answer.status === 503 && tries < 60; tries++) {
       await new Promise((resolve) => setTimeout(resolve, 2000));
-      answer = await send(file, patient, kind, shown);
+      answer = await send(file, about, shown);
     }
     if (answer.status !== 201) {
       const why = list.dataset[answer.response?.code];
@@ -78,8 +79,10 @@ function setUpAdding() {
   }
 
   function take(files, kind) {
-    const patient = byId("patient").value.trim();
-    for (const file of files) { waiting.push([file, patient, kind]); all++; }
+    const about = { patient: byId("patient").value.trim(), kind, view: byId("view").value };
+    const age = byId("age").value.trim().replace(",", ".");
+    if (age) about.age = Number(age);
+    for (const file of files) { waiting.push([file, about]); all++; }
     tell(); work(); work();
   }
 
