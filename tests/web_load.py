@@ -1,13 +1,13 @@
 """`python -m tests.web_load`: many users at one workstation, on this machine, and what they wait.
 
 A server of its own starts on loopback with the shipped bundle; each user looks at the worklist, a
-study and its small picture, and now and then adds a picture of their own. Times are those of whole
+study and its small picture, and now and then adds a picture of their own; they come one after
+another over the first half minute. Times are those of whole
 requests, connection included. Prints one line of JSON.
 """
 
 import argparse
 import asyncio
-import itertools
 import json
 import random
 import tempfile
@@ -25,6 +25,7 @@ from tests.web_station import start_server
 
 _PAUSE = (0.5, 1.5)  # seconds between two requests of one user
 _SHARE_OF_UPLOADS = 0.1
+_ARRIVING = 30.0  # seconds over which users come: each begins with a film of their own
 
 
 def main() -> int:
@@ -32,11 +33,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--users", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--films", type=Path, help="a folder of films (default: drawn ones)")
     args = parser.parse_args()
+    films = films_of(args.films)
     with tempfile.TemporaryDirectory() as folder:
         process, address = start_server(Path(folder) / "record")
         try:
-            seconds, errors = asyncio.run(_load(address, args.users, args.seconds))
+            seconds, errors = asyncio.run(_load(address, args.users, args.seconds, films))
             memory = resident_megabytes(process.pid)
         finally:
             process.terminate()
@@ -58,17 +61,14 @@ def main() -> int:
 
 
 async def _load(
-    address: str, users: int, seconds: float
+    address: str, users: int, seconds: float, films: list[bytes]
 ) -> tuple[dict[str, list[float]], Counter[str]]:
     times: dict[str, list[float]] = {"worklist": [], "study": [], "small": [], "upload": []}
     errors: Counter[str] = Counter()
-    seeds = itertools.count(1)
-    first = _picture(0)
     async with httpx2.AsyncClient(base_url=address, timeout=30) as client:
-        await client.post("/api/v1/studies", content=first)
-        pictures = [_picture(next(seeds)) for _ in range(20)]
+        await client.post("/api/v1/studies", content=films[0])
         end = time.monotonic() + seconds
-        tasks = [_user(client, times, errors, end, pictures, user) for user in range(users)]
+        tasks = [_user(client, times, errors, end, films, user) for user in range(users)]
         await asyncio.gather(*tasks)
     return times, errors
 
@@ -78,16 +78,16 @@ async def _user(
     times: dict[str, list[float]],
     errors: Counter[str],
     end: float,
-    pictures: list[bytes],
+    films: list[bytes],
     user: int,
 ) -> None:
     draw = random.Random(user)
     known: list[str] = []
-    await asyncio.sleep(draw.uniform(0, _PAUSE[1]))
+    await asyncio.sleep(draw.uniform(0, _ARRIVING))
     while time.monotonic() < end:
         if draw.random() < _SHARE_OF_UPLOADS or not known:
             kind, request = "upload", client.build_request(
-                "POST", "/api/v1/studies", content=draw.choice(pictures)
+                "POST", "/api/v1/studies", content=draw.choice(films)
             )  # fmt: skip
         else:
             kind = draw.choice(("worklist", "study", "small"))
@@ -106,7 +106,15 @@ async def _user(
         await asyncio.sleep(draw.uniform(*_PAUSE))
 
 
-def _picture(seed: int) -> bytes:
+def films_of(folder: Path | None) -> list[bytes]:
+    """The files of a folder, or drawn films, which the shipped model does not take for real."""
+    if folder is None:
+        return [a_picture(seed) for seed in range(20)]
+    return [path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()]
+
+
+def a_picture(seed: int) -> bytes:
+    """A drawn film of 512 pixels as JPEG."""
     return encoded(Image.fromarray(draw_phantom(Phantom(seed), 512, 512)), "JPEG", quality=90)
 
 

@@ -64,7 +64,7 @@ def explanation_page(
         result: its answer, with its heatmap where it has one.
         screener: that gave it.
     """
-    style, script = _asset("explanation.css"), _asset("explanation.js")
+    style, script = _asset("explanation.css"), _asset("map.js") + _asset("explanation.js")
     yield _head(name, style, script)
     yield _answer(name, result, screener)
     yield _viewer(result)

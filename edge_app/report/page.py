@@ -123,7 +123,7 @@ def _page(
     header: RunHeader,
     counts: _Counts,
 ) -> Iterator[str]:
-    style, script = _asset("report.css"), _asset("report.js")
+    style, script = _asset("report.css"), _asset("map.js") + _asset("report.js")
     yield _head(header, counts, style, script)
     yield _warnings(bundle, header, counts)
     yield _answers(counts)

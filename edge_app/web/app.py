@@ -2,12 +2,14 @@
 
 from collections.abc import Collection
 from importlib.resources import files
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp
 
 from edge_app.errors import (
@@ -70,7 +72,9 @@ def make_app(station: Workstation, hosts: Collection[str]) -> ASGIApp:
     # Where a reading of one's own comes first, a browser's answer would come before it.
     offered = None if station.read_first else phone_files(station.desk.bundle, station.desk.header)
     pages, reception = Pages(station, has_phone=offered is not None), Reception(station)
-    app.mount("/static", StaticFiles(directory=str(files("edge_app") / "web" / "static")))
+    # Beside our own, the script that the reports' pages share.
+    own, shared = files("edge_app") / "web" / "static", ("edge_app.report", "assets")
+    app.mount("/static", GZipMiddleware(_Static(directory=str(own), packages=[shared])))
     app.include_router(api_routes(station, reception))
     app.include_router(page_routes(station, reception, pages, app.openapi))
     app.include_router(people_routes(station, reception, pages))
@@ -105,6 +109,18 @@ def make_app(station: Workstation, hosts: Collection[str]) -> ASGIApp:
         return pages.error(error.status_code, error.detail, language_of(request))
 
     return Guard(app, hosts, UPLOAD_PATHS)
+
+
+class _Static(StaticFiles):
+    """Style and script, which browsers keep: their addresses carry a mark of the contents.
+
+    Only these are compressed. A page's length would tell what stands beside a secret in it.
+    """
+
+    def file_response(self, *args: Any, **options: Any) -> Response:
+        response = super().file_response(*args, **options)
+        response.headers["cache-control"] = "public, max-age=31536000, immutable"
+        return response
 
 
 def _retry(status: int) -> dict[str, str] | None:

@@ -98,7 +98,7 @@ def serve(options: ServeOptions, on_opened: Callable[[Opened], None]) -> None:
         )
         config = uvicorn.Config(
             make_app(station, hosts),
-            log_level="warning",
+            log_level="error",  # each request beyond the limit would be a line of the log
             access_log=False,
             server_header=False,
             proxy_headers=False,

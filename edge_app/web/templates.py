@@ -59,6 +59,7 @@ class Pages:
 
 def _assets_mark() -> str:
     """Changes with style and script, so that no browser keeps old ones."""
-    folder = files("edge_app") / "web" / "static"
-    contents = (path.read_bytes() for path in sorted(folder.iterdir(), key=lambda p: p.name))
+    folder, shared = files("edge_app") / "web" / "static", files("edge_app") / "report" / "assets"
+    paths = sorted([*folder.iterdir(), shared / "map.js"], key=lambda p: p.name)
+    contents = (path.read_bytes() for path in paths)
     return hashlib.sha256(b"".join(contents)).hexdigest()[:12]

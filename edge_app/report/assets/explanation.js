@@ -12,16 +12,6 @@ const at = () => ({
   heat: Number(byId("heat")?.value ?? 0) / 100,
 });
 
-// Value between the centres of the cells, the edge continued.
-function sample(grid, u, v) {
-  const h = grid.length, w = grid[0].length;
-  const x = Math.min(Math.max(u * w - 0.5, 0), w - 1), y = Math.min(Math.max(v * h - 0.5, 0), h - 1);
-  const x0 = Math.floor(x), y0 = Math.floor(y), x1 = Math.min(x0 + 1, w - 1), y1 = Math.min(y0 + 1, h - 1);
-  const top = grid[y0][x0] + (grid[y0][x1] - grid[y0][x0]) * (x - x0);
-  const bottom = grid[y1][x0] + (grid[y1][x1] - grid[y1][x0]) * (x - x0);
-  return top + (bottom - top) * (y - y0);
-}
-
 // A border pixel of a shape: it is inside, and one so many pixels beside it is not.
 function isEdge(shape, w, h, x, y, wide) {
   const i = y * w + x;

@@ -75,6 +75,7 @@ function setUpAdding() {
     await add(...waiting.shift());
     sending--; done++;
     tell();
+    if (done === all) byId("changed").querySelector("a").hidden = false; // the list below is older
     work();
   }
 
@@ -110,16 +111,6 @@ function setUpChanges() {
       if (answer.ok && (await answer.json()).changed) { link.hidden = false; clearInterval(timer); }
     } catch { /* the machine is away; the next look tells */ }
   }, 5000);
-}
-
-// Value of the map between the centres of its cells, the edge continued outwards.
-function sample(map, u, v) {
-  const h = map.length, w = map[0].length;
-  const x = Math.min(Math.max(u * w - 0.5, 0), w - 1), y = Math.min(Math.max(v * h - 0.5, 0), h - 1);
-  const x0 = Math.floor(x), y0 = Math.floor(y), x1 = Math.min(x0 + 1, w - 1), y1 = Math.min(y0 + 1, h - 1);
-  const top = map[y0][x0] + (map[y0][x1] - map[y0][x0]) * (x - x0);
-  const bottom = map[y1][x0] + (map[y1][x1] - map[y1][x0]) * (x - x0);
-  return top + (bottom - top) * (y - y0);
 }
 
 // Yellow at the lower cut-off to red at the upper and beyond; on paper hatched dots instead.
