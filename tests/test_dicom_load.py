@@ -1,5 +1,6 @@
 """DICOM under load and under fire: `make slow-test`; each prints its figures."""
 
+import logging
 import os
 import random
 import shutil
@@ -107,6 +108,7 @@ def uids(out: Path) -> list[str]:
 
 def test_ten_thousand_malformed_pdus_and_half_open_associations(tmp_path: Path) -> None:
     """The port answers each C-ECHO meanwhile, with its own bounds; prints how long that took."""
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # pytest keeps what it says
     rng, times = random.Random(1), []
     options = ReceiverOptions(host="127.0.0.1", port=0, keep_free_bytes=1000)
     with Receiver(Spool(tmp_path), options, lambda text: None) as receiver:

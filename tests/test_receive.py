@@ -312,11 +312,16 @@ def test_malformed_messages_and_silence_leave_the_port_open(start: Start) -> Non
 def test_who_holds_connections_open_keeps_nobody_out(start: Start) -> None:
     """More silent connections than associations; at the default a silent one lasts 30 seconds."""
     receiver = start(most_associations=1)
-    silent = [socket.create_connection(("127.0.0.1", receiver.port)) for _ in range(80)]
-    silent[0].settimeout(20)
-    assert silent[0].recv(100) == b""  # the oldest is hung up on
+    silent = [socket.create_connection(("127.0.0.1", receiver.port)) for _ in range(140)]
+    asking = [socket.create_connection(("127.0.0.1", receiver.port)) for _ in range(20)]
+    for wire in asking:
+        wire.sendall(b"\x01\x00\x00\x00\x01\x00")  # and then nothing of the 256 bytes
+    for oldest in (silent[0], asking[0]):
+        oldest.settimeout(20)
+        with contextlib.suppress(ConnectionResetError):
+            assert oldest.recv(100) == b""  # is hung up on
     assert echo(receiver)
-    for wire in silent:
+    for wire in silent + asking:
         wire.close()
     wait_for(lambda: not receiver._acceptors(), 20)
 

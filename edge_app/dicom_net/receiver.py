@@ -10,6 +10,7 @@ import socket
 import ssl
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,9 +30,12 @@ _SECONDS_TO_NEGOTIATE = 30.0
 _MAX_PDU_BYTES = 128 * 1024
 # pynetdicom reads a PDU whole; a length that nobody negotiated would be read all the same.
 _PDU_MARGIN_BYTES = 64 * 1024
-# Connections that have not asked for an association yet; of more, the oldest is hung up on. Each
-# has two threads of pynetdicom, which look for something to do a hundred times a second.
-_MOST_SILENT = 16
+# Connections that have said nothing yet, and those that have begun to ask for an association but
+# not ended: of more, the oldest is hung up on. The latter have two threads of pynetdicom each,
+# which look for something to do a hundred times a second.
+_MOST_SILENT, _MOST_ASKING = 128, 16
+_PDU_HEADER_BYTES, _ASSOCIATE_RQ = 6, 0x01
+_SECONDS_BETWEEN_PEEKS = 0.05
 _BYTES_BETWEEN_LOOKS = 8 * 1024 * 1024
 
 
@@ -149,8 +153,9 @@ class Receiver:
         from pynetdicom import AE, _config, evt
 
         # Objects go to the disk as they come, beside the inbox: memory stays bounded, and taking
-        # one in is a link. Both are settings of the whole process, which is the receiver's own.
+        # one in is a link. These are settings of the whole process, which is the receiver's own.
         _config.STORE_RECV_CHUNKED_DATASET = True
+        _config.LOG_HANDLER_LEVEL = "none"  # texts of every PDU, which nobody reads here
         tempfile.tempdir = str(self._spool.arriving)
         options = self._options
         entity = AE(ae_title=options.ae_title)
@@ -202,8 +207,8 @@ class Receiver:
         pynetdicom waits for a PDU as long as it takes, and reads one whole, up to 4 GB, before it
         asks anybody.
         """
-        silent = [each for each in self._acceptors() if each.requestor.primitive is None]
-        for each in silent[:-_MOST_SILENT]:
+        asking = [each for each in self._acceptors() if each.requestor.primitive is None]
+        for each in asking[:-_MOST_ASKING]:
             with suppress(OSError, AttributeError):  # it has gone meanwhile
                 each.dul.socket.socket.shutdown(socket.SHUT_RDWR)
         wire = event.assoc.dul.socket
@@ -329,6 +334,8 @@ def server_class(context: ssl.SSLContext | None, idle_seconds: float) -> Any:
     """
     from pynetdicom.transport import ThreadedAssociationServer
 
+    silent = _Silent()
+
     class Server(ThreadedAssociationServer):
         daemon_threads = True
         # Of Python's 5, a burst fills all; then the system drops who calls, for seconds.
@@ -343,12 +350,53 @@ def server_class(context: ssl.SSLContext | None, idle_seconds: float) -> Any:
         def finish_request(self, request: Any, client_address: Any) -> None:
             if context is not None:
                 request = context.wrap_socket(request, server_side=True)
+            elif not silent.asks(request, idle_seconds):
+                raise ConnectionError("it asks for no association")
             super().finish_request(request, client_address)
 
         def handle_error(self, request: Any, client_address: Any) -> None:
             """A handshake that fails is no error of ours, and no text for a terminal."""
 
     return Server
+
+
+class _Silent:
+    """Connections that have said nothing yet; one that waits costs a thread that sleeps."""
+
+    def __init__(self) -> None:
+        self._wires: dict[int, socket.socket] = {}
+        self._lock = threading.Lock()
+
+    def asks(self, wire: socket.socket, seconds: float) -> bool:
+        """Wait for what it says first, and leave that unread: whether it asks for an association.
+
+        An association costs pynetdicom milliseconds; what is none, and what says nothing, must not.
+        """
+        with self._lock:
+            self._wires[id(wire)] = wire
+            excess = len(self._wires) - _MOST_SILENT
+            for each in [*self._wires.values()][: max(0, excess)]:
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+        try:
+            return _begins_to_ask(wire, time.monotonic() + seconds)
+        except OSError:
+            return False
+        finally:
+            with self._lock:
+                self._wires.pop(id(wire), None)
+
+
+def _begins_to_ask(wire: socket.socket, deadline: float) -> bool:
+    """Whether a connection begins with the header of an A-ASSOCIATE-RQ (PS3.8, 9.3.2)."""
+    while time.monotonic() < deadline:
+        header = wire.recv(_PDU_HEADER_BYTES, socket.MSG_PEEK)
+        if not header or header[0] != _ASSOCIATE_RQ:
+            return False
+        if len(header) == _PDU_HEADER_BYTES:
+            return int.from_bytes(header[2:], "big") <= _MAX_PDU_BYTES + _PDU_MARGIN_BYTES
+        time.sleep(_SECONDS_BETWEEN_PEEKS)
+    return False
 
 
 def commitment_report(information: Any, spool: Spool) -> Any:
