@@ -226,7 +226,7 @@ def _dicom_conformance() -> str:
         f"Series {structured_report.SERIES_NUMBER}: {names[dicom_own.COMPREHENSIVE_SR]}, TID 1500 "
         f"with TID 1501, 1004 and 4019. Series {secondary_capture.SERIES_NUMBER}: "
         f"{names[dicom_own.SECONDARY_CAPTURE]}. Copied from the film: "
-        f"{', '.join(source._COPIED)}.\n",
+        f"{', '.join(source.COPIED)}.\n",
         f"Codes of the scheme {structured_report.SCHEME}:\n",
         _table(
             ("concept", "values"),

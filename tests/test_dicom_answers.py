@@ -20,6 +20,7 @@ from edge_app.dicom_net import tables
 from edge_app.dicom_out.answers import answer_paths, try_to_answer, write_answers
 from edge_app.dicom_out.identity import identity_of
 from edge_app.dicom_out.picture import _TEXT, LONGEST_SIDE, draw_answer, outline
+from edge_app.dicom_out.report_template import report_file
 from edge_app.dicom_out.source import Source
 from edge_app.dicom_out.structured_report import structured_report
 from edge_app.dicom_out.wording import CAUTION, series_description
@@ -274,6 +275,44 @@ def test_own_answers_are_known_and_nothing_else_is(answered: dict[str, Any]) -> 
     assert set(tables.SENT_CLASSES) == {dicom_own.SECONDARY_CAPTURE, dicom_own.COMPREHENSIVE_SR}
 
 
+_NOW = (
+    *("ContentDate", "ContentTime", "InstanceCreationDate", "InstanceCreationTime"),
+    "ContributionDateTime",
+)
+
+
+def plain_report(report: Any) -> list[tuple[str, str, str]]:
+    """Every element at every depth, in its order; of the time only that it is there."""
+    return [
+        (element.keyword, element.VR, "" if element.keyword in _NOW else str(element.value))
+        for element in report.iterall()
+        if element.VR != "SQ"
+    ]
+
+
+@pytest.mark.parametrize("name", ["scored", "refused", "failed"])
+def test_a_report_that_was_filled_in_is_the_one_that_highdicom_builds(
+    answered: dict[str, Any], name: str
+) -> None:
+    film, scored, report_path, _ = answered[name]
+    source = Source.from_bytes(_bytes(film))
+    assert source is not None
+    row, expected = scored.row, structured_report(source, scored.row)
+    assert plain_report(pydicom.dcmread(report_path)) == plain_report(expected)
+    # The same form with other values, and other forms: another film, a decision, flags.
+    other = phantom_dataset("1.2.99", study="1.2.98", PatientAge="", StationName="x")
+    other.PatientName, other.Manufacturer = "Ana^Æ", "Other"
+    for changed in (
+        replace(row, sha256="e" * 64, probability=row.probability and 1 / 3),
+        replace(row, quality=row.quality | {"blurred": True, "tilted": True}),
+        replace(row, operating_point="screening", model_sha256="f" * 64),
+    ):
+        for one in (source, Source.from_bytes(_bytes(other)), replace(source, modality="DX")):
+            assert one is not None
+            made = pydicom.dcmread(io.BytesIO(report_file(one, changed)))
+            assert plain_report(made) == plain_report(structured_report(one, changed))
+
+
 _TEXTS = st.text(max_size=80)
 
 
@@ -308,7 +347,8 @@ def test_any_header_gets_a_report_that_can_be_read_back(
         return
     asked = Asked("balanced", "m", "a" * 64, "litert")
     row: ResultRow = failed_row("x.dcm", reason, said or "x", 1.0, asked, sha256="b" * 64)
-    report = pydicom.dcmread(io.BytesIO(_bytes(structured_report(source, row))))
+    report = pydicom.dcmread(io.BytesIO(report_file(source, row)))
+    assert plain_report(report) == plain_report(structured_report(source, row))
     # pydicom drops empty component groups of a name and what pads it.
     assert str(report.PatientName).rstrip("= ") in ("", name.strip().rstrip("= \0"))
     assert ("Why there is no decision", reason.value) in list(contents(report))

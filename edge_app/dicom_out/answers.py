@@ -101,9 +101,9 @@ def write_answers(
         StorageError: it cannot be written.
     """
     from edge_app.dicom_out.picture import draw_answer
+    from edge_app.dicom_out.report_template import report_file
     from edge_app.dicom_out.secondary_capture import secondary_capture
     from edge_app.dicom_out.source import Source
-    from edge_app.dicom_out.structured_report import structured_report
 
     try:
         data = read_bytes(film)
@@ -122,7 +122,7 @@ def write_answers(
     has_heat = result is not None and result.heatmap is not None
     capture = secondary_capture(source, row, picture, is_turned=is_turned, has_heat=has_heat)
     write_whole(picture_path, _file_bytes(capture))
-    write_whole(report_path, _file_bytes(structured_report(source, row)))
+    write_whole(report_path, report_file(source, row))
     return True
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edge_app.errors import InputError
-from edge_app.images.dicom_elements import parse, quiet, text, value, values
+from edge_app.images.dicom_elements import parse_header, quiet, text, value, values
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -30,7 +30,7 @@ OF_TYPE_2 = (
 )
 _OF_TYPE_3 = ("IssuerOfPatientID", "StudyDescription", "PatientAge", "InstitutionName")
 _OF_EQUIPMENT = ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions")
-_COPIED = (*OF_TYPE_2, *_OF_TYPE_3, *_OF_EQUIPMENT)
+COPIED = (*OF_TYPE_2, *_OF_TYPE_3, *_OF_EQUIPMENT)
 
 _TEXT = r"[^\x00-\x1f\x7f\\]"
 _FORMS = {
@@ -69,7 +69,7 @@ class Source:
         """Read a film's header; None where it says not which object of which study it is."""
         with quiet():
             try:
-                dataset = parse(data)
+                dataset = parse_header(data)
             except InputError:
                 return None
             return _read(dataset)
@@ -114,7 +114,7 @@ def _read(dataset: "Dataset") -> Source | None:
         return None
     orientation = tuple(str(each) for each in values(dataset, "PatientOrientation"))
     is_known = all(re.fullmatch("[LRAPHF]{1,3}", each) for each in orientation)
-    copied = {keyword: _clean(dataset, keyword) for keyword in _COPIED}
+    copied = {keyword: _clean(dataset, keyword) for keyword in COPIED}
     return Source(
         sop_class_uid=sop_class,
         sop_instance_uid=instance,

@@ -29,6 +29,7 @@ _MAX_READS = 100_000
 _MAX_ITEMS = 10_000
 # The longest sequence that is asked for holds look-up tables of 128 KiB.
 _MAX_SEQUENCE_BYTES = 4 * 1024 * 1024
+_HEADER_BYTES = 1 << 18
 _ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # (FFFE,E000), little and big endian
 _PIXEL_DATA_TAGS = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")  # (7FE0,0010)
 
@@ -58,8 +59,26 @@ class _BoundedReader(io.BytesIO):
         return super().read(size)
 
 
-def parse(data: bytes) -> "Dataset":
+def parse_header(data: bytes) -> "Dataset":
+    """As `parse`, but what stands before the pixels, or (of a longer one) at its beginning.
+
+    Looking for what would take minutes costs more than all else where the pixels are looked at too.
+
+    Raises:
+        UnreadableImageError, UnsupportedDicomError: as of `parse`.
+    """
+    try:
+        return parse(data[:_HEADER_BYTES], pixels=False)
+    except UnreadableImageError:
+        return parse(data)
+
+
+def parse(data: bytes, *, pixels: bool = True) -> "Dataset":
     """The data set of a file, with or without the preamble of PS3.10.
+
+    Args:
+        data: of the file.
+        pixels: whether pixel data are wanted.
 
     Raises:
         UnreadableImageError: damaged, or made to be read for minutes.
@@ -74,7 +93,7 @@ def parse(data: bytes) -> "Dataset":
     if max(map(data.count, _ITEM_TAGS)) > _MAX_ITEMS:
         raise UnreadableImageError(f"more than {_MAX_ITEMS} sequence items are not read")
     try:
-        dataset = dcmread(_BoundedReader(data), force=True)
+        dataset = dcmread(_BoundedReader(data), force=True, stop_before_pixels=not pixels)
     except (InvalidDicomError, EOFError) as error:
         raise UnreadableImageError("damaged DICOM file: its header ends too early") from error
     if not isinstance(dataset.file_meta.get("TransferSyntaxUID"), str):

@@ -9,6 +9,7 @@ from PIL import Image
 
 from edge_app.images.radiograph import Radiograph
 
+_MOST_SORTED = 1 << 19
 _LOW_PERCENTILE, _HIGH_PERCENTILE = 0.5, 99.5
 
 
@@ -47,7 +48,9 @@ def _grey_range(small: npt.NDArray[np.generic]) -> tuple[float, float]:
     """Percentiles of the grey values; of bytes from their counts, ten times faster."""
     percents = _LOW_PERCENTILE, _HIGH_PERCENTILE
     if small.dtype != np.uint8:
-        low, high = np.percentile(small.astype(np.float32), percents)
+        # Of a large picture every third row and column: sorting is most of the work.
+        step = 3 if small.size > _MOST_SORTED else 1
+        low, high = np.percentile(small[::step, ::step].astype(np.float32), percents)
     else:
         ends = np.cumsum(np.bincount(small.ravel(), minlength=256))
         low, high = np.searchsorted(ends, np.multiply(percents, ends[-1] / 100))
