@@ -14,6 +14,7 @@ endif
 EDGE := .venv
 TEST := .venv-test
 TFLITE := .venv-tflite
+S3 := .venv-s3
 PIP_FLAGS := --quiet --disable-pip-version-check
 PINNED := $(PIP_FLAGS) --constraint constraints.txt
 
@@ -54,7 +55,7 @@ typecheck: $(TEST)/.installed
 
 # A file's tests stay in one process, since they share what is slow to make.
 JOBS ?= 2
-unittest: $(TEST)/.installed $(TFLITE)/.tried
+unittest: $(TEST)/.installed $(TFLITE)/.tried $(S3)/.tried
 	$(TEST)/bin/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 # Which lines and branches of edge_app the tests of its rooms reach. Not part of `make test`, since
@@ -171,5 +172,14 @@ $(TFLITE)/.tried: pyproject.toml
 		  mkdir -p $(TFLITE); }
 	@touch $@
 
+# moto's S3 server wants other versions than the test environment has (botocore an older
+# python-dateutil). Where it cannot be made, the tests that need it say so and skip.
+$(S3)/.tried: | check-python
+	@rm -rf $(S3)
+	@{ $(PYTHON) -m venv $(S3) && \
+		$(S3)/bin/pip install $(PIP_FLAGS) 'moto[s3]==5.2.5' flask flask-cors; } || \
+		{ echo "no S3 server here: its tests will be skipped"; rm -rf $(S3); mkdir -p $(S3); }
+	@touch $@
+
 clean:
-	rm -rf $(EDGE) $(TEST) $(TFLITE) dist examples .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(EDGE) $(TEST) $(TFLITE) $(S3) dist examples .mypy_cache .ruff_cache .pytest_cache .hypothesis

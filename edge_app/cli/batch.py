@@ -15,6 +15,7 @@ from edge_app.cli.run_options import (
 )
 from edge_app.cli.streams import LastingStream, one_line, say
 from edge_app.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED, UsageError
+from edge_app.files.bucket import input_path, is_in_bucket
 
 if TYPE_CHECKING:
     from edge_app.runs.batch import BatchPlan
@@ -34,10 +35,10 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument(
         "inputs",
         nargs="+",
-        type=Path,
+        type=input_path,
         metavar="INPUT",
-        help="folders, files, patterns such as 'scans/**/*.dcm', or one LIST.txt with a path a "
-        "line",
+        help="folders, files, patterns such as 'scans/**/*.dcm', one LIST.txt with a path a "
+        "line, or one s3://BUCKET/PREFIX (needs: pip install 'pneumoscope[parquet]')",
     )
     parser.add_argument(
         "--no-recursive",
@@ -127,6 +128,8 @@ def run(args: argparse.Namespace) -> int:
         ),
         start_engine=_engine(args),
     )
+    if any(map(is_in_bucket, plan.named)) and (args.sort_into or args.dicom_out):
+        raise UsageError("--sort-into and --dicom-out need films on a disk, not in a bucket")
     if args.dry_run:
         return _list(plan)
     if args.sort_into is not None:

@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from edge_app.bundle.manifest import Bundle, Calibration, OperatingPoint
 from edge_app.decision import Decision, Reason, show_probability
+from edge_app.files.bucket import address_of, is_in_bucket
 from edge_app.files.whole import write_whole
 from edge_app.report.gallery import MOST_PICTURES, Gallery
 from edge_app.report.histogram import Histogram
@@ -483,6 +484,8 @@ def _data(name: str, chunks: Iterator[str] | list[str]) -> str:
 
 def _link_root(out: Path, root: Path) -> str:
     """What a file's name is appended to: relative, so that both folders may move together."""
+    if is_in_bucket(root):
+        return quote(address_of(root), safe=":/") + "/"
     try:
         relative = os.path.relpath(root.resolve(), out.resolve())
     except ValueError:  # another drive

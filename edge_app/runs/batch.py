@@ -19,6 +19,7 @@ from pathlib import Path
 
 from edge_app.decision import Status
 from edge_app.errors import NoInputError, StorageError, UsageError
+from edge_app.files.bucket import is_in_bucket
 from edge_app.files.codec import CodecError
 from edge_app.files.disk_table import DiskTable
 from edge_app.files.scratch import scratch_folder
@@ -27,6 +28,7 @@ from edge_app.results.identifiers import Identifiers
 from edge_app.results.journal import good_rows
 from edge_app.results.rows import RunHeader, printable, read_results
 from edge_app.results.run_end import left_out_words
+from edge_app.runs.bucket_inputs import open_inputs, place_of, require_reachable
 from edge_app.runs.discovery import ImageFile, Inputs, gone
 from edge_app.runs.earlier_results import add_contents, content_digest, results_file
 from edge_app.runs.scoring_run import (
@@ -88,7 +90,7 @@ class BatchPlan:
             UsageError: a list beside something else.
         """
         spill_folder = self.out if os.path.isdir(self.out) else None
-        return Inputs(
+        return open_inputs(
             self.named,
             recursive=self.recursive,
             excluded=self.out,
@@ -100,7 +102,7 @@ class BatchPlan:
         """The same for the results' header; what differs there is another run."""
         # Absolute: "." is another ward's folder tomorrow. Links resolved: one that leads to the
         # same folder names the same pictures.
-        names = [os.path.realpath(path) for path in self.named]
+        names = [place_of(path) for path in self.named]
         known = [os.path.abspath(results_file(path)) for path in self.options.only_new]
         place = self.options.identifiers.place
         parameters: dict[str, str | int | float | bool] = {
@@ -419,6 +421,8 @@ class _Feeder:
         return True
 
     def _require_place(self, file: ImageFile) -> None:
+        if is_in_bucket(self._inputs.root):
+            require_reachable(self._inputs.root)
         if _place(self._inputs.root) != self._place:
             raise gone(self._inputs.root)
         if self._devices.has_changed(file.path):

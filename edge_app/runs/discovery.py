@@ -21,11 +21,12 @@ from typing import BinaryIO
 from edge_app.errors import NoInputError, StorageError, UsageError
 from edge_app.images.formats import SNIFF_BYTES, SUFFIXES, UNREAD_SUFFIXES, sniff_format
 from edge_app.results.rows import printable
+from edge_app.runs.file_stamps import FileStamp
 
 LIST_SUFFIX = ".txt"
 
 # The index of a DICOM medium: DICOM by its content, a table of contents by its meaning.
-_NOT_PICTURES = frozenset({b"DICOMDIR"})
+NOT_PICTURES = frozenset({b"DICOMDIR"})
 _SUFFIXES = tuple(suffix.encode("ascii") for suffix in SUFFIXES | UNREAD_SUFFIXES)
 
 # About 2 MB of names. Larger folders are sorted on disk.
@@ -67,11 +68,14 @@ class ImageFile:
             no UTF-8 as `\xNN`; see `portable_name`.
         trouble: why it is a folder that cannot be listed, in the place of the files that may be in
             it; None for a file.
+        listed: size and time as the listing of a bucket says; None elsewhere, where a look at the
+            file tells.
     """
 
     path: Path
     name: str
     trouble: str | None = None
+    listed: FileStamp | None = None
 
 
 @dataclass(slots=True)
@@ -263,7 +267,7 @@ class Inputs:
                 yield entry.name, _FOLDER
             elif _is_folder_link(entry):
                 self.links.add(self._name(Path(os.fsdecode(entry.path))))
-            elif entry.name.upper() not in _NOT_PICTURES:
+            elif entry.name.upper() not in NOT_PICTURES:
                 yield entry.name, _FILE
 
 

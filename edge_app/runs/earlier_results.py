@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edge_app.decision import Status
 from edge_app.errors import NoInputError, UsageError
+from edge_app.files.bucket import BucketFileError, is_in_bucket, read_from_bucket
 from edge_app.files.codec import CodecError
 from edge_app.files.disk_table import DiskTable
 from edge_app.results.folder import RunFolder
@@ -54,9 +55,14 @@ def digest_of(sha256: str | None) -> bytes | None:
 def content_digest(path: Path) -> bytes | None:
     """SHA-256 of a file's content, None where it cannot be read now."""
     try:
+        if is_in_bucket(path):
+            from edge_app.images.read import MAX_FILE_BYTES  # with numpy
+
+            return hashlib.sha256(read_from_bucket(path, MAX_FILE_BYTES)).digest()
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").digest()
-    except (OSError, ValueError):  # ValueError: a list names a file with a NUL in it
+    # ValueError: a list names a file with a NUL in it.
+    except (BucketFileError, OSError, ValueError):
         return None
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge_app.files.appended_file import AppendedFile
+from edge_app.files.bucket import file_facts, is_in_bucket
 
 # As `json.dumps`, in a fifth of the time: it is done for every file.
 _quoted = json.encoder.encode_basestring_ascii
@@ -30,6 +31,9 @@ class FileStamp(NamedTuple):
 
 def stamp_of(path: Path) -> FileStamp | None:
     """The stamp of a file; None where there is none."""
+    if is_in_bucket(path):
+        facts = file_facts(path)
+        return None if facts is None else FileStamp(facts.size, facts.mtime_ns)
     try:
         status = os.stat(path)
     except (OSError, ValueError):  # ValueError: a list names a file with a NUL in it

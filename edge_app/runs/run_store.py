@@ -139,7 +139,7 @@ class RunStore:
 
         Told by its size and time; where these differ or were not noted, by its SHA-256.
         """
-        noted, found = self.noted(file.name), stamp_of(file.path)
+        noted, found = self.noted(file.name), file.listed or stamp_of(file.path)
         if noted is None or found is None or noted.stamp == found:
             return False
         if noted.sha256 is None:  # it could not be read then
@@ -154,7 +154,7 @@ class RunStore:
         kept = self._kept.pop(file.name, None) if self._kept else None
         if kept is None or kept.stamp is None:
             return None
-        stamp = stamp_of(file.path)
+        stamp = file.listed or stamp_of(file.path)
         return kept if stamp is not None and kept.stamp == stamp_line(file.name, stamp) else None
 
     def write(self, name: str, answered: Answered) -> None:

@@ -18,6 +18,7 @@ from edge_app.bundle.location import current_bundle_folder
 from edge_app.bundle.manifest import Bundle
 from edge_app.decision import Decision, Reason, Status
 from edge_app.errors import StorageError
+from edge_app.files.bucket import address_of, is_in_bucket
 from edge_app.files.whole import owner_only
 from edge_app.results.folder import RunFolder
 from edge_app.results.identifiers import FULL, Identifiers
@@ -336,7 +337,9 @@ class ScoringRun:
             StorageError: it cannot be written.
         """
         # Where films lie may name a patient too.
-        root = printable(os.path.abspath(pictures_root))
+        is_address = is_in_bucket(pictures_root)
+        place = address_of(pictures_root) if is_address else os.path.abspath(pictures_root)
+        root = printable(place)
         root = root if self.options.identifiers is FULL else ""
         end = RunEnd(complete, self.rows, root, left_out)
         write_run_end(self.folder, end)

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from edge_app.decision import Reason
-from edge_app.errors import InputError, PneumoscopeError
+from edge_app.errors import InputError, PneumoscopeError, UnreadableImageError
+from edge_app.files.bucket import BucketFileError, is_in_bucket, read_from_bucket
 from edge_app.images.dicom_own import is_own_answer
 from edge_app.images.radiograph import Radiograph, hash_bytes
-from edge_app.images.read import decode_image, read_bytes
+from edge_app.images.read import MAX_FILE_BYTES, decode_image, read_bytes
 from edge_app.results.rows import Asked, LungPlace, ResultRow, failed_row, utc_now
 from edge_app.screening.locator import Lungs
 from edge_app.screening.screener import Screener, ScreeningResult
@@ -69,7 +70,7 @@ def score_unknown_file(
     data = b""
     read_ms = 0.0
     try:
-        data = read_bytes(path)
+        data = _read(path)
         read_ms = _milliseconds_since(started)
         if known and hashlib.sha256(data).digest() in known:
             return None
@@ -96,6 +97,18 @@ def score_unknown_file(
     sha256 = hash_bytes(data) if data else None
     row = failed_row(name, reason, text, _milliseconds_since(started), asked, sha256=sha256)
     return ScoredFile(row, None, None, read_ms, unread=not data)
+
+
+def _read(path: Path) -> bytes:
+    if not is_in_bucket(path):
+        return read_bytes(path)
+    try:
+        data = read_from_bucket(path, MAX_FILE_BYTES)
+    except BucketFileError as error:
+        raise UnreadableImageError(f"{path.name}: {error}") from error
+    if not data:
+        raise UnreadableImageError(f"{path.name}: the file is empty")
+    return data
 
 
 def _answered_row(

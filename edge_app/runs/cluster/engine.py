@@ -20,6 +20,7 @@ from typing import Any
 from edge_app.bundle.archive import bundle_archive
 from edge_app.decision import Reason
 from edge_app.errors import RuntimeUnavailableError, StorageError, UsageError
+from edge_app.files.bucket import is_in_bucket
 from edge_app.files.disk_table import PublishedKeys
 from edge_app.runs.cluster.node import NodeReady, Scorer
 from edge_app.runs.engine import Engine, GivenUp, News
@@ -294,7 +295,8 @@ class Cluster:
         if news.unread and news.stamp is None and stamp_of(Path(path)) is not None:
             raise StorageError(
                 f"{path}: is not there on node {node}, but it is here: mount the folder at the "
-                "same place on every node; the same command goes on"
+                "same place on every node, or give each node the bucket's credentials; the same "
+                "command goes on"
             )
         if self._known_file is not None and news.sha256 is not None:
             if self._known is None:
@@ -347,6 +349,6 @@ def _of_nodes(settings: Settings) -> Settings:
 
 
 def _absolute(task: Task) -> Task:
-    if os.path.isabs(task.path):
+    if os.path.isabs(task.path) or is_in_bucket(Path(task.path)):
         return task
     return replace(task, path=os.path.abspath(task.path))
