@@ -9,6 +9,7 @@ import os
 import resource
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageOps
 
 from edge_app.errors import UnreadableImageError
+from edge_app.images.preprocess import preprocess
 from edge_app.images.radiograph import MAX_DECODED_BYTES, MAX_PIXELS, Radiograph
 from edge_app.images.read import decode_image, read_image
 from tests.pictures import encoded, gradient
@@ -353,3 +355,30 @@ def test_real_originals_are_read_as_pillow_reads_them(shared_data: Path) -> None
             expected = np.asarray(image.convert("L")).astype(int)
         assert radiograph.pixels.shape == expected.shape
         assert np.abs(radiograph.pixels - expected).max() <= 1
+
+
+def twelve_bit_tiff(pixels: np.ndarray) -> bytes:
+    """An uncompressed TIFF of 12 bits a pixel, two of them in three bytes (TIFF 6.0)."""
+    height, width = pixels.shape
+    first, second = pixels[:, ::2].astype(np.uint32), pixels[:, 1::2].astype(np.uint32)
+    joined = first << 12 | second
+    packed = np.stack([joined >> 16, joined >> 8, joined], -1).astype(np.uint8).tobytes()
+    entries = [
+        (256, 4, width), (257, 4, height), (258, 3, 12), (259, 3, 1), (262, 3, 1),
+        (273, 4, 8), (277, 3, 1), (278, 4, height), (279, 4, len(packed)),
+    ]  # fmt: skip
+    directory = struct.pack("<H", len(entries))
+    directory += b"".join(struct.pack("<HHII", tag, kind, 1, v) for tag, kind, v in entries)
+    return b"II*\0" + struct.pack("<I", 8 + len(packed)) + packed + directory + bytes(4)
+
+
+def test_twelve_bits_use_the_whole_range() -> None:
+    """White is white also to a network that takes greys as they are stored, and not a sixteenth."""
+    stored = np.linspace(0, 4095, 64 * 64).astype(np.uint16).reshape(64, 64)
+    radiograph = decode_image(twelve_bit_tiff(stored), "x.tif")
+    assert (radiograph.pixels.dtype, radiograph.max_value) == (np.uint16, 65535)
+    assert np.abs(radiograph.pixels - stored * (65535 / 4095)).max() < 1
+    assert (radiograph.pixels.min(), radiograph.pixels.max()) == (0, 65535)
+    spec = replace(SPEC, height=64, width=64, range_region=0.0)
+    seen = preprocess(radiograph.pixels, spec)[0, :, :, 0]
+    assert np.abs(seen - stored * (255 / 4095)).max() <= 1

@@ -6,7 +6,7 @@ file raises, it is never decoded as far as it goes: half a lung filled up with g
 opacity.
 
 What becomes grey, and how:
-- 8 and 16 bit grey keep their depth; 12-bit TIFF becomes uint16 with `max_value` 4095.
+- 8 and 16 bit grey keep their depth; 12-bit TIFF becomes uint16 of its whole range.
 - Colour and palettes become ITU-R BT.601 luma; 16-bit colour is reduced to 8 bits first.
 - Transparency is laid over black, which is what lies outside of a collimated field.
 - 32-bit and signed TIFF have no black and white of their own: their lowest and highest value
@@ -324,11 +324,14 @@ def _sixteen_bit(image: Image.Image, kind: str) -> tuple[Pixels, int]:
         return pixels, 65535
     tags: dict[int, object] = image.tag_v2  # type: ignore[attr-defined]
     bits = tags.get(258, (16,))
-    max_value = 4095 if bits == (12,) else 65535
+    if bits == (12,):
+        # 0 and 4095 become 0 and 65535: where greys stay as they are stored, it is the type's range
+        # that counts (`PreprocessSpec.range_region`).
+        pixels = pixels << 4 | pixels >> 8
     # WhiteIsZero (TIFF 6.0, section 8): Pillow inverts 8-bit grey for us, 16-bit it does not.
     if tags.get(_TIFF_PHOTOMETRIC_TAG) == 0:
-        pixels = max_value - pixels
-    return pixels, max_value
+        pixels = 65535 - pixels
+    return pixels, 65535
 
 
 def _stretch_to_sixteen_bit(values: npt.NDArray[Any]) -> tuple[Pixels, int]:
