@@ -212,3 +212,48 @@ def test_a_recipe_that_does_not_ship_stops_nothing(
     assert "onnx_static_int8 is left out: no such operator" in capsys.readouterr().err
     assert export([*line, "-o", str(tmp_path / "c"), "--ship", "onnx_static_int8"]) == 3
     assert not (tmp_path / "c").exists()
+
+
+def trained_mobilenet(data: Path) -> keras.Model:
+    """Keras's own MobileNetV2, a quarter wide, in colour, fed as its `preprocess_input` says."""
+    keras.utils.set_random_seed(1)
+    pictures = keras.utils.image_dataset_from_directory(
+        data, image_size=(64, 64), batch_size=16, verbose=False
+    ).map(lambda x, y: (keras.applications.mobilenet_v2.preprocess_input(x), y))
+    base = keras.applications.MobileNetV2((64, 64, 3), alpha=0.35, include_top=False, weights=None)
+    for layer in base.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = 0.8  # its own, 0.999, takes thousands of steps to follow
+    x = layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(base.output))
+    model = keras.Model(base.input, layers.Dense(1, activation="sigmoid")(x))
+    model.compile("adam", "binary_crossentropy")
+    model.fit(pictures, epochs=12, verbose=0)
+    return model
+
+
+@pytest.mark.slow
+def test_a_trained_mobilenet_goes_through_to_the_edge(home: Path, tmp_path: Path) -> None:
+    """The network that people mean by "on a phone": batch normalization, ReLU6, three channels."""
+    model, about = trained_mobilenet(home / "data" / "train"), home / "mine.toml"
+    model.save(tmp_path / "mobilenet.keras")
+    line = [str(tmp_path / "mobilenet.keras"), "--data", str(home / "data")]
+    feed = ["--feed", "tf", "--resize", "bilinear_without_antialiasing"]
+    assert export(["describe", *line, *feed]) == 0
+    made = tmp_path / "made"
+    points = ["--points", str(home / "mine_points.toml"), "--research"]
+    recipes = [
+        part
+        for recipe in ("onnx_float32", "tflite_float16")
+        for part in ("--recipe", recipe, "--ship", recipe)
+    ]
+    assert export(["bundle", *line, "--about", str(about), *points, *recipes, "-o", str(made)]) == 0
+    films = sorted((home / "data" / "val").rglob("*.png"))
+    data = np.stack([np.asarray(keras.utils.load_img(f, target_size=(64, 64))) for f in films])
+    fed = keras.applications.mobilenet_v2.preprocess_input(data.astype(np.float32))
+    expected = model.predict(fed, verbose=0)[:, 0]
+    labels = np.array([f.parent.name == "PNEUMONIA" for f in films])
+    assert expected[labels].mean() - expected[~labels].mean() > 0.3, "it has learnt something"
+    for runtime in ("onnxruntime", "litert"):
+        screener = Screener(load_bundle(made), runtime=runtime)
+        scores = np.array([screener.score(film).raw_score for film in films], np.float64)
+        assert np.abs(1 / (1 + np.exp(-scores)) - expected).max() < 0.02, runtime

@@ -98,6 +98,25 @@ def test_a_row_is_written_as_the_codec_writes_it_and_read_as_strictly() -> None:
             decode_row(encode_row(row(1)).replace(b'"file":"00001.png"', wrong))
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"somebody": "else"}\n',
+        b"not ours at all",
+        b"file,label\na.png,1\n",
+        (compact_json(HEADER) + "\n").replace('_version":3', '_version":2').encode(),
+    ],
+)
+def test_a_file_that_no_run_of_this_version_began_is_left_as_it_is(
+    path: Path, content: bytes
+) -> None:
+    """One line alone could pass for a beginning that was cut short, and be cut off."""
+    path.write_bytes(content)
+    with pytest.raises(StorageError, match="no results of this format version"):
+        reopened(path)
+    assert path.read_bytes() == content
+
+
 def test_a_cut_at_every_byte_costs_the_torn_row_only(path: Path) -> None:
     whole = write(path, 3)
     ends = [i + 1 for i, byte in enumerate(whole) if byte == ord("\n")]

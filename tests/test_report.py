@@ -255,3 +255,18 @@ def test_a_blank_film_keeps_its_grey(tmp_path: Path, tiny_bundle_folder: Path, g
     result = Screener(load_bundle(tiny_bundle_folder)).score(radiograph)
     drawn = Image.open(io.BytesIO(a2b_base64(make_thumbnail("x", radiograph, result).jpeg)))
     assert drawn.getextrema() == (grey, grey)
+
+
+def test_all_inputs_are_named(tmp_path: Path, tiny_bundle_folder: Path) -> None:
+    wards = [tmp_path / f"<ward {number}>" for number in range(23)]
+    for number, ward in enumerate(wards):
+        ward.mkdir()
+        if number < 2:
+            (ward / f"{number}.png").write_bytes(phantom_png(1))
+    options = RunOptions(bundle=tiny_bundle_folder)
+    for some, more in ((wards[:2], ""), (wards, " and 2 more")):
+        out = tmp_path / f"out{len(some)}"
+        run_batch(BatchPlan(tuple(some), out, options=options))
+        page = (out / "report.html").read_text(encoding="utf-8")
+        named = html.escape(", ".join(str(ward.resolve()) for ward in some[:21]))
+        assert f'<p class="facts">{named}{more} · 2 files ·' in page

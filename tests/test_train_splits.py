@@ -89,6 +89,14 @@ def test_small_strata_are_spread_over_the_folds() -> None:
         assert sum(s.label for s in split_by_patient(samples, 4, fold, 0).validation) == 1
 
 
+@pytest.mark.parametrize(("folds", "fold"), [(1, 0), (5, 5), (5, 7), (5, -1)])
+def test_a_fold_that_there_is_not_is_named(folds: int, fold: int) -> None:
+    """Else nothing would be held out, and the network judged on what it was trained on."""
+    samples = [sample(f"{label}-{i}", 0, label) for label in (0, 1) for i in range(9)]
+    with pytest.raises(DataError, match=f"fold {fold} of {folds} does not exist"):
+        split_by_patient(samples, folds, fold, 0)
+
+
 def test_too_few_patients_are_named() -> None:
     samples = [sample(f"n{i}", 0, 0) for i in range(8)] + [sample("p", i, 1) for i in range(8)]
     with pytest.raises(DataError, match="only 1 patients of class 1 for 4 folds"):

@@ -327,7 +327,7 @@ def _sixteen_bit(image: Image.Image, kind: str) -> tuple[Pixels, int]:
     if bits == (12,):
         # 0 and 4095 become 0 and 65535: where greys stay as they are stored, it is the type's range
         # that counts (`PreprocessSpec.range_region`).
-        pixels = pixels << 4 | pixels >> 8
+        pixels = (pixels << 4 | pixels >> 8).astype(np.uint16)
     # WhiteIsZero (TIFF 6.0, section 8): Pillow inverts 8-bit grey for us, 16-bit it does not.
     if tags.get(_TIFF_PHOTOMETRIC_TAG) == 0:
         pixels = 65535 - pixels

@@ -35,7 +35,7 @@ from edge_app.report.words import (
 )
 from edge_app.results.folder import RunFolder
 from edge_app.results.identifiers import IDENTIFIERS
-from edge_app.results.rows import ResultRow, RunHeader, read_results, with_staleness
+from edge_app.results.rows import OTHER_INPUTS, ResultRow, RunHeader, read_results, with_staleness
 from edge_app.results.run_end import RunEnd, left_out_words
 from edge_app.screening.heat_scale import CORE, WHAT_IT_IS
 
@@ -170,8 +170,8 @@ def _head(header: RunHeader, counts: _Counts, style: str, script: str) -> str:
 <body>
 <header>
 <h1>Chest X-ray screening for signs of pneumonia</h1>
-<p class="facts">{escape(header.input)} · {counts.total:,} files · {_time(header.started_at)}{until}
-</p>
+<p class="facts">{escape(_inputs(header))} · {counts.total:,} files ·
+{_time(header.started_at)}{until}</p>
 {_lead(counts)}
 <p class="warning"><strong>A screening aid, no diagnosis.</strong> A person decides about each
 picture. “No pneumonia seen” does not rule pneumonia out. A picture that was not screened has no
@@ -179,6 +179,14 @@ answer at all.</p>
 </header>
 <main>
 """
+
+
+def _inputs(header: RunHeader) -> str:
+    """All that the run was given, as far as its header names it."""
+    others = str(header.parameters.get(OTHER_INPUTS, ""))
+    names = [header.input, *others.splitlines()]
+    left = int(header.parameters.get("inputs", 1)) - len(names)
+    return ", ".join(names) + (f" and {left} more" if left > 0 else "")
 
 
 def _lead(counts: _Counts) -> str:

@@ -23,6 +23,8 @@ T = TypeVar("T")
 FORMAT_VERSION = 3
 # The parameter of a run that says whose key signed its bundle, or "nobody".
 SIGNED_BY = "signed_by"
+# The parameter with what a run was given beside `input`, a line each, up to a bound.
+OTHER_INPUTS = "other_inputs"
 # The parameter that says what a research model lacks; runs of other models have none.
 LACKS = "research_model_lacks"
 
@@ -64,7 +66,7 @@ class RunHeader:
         format_version: of this file.
         pneumoscope_version: the program that wrote it.
         started_at: ISO 8601, UTC.
-        input: the folder as it was named.
+        input: the folder as it was named; of several the first, the others are a parameter.
         model_id, model_sha256: what scored.
         runtime, runtime_version: in which inference engine.
         operating_point: with which cut-offs.

@@ -26,7 +26,7 @@ from edge_app.files.scratch import scratch_folder
 from edge_app.results.folder import RunFolder
 from edge_app.results.identifiers import Identifiers
 from edge_app.results.journal import good_rows
-from edge_app.results.rows import RunHeader, printable, read_results
+from edge_app.results.rows import OTHER_INPUTS, RunHeader, printable, read_results
 from edge_app.results.run_end import left_out_words
 from edge_app.runs.bucket_inputs import open_inputs, place_of, require_reachable
 from edge_app.runs.discovery import ImageFile, Inputs, gone
@@ -47,7 +47,9 @@ _AHEAD = 64
 _SECONDS_A_LOOK = 0.5
 _SECONDS_BETWEEN_NOTES = 5.0
 # Parameters of a run that say nothing but where its input lies.
-_OF_THE_INPUT = ("inputs", "inputs_sha256")
+# Inputs that a run's header names; of more, their number.
+_MOST_NAMED = 20
+_OF_THE_INPUT = ("inputs", "inputs_sha256", OTHER_INPUTS)
 
 # Folders of which it is known where they lay; about 4 MB.
 _MOST_FOLDERS = 16_384
@@ -113,6 +115,8 @@ class BatchPlan:
             text = "\n".join(names).encode("utf-8", "surrogateescape")
             parameters["inputs"] = len(names)
             parameters["inputs_sha256"] = place(hashlib.sha256(text).hexdigest())
+            named = "\n".join(names[1 : 1 + _MOST_NAMED])
+            parameters[OTHER_INPUTS] = place(printable(named))
         begun = self._begun_with() if self.same_input else None
         if begun is None:
             return RunInput(place(names[0]), parameters)
