@@ -446,3 +446,12 @@ def test_a_truth_of_the_record_is_packed_and_a_photograph_has_none(
     assert (film.label, film.basis) == (Label.PNEUMONIA, Basis.LABORATORY)
     assert (photograph.label, photograph.basis) == (None, None)
     assert film.patient == pseudonyms.of("patient", "K-17")
+
+
+def test_the_benchmark_merges_what_it_has_made() -> None:
+    from benchmarks.fleet import measure_merge
+
+    cost = measure_merge(3, 40)
+    assert (cost.packs, cost.answers) == (3, 120)
+    assert 0 < cost.pack_bytes < 120 * 400
+    assert cost.parquet_bytes > 0

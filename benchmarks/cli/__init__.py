@@ -41,6 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
         article,
         check,
         compare,
+        fleet,
         forms,
         gate,
         latency,
@@ -60,7 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in (
         *(accuracy, latency, throughput, compare, scale),
-        *(startup, article, sites, gate, forms, report, check, readme),
+        *(startup, article, sites, gate, forms, fleet, report, check, readme),
     ):
         command.add_parser(commands)
     return parser

@@ -28,7 +28,7 @@ def arrow_schema(kind: type) -> "pa.Schema":
         import pyarrow as pa
     except ImportError as error:
         raise RuntimeUnavailableError(
-            "Parquet needs a package: pip install 'pneumoscope[fleet]'"
+            "Parquet needs a package: pip install 'pneumoscope[parquet]'"
         ) from error
     return pa.schema(_fields(kind))
 

@@ -17,6 +17,7 @@ from typing import Any
 from edge_app.errors import NoInputError, RuntimeUnavailableError, StorageError
 from edge_app.files.codec import CodecError, compact_json, decode, encode, parse_json
 from edge_app.files.whole import make_folder, unwritable, whole
+from edge_app.results.arrow_schema import arrow_schema
 from edge_app.results.rows import ResultRow, RunHeader
 
 SUFFIX = ".parquet"
@@ -181,7 +182,7 @@ def _write_shard(
     with whole(path) as partial:
         try:
             with pq.ParquetWriter(
-                partial, _schema(), compression="zstd", write_page_checksum=True
+                partial, arrow_schema(ResultRow), compression="zstd", write_page_checksum=True
             ) as writer:
                 while block := list(islice(wanted, _ROWS_AT_ONCE)):
                     writer.write_table(_table(block))
@@ -194,28 +195,11 @@ def _write_shard(
     return written, None if first is None else chain([first], rows)
 
 
-def _schema() -> Any:
-    import pyarrow as pa
-
-    text, number, whole_number = pa.string(), pa.float64(), pa.int64()
-    place = {"left": number, "top": number, "right": number, "bottom": number}
-    place |= {"certainty": number, "quarter_turns": whole_number}
-    place |= {"rows": whole_number, "columns": whole_number, "mask": text, "parts": whole_number}
-    kinds = dict.fromkeys(ResultRow.__dataclass_fields__, text)
-    kinds |= {"quality": pa.map_(text, pa.bool_()), "measures": pa.map_(text, number)}
-    kinds["lungs"] = pa.struct(place.items())
-    kinds |= dict.fromkeys(_NUMBERS, number)
-    return pa.schema(kinds.items())
-
-
-_NUMBERS = ("raw_score", "probability", "decode_ms", "infer_ms", "total_ms")
-
-
 def _table(rows: list[ResultRow]) -> Any:
     import pyarrow as pa
 
     documents = [encode(row) for row in rows]
-    return pa.Table.from_pylist(documents, schema=_schema())
+    return pa.Table.from_pylist(documents, schema=arrow_schema(ResultRow))
 
 
 def _open(path: Path) -> tuple[Any, ShardNote]:
@@ -230,7 +214,7 @@ def _open(path: Path) -> tuple[Any, ShardNote]:
     content = (file.metadata.metadata or {}).get(_NOTE_KEY)
     if content is None:
         raise CodecError(f"{path.name}: no results of Pneumoscope: its metadata say nothing of it")
-    if not file.schema_arrow.remove_metadata().equals(_schema()):
+    if not file.schema_arrow.remove_metadata().equals(arrow_schema(ResultRow)):
         raise CodecError(f"{path.name}: its columns are not those of the results format")
     try:
         return file, decode(ShardNote, parse_json(content))
