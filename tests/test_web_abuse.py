@@ -5,12 +5,13 @@ import http.client
 import os
 import random
 import signal
-import subprocess
 import threading
 import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,68 +26,73 @@ from tests.web_station import client_of, film, opened_desk, opened_station, star
 GIGA = 1_000_000_000
 
 
-@pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    return write_tiny_bundle(tmp_path / "bundle")
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server in a process of its own."""
+
+    address: str
+    pid: int
+    record: Path
+
+    @property
+    def total(self) -> int:
+        """How many studies it has."""
+        listed: dict[str, int] = httpx2.get(f"{self.address}/api/v1/studies", timeout=60).json()
+        return listed["total"]
 
 
-def stop(process: "subprocess.Popen[str]") -> None:
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_bundle(tmp_path_factory.mktemp("tiny") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    record = tmp_path_factory.mktemp("served") / "record"
+    process, address = start_server(record, "--bundle", str(bundle))
+    yield Served(address, process.pid, record)
     process.terminate()
-    assert process.wait(20) == 0
+    assert process.wait(20) == 0  # after all of it, it still ends well
 
 
-def test_a_gigabyte_is_turned_away_and_leaves_nothing(tmp_path: Path, bundle: Path) -> None:
-    process, address = start_server(tmp_path / "record", "--bundle", str(bundle))
-    before = resident_megabytes(process.pid)["server"]
-    host = urlsplit(address).netloc
-    try:
-        announced = http.client.HTTPConnection(host)
-        announced.putrequest("POST", "/api/v1/studies")
-        announced.putheader("content-length", str(GIGA))
-        announced.endheaders()
-        assert announced.getresponse().status == 413  # before a byte of it was sent
+def test_a_gigabyte_is_turned_away_and_leaves_nothing(server: Served) -> None:
+    before, total = resident_megabytes(server.pid)["server"], server.total
+    announced = http.client.HTTPConnection(urlsplit(server.address).netloc)
+    announced.putrequest("POST", "/api/v1/studies")
+    announced.putheader("content-length", str(GIGA))
+    announced.endheaders()
+    assert announced.getresponse().status == 413  # before a byte of it was sent
 
-        def endless() -> Iterator[bytes]:
-            for _ in range(GIGA // 1_000_000):
-                yield bytes(1_000_000)
+    def endless() -> Iterator[bytes]:
+        for _ in range(GIGA // 1_000_000):
+            yield bytes(1_000_000)
 
-        # Turned away in the midst of it: the answer, or a line that was cut.
-        try:
-            answer = httpx2.post(f"{address}/api/v1/studies", content=endless(), timeout=60)
-            assert answer.status_code == 413
-        except httpx2.TransportError:
-            pass
-        assert httpx2.get(f"{address}/api/v1/studies").json()["total"] == 0
-        assert list((tmp_path / "record" / "uploads").iterdir()) == []
-        assert resident_megabytes(process.pid)["server"] < before + 60
-    finally:
-        stop(process)
+    # Turned away in the midst of it: the answer, or a line that was cut.
+    with suppress(httpx2.TransportError):
+        url = f"{server.address}/api/v1/studies"
+        assert httpx2.post(url, content=endless(), timeout=60).status_code == 413
+    assert server.total == total
+    assert list((server.record / "uploads").iterdir()) == []
+    assert resident_megabytes(server.pid)["server"] < before + 60
 
 
-def test_a_bomb_is_an_answer_and_unpacks_nowhere(tmp_path: Path, bundle: Path) -> None:
-    """A PNG of 12,000 x 12,000 pixels in some hundred kilobytes, and a body that says gzip."""
-    process, address = start_server(tmp_path / "record", "--bundle", str(bundle))
-    try:
-        bomb = _png(12_000, 12_000)
-        assert len(bomb) < 1_000_000
-        url = f"{address}/api/v1/studies"
-        answer = httpx2.post(url, content=bomb, timeout=60).json()
-        assert (answer["status"], answer["reason"]) == ("failed", "unreadable")
-        packed = zlib.compress(bytes(50_000_000))
-        headers = {"content-encoding": "deflate"}
-        answer = httpx2.post(url, content=packed, headers=headers, timeout=60).json()
-        assert answer["reason"] == "unreadable"  # a body is a file, never unpacked
-        assert resident_megabytes(process.pid)["with_workers"] < 500
-    finally:
-        stop(process)
+def test_a_bomb_is_an_answer_and_unpacks_nowhere(server: Served) -> None:
+    """A PNG of 12,000 x 12,000 pixels in some hundred kilobytes, and a body that says deflate."""
+    bomb = _png(12_000, 12_000)
+    assert len(bomb) < 1_000_000
+    url = f"{server.address}/api/v1/studies"
+    answer = httpx2.post(url, content=bomb, timeout=60).json()
+    assert (answer["status"], answer["reason"]) == ("failed", "unreadable")
+    packed = zlib.compress(bytes(50_000_000))
+    headers = {"content-encoding": "deflate"}
+    answer = httpx2.post(url, content=packed, headers=headers, timeout=60).json()
+    assert answer["reason"] == "unreadable"  # a body is a file, never unpacked
+    assert resident_megabytes(server.pid)["with_workers"] < 500
 
 
-@pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.slow)])
-def test_a_flood_of_files_is_taken_or_told_to_come_again(
-    tmp_path: Path, bundle: Path, count: int
-) -> None:
+@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_a_flood_of_files_is_taken_or_told_to_come_again(server: Served, count: int) -> None:
     """All at once, 300 lines open at a time: each is added, or answered with 503."""
-    process, address = start_server(tmp_path / "record", "--bundle", str(bundle))
 
     async def send(client: httpx2.AsyncClient) -> int:
         try:
@@ -96,18 +102,17 @@ def test_a_flood_of_files_is_taken_or_told_to_come_again(
 
     async def flood() -> Counter[int]:
         limits = httpx2.Limits(max_connections=300)
-        async with httpx2.AsyncClient(base_url=address, timeout=None, limits=limits) as client:
+        async with httpx2.AsyncClient(
+            base_url=server.address, timeout=None, limits=limits
+        ) as client:
             return Counter(await asyncio.gather(*(send(client) for _ in range(count))))
 
-    try:
-        found = asyncio.run(flood())
-        assert set(found) <= {201, 503, 0}
-        assert found[201] > 0
-        assert found[0] < count / 50
-        listed = httpx2.get(f"{address}/api/v1/studies").json()
-        assert listed["total"] == found[201]
-    finally:
-        stop(process)
+    before = server.total
+    found = asyncio.run(flood())
+    assert set(found) <= {201, 503, 0}
+    assert found[201] > 0
+    assert found[0] < count / 50
+    assert server.total == before + found[201]
 
 
 def test_a_disk_that_fills_up_during_an_upload_leaves_nothing(
