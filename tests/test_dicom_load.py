@@ -1,5 +1,6 @@
 """DICOM under load and under fire: `make slow-test`; each prints its figures."""
 
+import io
 import logging
 import os
 import random
@@ -12,23 +13,33 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edge_app.dicom_net.outbox import Outbox
 from edge_app.dicom_net.receiver import Receiver, ReceiverOptions
+from edge_app.dicom_net.sender import Destination, DicomWire, Sender
 from edge_app.dicom_net.spool import Spool
-from edge_app.results.rows import read_results
+from edge_app.dicom_out.answers import answer_paths
+from edge_app.dicom_out.picture import draw_answer
+from edge_app.dicom_out.report_template import report_file
+from edge_app.dicom_out.secondary_capture import secondary_capture
+from edge_app.dicom_out.source import Source
+from edge_app.results.rows import encode_row, read_results
 from tests.conftest import REPOSITORY
 from tests.dicom_files import phantom_dataset
 from tests.dicom_peers import free_port, needs, storescp, wait_for
+from tests.test_sender import Clock, FakeWire, add_rows, drain, row
 
 pynetdicom = pytest.importorskip("pynetdicom", reason="needs the extra dicom-net")
 pytestmark = pytest.mark.slow
 
 CR = "1.2.840.10008.5.1.4.1.1.1"
 VERIFICATION = "1.2.840.10008.1.1"
+_ANSWERS = 5000
 
 
 def start(out: Path, port: int, *more: str) -> "subprocess.Popen[bytes]":
@@ -131,6 +142,56 @@ def test_ten_thousand_malformed_pdus_and_half_open_associations(tmp_path: Path) 
     print(f"\nload {os.getloadavg()[0]:.0f}")
     print(f"C-ECHO: {len(answered)} of {len(times)} answered, the slowest in {worst}")
     assert len(answered) == len(times) == 100
+
+
+def write_answers_of_many(out: Path, count: int) -> None:
+    """A run of so many films, each of a study of its own, with real reports and pictures."""
+    film, stream = phantom_dataset("1.2.3"), io.BytesIO()
+    film.save_as(stream, enforce_file_format=True)
+    source = Source.from_bytes(stream.getvalue())
+    assert source is not None
+    add_rows(out)
+    with (out / "results.jsonl").open("ab") as results:
+        for n in range(count):
+            one = replace(source, sop_instance_uid=f"1.2.3.{n}", study_uid=f"1.2.77.{n}")
+            made = replace(row(f"{n}.dcm"), sha256=f"{n:064}")
+            capture = secondary_capture(one, made, draw_answer(made, None, None), is_turned=False)
+            report_path, picture_path = answer_paths(out / "answers", made.file)
+            report_path.parent.mkdir(exist_ok=True)
+            report_path.write_bytes(report_file(one, made))
+            capture.save_as(picture_path, enforce_file_format=True)
+            results.write(encode_row(made))
+
+
+@needs("storescp")
+def test_a_week_away_with_5000_answers_and_a_real_peer(tmp_path: Path) -> None:
+    """Nobody listens for a week of the clock; then dcmtk does, and gets each object once."""
+    import resource
+
+    count, out, port, log = _ANSWERS, tmp_path / "out", free_port(), []
+    write_answers_of_many(out, count)
+    week = Clock()
+    destination = Destination("STORESCP", "127.0.0.1", port)
+    box = Outbox(out, str(destination))
+    sender = Sender(box, DicomWire(destination, "PNEUMOSCOPE"), "pacs", log.append, clock=week)
+    for _ in range(100):
+        week.now += 7 * 86400 / 100
+        assert not sender.step()
+    assert len(log) == 1  # said once
+    assert list((out / "outbox").iterdir()) == []  # nothing is copied for one that is away
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.monotonic()
+    with storescp(tmp_path / "got", port, "+xa"):
+        week.now += 300
+        drain(sender)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    got = [path.name for path in (tmp_path / "got").iterdir()]
+    print(f"\n{len(got)} objects in {time.monotonic() - began:.0f} s, {grown:.0f} MB more memory")
+    assert len(got) == box.state.sent == 2 * count
+    assert grown < 50
+    assert sum(path.stat().st_size for path in (out / "outbox").iterdir()) < 1000
+    again = Sender(Outbox(out, str(destination)), FakeWire(), "pacs", log.append, clock=week)
+    assert not again.step()
 
 
 @needs("storescu", "storescp")
