@@ -1,6 +1,8 @@
-"""Trains one step of the tests' configuration on this process's Keras backend; prints JSON.
+"""Trains some steps of the tests' configuration on this process's Keras backend; prints JSON.
 
-    KERAS_BACKEND=jax python -m tests.train_one_step FOLDER
+    KERAS_BACKEND=jax python -m tests.train_one_step FOLDER [STEPS]
+
+With TensorFlow's `TF_CONFIG` it is one of several workers.
 
 The first weights come from NumPy, since each backend has random numbers of its own.
 """
@@ -21,7 +23,7 @@ from train.samples import read_samples
 from train.trainer import averaged, make_trainer
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, steps: int = 1) -> None:
     """Print backend, devices, the step's losses, the logits before and after it, and more."""
     config = tiny_config(network__dropout=0.0, optimizer__warmup_share=0.0)
     make_deterministic()
@@ -36,9 +38,11 @@ def main(folder: Path) -> None:
             for w in trainer.network.get_weights()
         ]
     )
-    batch = TrainingBatches(samples, cache, config, 0)[0]
+    batches = TrainingBatches(samples, cache, config, 0)
+    batch = batches[0]
     before = predict_batch(trainer.network, batch.pictures)["logit"]
-    losses = trainer.train(batch)
+    for step in range(steps):
+        losses = trainer.train(batches[step % len(batches)])
     with averaged(trainer):
         after = predict_batch(trainer.network, batch.pictures)["logit"]
     # What a run saves after an epoch: on JAX, predicting with averages must not give them away.
@@ -55,4 +59,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1)

@@ -3,6 +3,8 @@
 import keras
 from keras import layers
 
+from train.workers import current_workers
+
 _EPSILON = 1e-3
 
 
@@ -26,5 +28,7 @@ def depthwise_bn(x: keras.KerasTensor, kernel: int, stride: int, name: str) -> k
 
 
 def _normalized(x: keras.KerasTensor, name: str, *, activate: bool) -> keras.KerasTensor:
-    x = layers.BatchNormalization(epsilon=_EPSILON, name=f"{name}_bn")(x)
+    # Of the whole batch, whose parts lie with several processes.
+    together = {"synchronized": True} if current_workers().count > 1 else {}
+    x = layers.BatchNormalization(epsilon=_EPSILON, name=f"{name}_bn", **together)(x)
     return layers.ReLU(6, name=f"{name}_relu")(x) if activate else x

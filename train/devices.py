@@ -8,7 +8,7 @@ import os
 from importlib import import_module
 
 from edge_app.errors import RuntimeUnavailableError
-from train.config import ConfigError
+from train.workers import join_workers, require_equal_parts
 
 # The extras that bring a package, where `train` alone does not.
 _EXTRAS = {"jax": "train,jax", "jaxlib": "train,jax"}
@@ -53,18 +53,19 @@ def make_deterministic() -> None:
 def use_all_devices(batch_size: int) -> int:
     """Divide each batch among all accelerators, where the backend can; their number.
 
+    On JAX among the devices of this machine, on TensorFlow among the machines of `TF_CONFIG`.
+
     Raises:
         ConfigError: the batch can't be divided into equal parts.
     """
     import keras
 
     if keras.backend.backend() != "jax":
-        return 1
+        return join_workers(batch_size).count
     devices = keras.distribution.list_devices()
     if len(devices) < 2:
         return 1
-    if batch_size % len(devices):
-        raise ConfigError(f"batch_size {batch_size} must be a multiple of {len(devices)} devices")
+    require_equal_parts(batch_size, len(devices), "devices")
     keras.distribution.set_distribution(
         keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
     )

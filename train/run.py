@@ -36,6 +36,7 @@ from train.record import (
 )
 from train.task import Task
 from train.trainer import averaged, float32_copy, make_trainer
+from train.workers import current_workers
 
 STATE_EVERY_STEPS = 50
 STATE = "state.npz"
@@ -164,7 +165,7 @@ class Run:
 
     def _save_checkpoint(self) -> None:
         network = self._trainer.network
-        if self._config.optimizer.precision != "float32":
+        if self._config.optimizer.precision != "float32" or current_workers().count > 1:
             network = float32_copy(network, self._config)
         with whole(self._folder / CHECKPOINT) as partial:
             network.save(partial)

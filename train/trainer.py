@@ -17,6 +17,7 @@ from train.loader import Batch
 from train.locator_network import build_locator
 from train.network import build_network
 from train.seed_cnn import build_seed_cnn
+from train.workers import alone, current_workers
 
 # The map's loss is summed over two terms and matters most; the others are three easy questions.
 LOCATOR_WEIGHTS = {"lungs": 1.0, "orientation": 0.2, "view": 0.2, "cut_off": 0.3}
@@ -40,12 +41,14 @@ class Trainer:
         """One step; the batch's own losses by name."""
         names = self.model.output_names
         self.model.reset_metrics()
-        losses = self.model.train_on_batch(
-            batch.pictures,
-            {name: batch.targets[name] for name in names},
-            sample_weight={name: batch.weights[name] for name in names},
-            return_dict=True,
-        )
+        targets = {name: batch.targets[name] for name in names}
+        weights = {name: batch.weights[name] for name in names}
+        if (workers := current_workers()).count > 1:
+            losses = workers.train(self.model, (batch.pictures, targets, weights))
+        else:
+            losses = self.model.train_on_batch(
+                batch.pictures, targets, sample_weight=weights, return_dict=True
+            )
         return {name: float(value) for name, value in losses.items()}
 
     def variables(self) -> list[Any]:
@@ -55,6 +58,11 @@ class Trainer:
 
 def make_trainer(config: Config, n_train: int) -> Trainer:
     """Build and compile for `n_train` pictures an epoch, with the configured first weights."""
+    with current_workers().scope():
+        return _make_trainer(config, n_train)
+
+
+def _make_trainer(config: Config, n_train: int) -> Trainer:
     keras.utils.set_random_seed(config.seed)
     with _dtype_policy(config.optimizer.precision):
         network = build(config)
@@ -116,8 +124,8 @@ def _loss(name: str) -> Any:
 
 
 def float32_copy(network: keras.Model, config: Config) -> keras.Model:
-    """The same network without mixed precision, as exports want it."""
-    with _dtype_policy("float32"):
+    """The same network without mixed precision and for one process, as exports want it."""
+    with _dtype_policy("float32"), alone():
         copy = build(config)
     copy.set_weights(network.get_weights())
     return copy
@@ -152,6 +160,18 @@ def _dtype_policy(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
+class SharedAdamW(keras.optimizers.AdamW):  # type: ignore[misc]
+    """Clips the gradient of the whole batch; Keras would clip each worker's part before the sum."""
+
+    def _clip_gradients(self, grads: list[Any]) -> list[Any]:
+        pairs = super()._all_reduce_sum_gradients([(gradient, None) for gradient in grads])
+        clipped: list[Any] = super()._clip_gradients([gradient for gradient, _ in pairs])
+        return clipped
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
+        return grads_and_vars
+
+
 def _optimizer(config: Config, steps: int) -> keras.optimizers.Optimizer:
     spec = config.optimizer
     warmup = round(spec.warmup_share * steps)
@@ -161,7 +181,8 @@ def _optimizer(config: Config, steps: int) -> keras.optimizers.Optimizer:
         warmup_target=spec.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
-    optimizer = keras.optimizers.AdamW(
+    kind = keras.optimizers.AdamW if current_workers().count == 1 else SharedAdamW
+    optimizer = kind(
         schedule,
         weight_decay=spec.weight_decay,
         global_clipnorm=spec.clip_norm,
