@@ -162,7 +162,10 @@ def test_patterns_are_standard_scores_by_hand() -> None:
     strengths = part.patterns(np.array([2, -3, 5], np.float32))
     assert strengths == pytest.approx([1, -1])
     residual = Direction(part.mean, part.directions, np.array([-1, -1], np.float32), rest=1.0)
-    assert residual.patterns(part.mean) is None
+    assert np.isnan(residual.patterns(part.mean)).all()
+    barely = np.array([-0.999, 1 / 9 - 1], np.float32)  # what is left is a thousandth: rounding
+    found = Direction(part.mean, part.directions, barely, rest=1.0).patterns(part.mean)
+    assert np.isnan(found).tolist() == [True, False]
 
 
 def test_every_flag_of_the_report_has_a_sentence() -> None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -26,7 +26,14 @@ from edge_app.runs.watch import WatchPlan
 from edge_app.runtimes import Runtime
 from edge_app.runtimes.base import Pictures, RawOutputs
 from edge_app.screening.heat_scale import CORE
-from edge_app.screening.heatmap import SIDE, Heatmap, average_views, spread
+from edge_app.screening.heatmap import (
+    SIDE,
+    Heatmap,
+    average_views,
+    nearer_views,
+    shifted_views,
+    spread,
+)
 from edge_app.screening.overlay import coloured, edge_of
 from edge_app.screening.screener import Screener
 from tests.dicom_files import phantom_dataset
@@ -77,6 +84,36 @@ def test_a_mirrored_view_has_a_mirrored_map() -> None:
     assert plain is not None
     assert mirrored is not None
     assert np.allclose(plain, mirrored[:, ::-1])
+
+
+class Constant:
+    """A network that sees the same everywhere, wherever it looks."""
+
+    def run(self, batch: Pictures) -> RawOutputs:
+        return RawOutputs(3.0, np.full((CELLS, CELLS), 3.0, np.float32), None, None)
+
+
+def test_what_is_alike_on_both_sides_stays_as_it_is() -> None:
+    view = np.zeros((1, 128, 128, 1), np.uint8)
+    runtime = cast(Runtime, Constant())
+    assert np.allclose(nearer_views(view, runtime), 3)
+    assert np.allclose(cast(Any, average_views(view, runtime)), 3)
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=10, deadline=None)
+def test_each_side_is_held_against_the_other(seed: int) -> None:
+    """Comparing keeps the mean, and half as much again of what differs from side to side."""
+    view = np.random.default_rng(seed).integers(0, 256, (1, 128, 128, 1), dtype=np.uint8)
+    runtime = cast(Runtime, BrightestPatch())
+    shifted = shifted_views(view, runtime)
+    assert shifted is not None
+    plain = (shifted + nearer_views(view, runtime)) / 2
+    compared = average_views(view, runtime)
+    assert compared is not None
+    assert compared.mean() == pytest.approx(plain.mean())
+    sides, before = compared - compared[:, ::-1], plain - plain[:, ::-1]
+    assert np.allclose(sides, 1.5 * before)
 
 
 def test_a_network_without_a_map_has_no_heat() -> None:

@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 
 from edge_app.images.radiograph import Radiograph
 from edge_app.runtimes import Runtime
-from edge_app.screening.heatmap import SIDE, Heatmap, spread
+from edge_app.screening.heatmap import SIDE, Heatmap, shifted_views, spread
 from edge_app.screening.screener import Screener, ScreeningResult
 from train.checkpoint import Checkpoint, load_network
 
@@ -71,8 +71,15 @@ def look(screener: Screener, radiograph: Radiograph) -> Looked | None:
 
 
 def shipped(looked: Looked) -> Floats:
-    """18 views averaged (edge_app.screening.heatmap)."""
+    """36 views averaged, each side against the other (edge_app.screening.heatmap)."""
     return looked.heatmap.values
+
+
+def shifted(looked: Looked) -> Floats:
+    """18 views, shifted and mirrored, as they are: what shipped before."""
+    values = shifted_views(looked.view, looked.runtime)
+    assert values is not None
+    return values
 
 
 def one_view(looked: Looked) -> Floats:
@@ -107,7 +114,8 @@ def occlusion(looked: Looked) -> Floats:
 def edge_methods(mean: npt.NDArray[np.float32]) -> Mapping[str, Method]:
     """What needs no weights, by name; what ships is the first."""
     return {
-        "18 views (ships)": shipped,
+        "36 views, sides compared (ships)": shipped,
+        "18 shifted views": shifted,
         "one view": one_view,
         "one view less the healthy mean": less_healthy(mean),
         "occlusion, 100 patches": occlusion,

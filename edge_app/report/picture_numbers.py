@@ -68,8 +68,8 @@ distance is the sum of what lies above 0 below.</p>
 <p class="facts">The model's file holds the mean of its training pictures and the main patterns in
 which they vary, and no single picture or patient: there is no nearest one to show. A pattern's
 number is its rank among them; behind it stands how strong it is here, in standard deviations of the
-training pictures. The share is that of a normal distribution with the validation pictures' mean and
-deviation.</p>
+training pictures, as far as the file tells these. The share is that of a normal distribution with
+the validation pictures' mean and deviation.</p>
 """
 
 
@@ -85,8 +85,9 @@ def _share_farther(deviation: float) -> str:
 
 
 def _patterns(direction: Direction, values: Floats | None) -> str:
-    strength = None if values is None else direction.patterns(values)
-    if strength is None:
+    if values is None:
         return "not kept"
-    strongest = np.argsort(-np.abs(strength))[:_PATTERNS]
-    return ", ".join(f"{index + 1}: {strength[index]:+.1f}" for index in strongest)
+    strength = direction.patterns(values)
+    strongest = np.argsort(-np.abs(np.nan_to_num(strength)))[:_PATTERNS]
+    known = [index for index in strongest if np.isfinite(strength[index])]
+    return ", ".join(f"{index + 1}: {strength[index]:+.1f}" for index in known) or "not known"

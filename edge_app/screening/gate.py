@@ -26,6 +26,7 @@ from edge_app.screening.quality import MEASURES
 
 PARTS = ("lungs", "frame", "embedding")
 _LEAST_DISTANCE = 1e-9  # of which there is still a logarithm
+_LEAST_LEFT = 0.01  # twenty times the rounding of a weight
 
 Grey = npt.NDArray[np.uint8]
 
@@ -52,16 +53,17 @@ class Direction:
         along = self.directions @ off
         return float(self.rest * (off @ off) + self.weights @ (along * along))
 
-    def patterns(self, values: Floats) -> Floats | None:
+    def patterns(self, values: Floats) -> Floats:
         """(k,) shares along the directions, in the training pictures' standard deviations.
 
-        None where the variation along them is not stored: where they only take away.
+        NaN along those whose variation does not follow from the weights: these are stored to four
+        digits, and of two numbers that nearly cancel nothing is left of them.
         """
-        variances = self.weights + self.rest
-        if not (variances > 0).all():
-            return None
+        inverse = self.weights + self.rest
+        known = inverse > _LEAST_LEFT * np.abs(self.weights)
         along = self.directions @ (values - self.mean)
-        return np.asarray(along * np.sqrt(variances), np.float32)
+        scale = np.sqrt(np.where(known, inverse, np.nan))
+        return np.asarray(along * scale, np.float32)
 
     def to_array(self) -> Floats:
         """All numbers in a row: (n + k n + k + 1,) float32."""

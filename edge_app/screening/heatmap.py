@@ -1,10 +1,10 @@
 """Where in the lungs a score comes from: the reader's activation map over several views.
 
 A scored `Radiograph` and its runtime enter, a `Heatmap` leaves. The reader is asked again, with
-the same frame shifted by parts of a cell and mirrored, and the maps are averaged where they
-overlap: one map of 8 x 8 cells alone finds drawn opacities far less often
-(measured by drawn opacities). It shows where the network looked, not what is
-there, and nothing here changes a score.
+the same frame shifted by parts of a cell, from nearer by, and mirrored; the maps are averaged where
+they overlap, and each side is held against the other: one map of 8 x 8 cells alone finds drawn
+opacities far less often (docs/heatmaps.md). It shows where the network looked, not what is there,
+and nothing here changes a score.
 """
 
 from dataclasses import dataclass
@@ -31,6 +31,11 @@ _SHIFTS = (-1 / 3, 0.0, 1 / 3)
 # Strided convolutions that pad at the far side only move a cell's centre towards it, by at most
 # half a cell; measured on drawn opacities.
 _OFFSET = 0.3
+# Share of the frame that a nearer view shows, and where it begins, in the room that is left.
+_NEARER, _PLACES = 0.75, (0.0, 0.5, 1.0)
+# How much of the same place on the other side is taken off. Both numbers were chosen on drawn
+# opacities (docs/decisions/0107).
+_OTHER_SIDE = 0.5
 _LONGEST_SIDE = 768
 
 
@@ -43,7 +48,8 @@ class Heatmap:
         lungs: bool (height, width), their outline filled.
         frame: the part of the picture that was read.
         values: float64 (SIDE, SIDE) over the frame in raw-score units; their mean is near the
-            raw score, and a value is what the score would be were the whole frame like this.
+            raw score, and a value says what the score would be were the whole frame like this
+            and the other side as it is on average.
         level: the upper cut-off: from here on a value alone would be suspected, and the heat
             begins; one absolute scale for all pictures.
     """
@@ -99,7 +105,18 @@ def make_heatmap(
 
 
 def average_views(view: Pictures, runtime: Runtime) -> Floats | None:
-    """The mean of the maps of all views, where they overlap: (SIDE, SIDE) over the frame."""
+    """The mean of the maps of all views, each side against the other: (SIDE, SIDE) of the frame."""
+    shifted = shifted_views(view, runtime)
+    if shifted is None:
+        return None
+    values = (shifted + nearer_views(view, runtime)) / 2
+    other: Floats = values[:, ::-1]
+    compared: Floats = values - _OTHER_SIDE * (other - other.mean())
+    return compared
+
+
+def shifted_views(view: Pictures, runtime: Runtime) -> Floats | None:
+    """The mean of 18 maps, of the frame shifted by parts of a cell and mirrored."""
     first = runtime.run(view).activation_map
     if first is None:
         return None
@@ -113,6 +130,35 @@ def average_views(view: Pictures, runtime: Runtime) -> Floats | None:
         seen = spread(grid, dy / pixels.shape[0], dx / pixels.shape[1])
         total += seen[:, ::-1] if mirrored else seen
     return total / (2 * len(_SHIFTS) ** 2)
+
+
+def nearer_views(view: Pictures, runtime: Runtime) -> Floats:
+    """The mean of 18 maps of parts of the frame, mirrored too, each most sure in its middle."""
+    picture, side = Image.fromarray(view[0, :, :, 0]), round(_NEARER * SIDE)
+    total, weights = np.zeros((SIDE, SIDE)), np.zeros((SIDE, SIDE))
+    bell = np.hanning(side + 2)[1:-1]
+    weight = np.outer(bell, bell) + 0.05
+    for down, right in product(_PLACES, _PLACES):
+        top, left = down * (1 - _NEARER), right * (1 - _NEARER)
+        wide, high = picture.size
+        box = (left * wide, top * high, (left + _NEARER) * wide, (top + _NEARER) * high)
+        part = np.asarray(picture.resize(picture.size, Image.Resampling.BILINEAR, box))
+        y, x = round(top * SIDE), round(left * SIDE)
+        total[y : y + side, x : x + side] += weight * _both_ways(part, side, runtime)
+        weights[y : y + side, x : x + side] += weight
+    return total / weights
+
+
+def _both_ways(pixels: npt.NDArray[np.uint8], side: int, runtime: Runtime) -> Floats:
+    """The mean map of a view and its mirror image: (side, side)."""
+    total = np.zeros((side, side))
+    for step in (1, -1):
+        seen = np.ascontiguousarray(pixels[:, ::step])[np.newaxis, :, :, np.newaxis]
+        grid = runtime.run(seen).activation_map
+        assert grid is not None
+        values = Image.fromarray(spread(grid)[:, ::step].astype(np.float32))
+        total += np.asarray(values.resize((side, side), Image.Resampling.BILINEAR))
+    return total / 2
 
 
 def spread(

@@ -202,7 +202,7 @@ class Screener:
 
         Args:
             picture: a file, read as a folder run reads it, or what `read_image` gave.
-            heatmap: whether to find out where the score comes from too, by 18 more looks; the
+            heatmap: whether to find out where the score comes from too, by 36 more looks; the
                 result holds the reduced picture then.
 
         Raises:
