@@ -345,6 +345,7 @@ def server_class(context: ssl.SSLContext | None, idle_seconds: float) -> Any:
             assert self.socket is not None  # it listens
             wire, address = self.socket.accept()
             wire.settimeout(idle_seconds)
+            wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # answers are small
             return wire, address
 
         def finish_request(self, request: Any, client_address: Any) -> None:
