@@ -116,6 +116,10 @@ STEPS = (
     Step("report out", ("out",)),
     Step("validate out"),
     Step("rescore out -o out2 --cut-offs 0.2,0.6", ("out2",)),
+    Step("convert out rows.parquet", ("rows.parquet",), (0, 3)),  # 3: without the extra
+    Step("deidentify film.dcm -o nameless", ("nameless",), (0, 3)),
+    Step("fleet pack out -o stick --bundle bundle", ("stick",), (0, 3)),
+    Step("fleet merge stick --registry devices.csv -o campaign", ("campaign",), (3, 4)),
     Step("evaluate out truth.csv -o evaluation.html", ("evaluation.html",)),
     Step("calibrate out --truth truth.csv -o site", ("site",)),
     Step("drift out --baseline site -o drift.html", ("drift.html",), codes=(0, 1)),
@@ -184,6 +188,7 @@ def home(tmp_path: Path) -> Path:
             Image.fromarray(draw_phantom(film, 200, 200)).save(folder / "films" / name)
             truth.writerow([name, ("NORMAL", "PNEUMONIA")[number % 2]])
     Image.fromarray(draw_phantom(Phantom(1), 256, 256)).save(folder / "film.png")
+    (folder / "devices.csv").write_text("public_key,device,site\n")
     return folder
 
 

@@ -86,6 +86,17 @@ def test_mirroring() -> None:
     np.testing.assert_array_equal(mirrored, plain[:, ::-1])
 
 
+def test_sizes_are_drawn_from_the_whole_range_evenly_by_their_logarithm() -> None:
+    """All pictures of one size would leave the files' sizes, and so the label, readable."""
+    spec = replace(STILL, side=(50, 200))
+    sides = [
+        max(degrade(_phantom(), spec, np.random.default_rng(seed)).shape) for seed in range(200)
+    ]
+    assert min(sides) < 55
+    assert max(sides) > 185
+    assert 90 < np.median(sides) < 110  # of the range's ends the geometric mean is 100
+
+
 def test_stretch_stays_within_its_bound() -> None:
     spec = replace(STILL, stretch=0.25, side=(200, 200))
     ratios = []

@@ -20,6 +20,7 @@ from edge_app.errors import (
 )
 from edge_app.files.pseudonyms import Pseudonyms
 from edge_app.images.dicom_elements import parse, quiet
+from edge_app.images.dicom_library import load_pydicom
 from edge_app.images.formats import sniff_format
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def require_table() -> None:
 @cache
 def _table() -> dict[tuple[int, int], Action]:
     try:
+        load_pydicom()
         from dicomanonymizer.dicomfields_selector import dicom_anonymization_database_selector
     except ImportError as error:
         raise RuntimeUnavailableError(
