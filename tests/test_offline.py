@@ -247,14 +247,21 @@ def with_dicom(home: Path) -> Path:
     return home
 
 
+@pytest.fixture
+def trusting(home: Path) -> Path:
+    """A home whose user trusts the maker of the small bundle."""
+    assert list(faults(STEPS[0], home, None)) == []
+    return home
+
+
 @pytest.mark.parametrize("name", INSTALLED)
-def test_score_opens_no_socket_and_leaves_no_file(name: str, home: Path) -> None:
-    assert list(faults(Step("score film.png", runtime=True), home, name)) == []
+def test_score_opens_no_socket_and_leaves_no_file(name: str, trusting: Path) -> None:
+    assert list(faults(Step("score film.png", runtime=True), trusting, name)) == []
 
 
-def test_a_folder_run_opens_no_socket_and_leaves_no_other_file(home: Path) -> None:
+def test_a_folder_run_opens_no_socket_and_leaves_no_other_file(trusting: Path) -> None:
     step = Step("batch film.png -o out --workers 1", ("out",), runtime=True)
-    assert list(faults(step, home, INSTALLED[-1])) == []
+    assert list(faults(step, trusting, INSTALLED[-1])) == []
 
 
 @pytest.mark.slow
