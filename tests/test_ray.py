@@ -102,10 +102,11 @@ def test_a_cluster_gives_the_rows_of_this_machine(
     assert rows_of(out.failures) == [row for row in here if row.status == "failed"]
 
 
+@pytest.mark.parametrize("count", [600, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_a_node_that_dies_costs_no_file_and_no_second_row(
-    cluster: Any, tmp_path: Path, signed_bundle_folder: Path
+    cluster: Any, tmp_path: Path, signed_bundle_folder: Path, count: int
 ) -> None:
-    folder = many(tmp_path / "in", 600)
+    folder = many(tmp_path / "in", count)
     engines: list[Cluster] = []
 
     def start(settings: Settings, options: RunOptions) -> Engine:
@@ -119,7 +120,7 @@ def test_a_node_that_dies_costs_no_file_and_no_second_row(
 
     def kill_when_half_done(outcome: Outcome, total: int) -> None:
         seen.append(outcome)
-        if len(seen) == 200:
+        if len(seen) == count // 3:
             kill_machine(node)
 
     (node,) = cluster.worker_nodes
