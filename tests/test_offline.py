@@ -177,7 +177,10 @@ def home(tmp_path: Path) -> Path:
     folder = tmp_path / "home"
     home_variables(folder)
     write_tiny_bundle(folder / "bundle", signed=True)
-    (folder / "maker.pub").write_bytes(b64encode(TEST_PUBLIC_KEY))
+    trusted = folder / OWN[0] / "trusted_keys" / "maker.pub"
+    for key in (trusted, folder / "maker.pub"):
+        key.parent.mkdir(parents=True, exist_ok=True)
+        key.write_bytes(b64encode(TEST_PUBLIC_KEY))
     (folder / "films").mkdir()
     with (folder / "truth.csv").open("w", newline="") as stream:
         truth = csv.writer(stream)
