@@ -108,9 +108,9 @@ class Questions:
         """
         import duckdb
 
+        self._database: duckdb.DuckDBPyConnection = duckdb.connect()
         # Nothing is fetched: an extension that is lacking is an error.
-        offline = {"autoinstall_known_extensions": False}
-        self._database: duckdb.DuckDBPyConnection = duckdb.connect(config=offline)
+        self._database.execute("SET autoinstall_known_extensions = false")
         self._database.execute(f"SET memory_limit = '{_MEMORY}'")
         self._database.execute("SET temp_directory = ?", [str(folder / ".duckdb")])
         answers = self._database.read_parquet(str(folder / ANSWERS_FILE))
