@@ -52,11 +52,12 @@ TRANSFER_SYNTAXES: Final = {
     "1.2.840.10008.1.2.4.91": "JPEG 2000",
 }
 
+JPEG_BASELINE: Final = "1.2.840.10008.1.2.4.50"
 # What we send. A picture goes as JPEG, or uncompressed where that is not taken.
 UNCOMPRESSED: Final = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
 SENT_CLASSES: Final = {
     "1.2.840.10008.5.1.4.1.1.88.33": UNCOMPRESSED,
-    "1.2.840.10008.5.1.4.1.1.7": ("1.2.840.10008.1.2.4.50", *UNCOMPRESSED),
+    "1.2.840.10008.5.1.4.1.1.7": (JPEG_BASELINE, *UNCOMPRESSED),
 }
 
 SUCCESS: Final = 0x0000
