@@ -1,6 +1,6 @@
 """`python -m tests.make_report_picture`: docs/report.png, the report of the examples in Chromium.
 
-The examples are nobody's X-rays: averages, drawings, and one public sample that is refused.
+The examples are nobody's X-rays but one public sample: drawings; all are refused.
 """
 
 import shutil

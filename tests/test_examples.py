@@ -55,22 +55,9 @@ def test_every_example_is_there_and_described(tmp_path: Path) -> None:
     readme = (folder / README_FILE).read_text(encoding="utf-8")
     for example in written:
         assert f"{example.file}: {example.what}" in readme
-        word = {".dcm": "real", ".png": "drawing", ".jpg": "average"}[Path(example.file).suffix]
+        word = "real" if example.file.endswith(".dcm") else "drawing"
         assert word in example.what
         assert read_image(folder / example.file).pixels.size > 100_000
-
-
-def test_the_first_run_shows_every_kind_of_answer(tmp_path: Path) -> None:
-    screener = Screener(load_bundle())
-    answers = {
-        example.file: screener.score(str(tmp_path / example.file))
-        for example in write_examples(tmp_path)
-        if not example.file.endswith(".dcm")
-    }
-    healthy, sick = (answers[f"average_of_30_{name}.jpg"] for name in ("healthy", "with_pneumonia"))
-    assert healthy.decision is Decision.NO_PNEUMONIA_SEEN
-    assert sick.decision is Decision.PNEUMONIA_SUSPECTED
-    assert answers["phantom_clear.png"].decision is Decision.NOT_ASSESSABLE
 
 
 def test_the_real_example_is_refused_for_its_age(tmp_path: Path, tiny_bundle_folder: Path) -> None:
@@ -91,7 +78,7 @@ def test_the_command_says_what_each_example_is(
 ) -> None:
     assert main(["examples", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    assert printed.count("a drawing") == 2
+    assert printed.count("a drawing") == 4
     (tmp_path / "file").write_text("")
     assert main(["examples", str(tmp_path / "file" / "x")]) == 5
     with pytest.raises(StorageError):

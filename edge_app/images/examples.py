@@ -1,8 +1,7 @@
-"""Example pictures for a first run, none of them one child's X-ray.
+"""Example pictures for a first run, none of them a child's X-ray.
 
-A folder name enters; averages of many children's films, drawn phantoms, one real adult radiograph
-where the package `pydicom-data` is installed, and a README.txt that says what each file is leave.
-No network.
+A folder name enters; drawn phantoms, one real adult radiograph where the package `pydicom-data`
+is installed, and a README.txt that says what each file is leave. No network.
 """
 
 import shutil
@@ -19,15 +18,11 @@ from edge_app.images.phantom import Phantom, draw_phantom
 README_FILE = "README.txt"
 _NEMA_RG1 = "data_store/data/RG1_UNCR.dcm"
 
-# Made by `python -m train average` (docs/decisions/0072-averages-as-examples.md).
-_AVERAGES = Path(__file__).parent / "averages"
-_AVERAGED = {
-    "average_of_30_healthy.jpg": "healthy children",
-    "average_of_30_with_pneumonia.jpg": "children with pneumonia",
-}
 _PHANTOMS = {
-    "phantom_clear.png": Phantom(seed=1),
-    "phantom_clouded.png": Phantom(seed=3, opacity=0.8, side="right"),
+    "phantom_clear_1.png": Phantom(seed=1),
+    "phantom_clear_2.png": Phantom(seed=2),
+    "phantom_clouded_left.png": Phantom(seed=4, opacity=1.0, side="left"),
+    "phantom_clouded_right.png": Phantom(seed=3, opacity=0.8, side="right"),
 }
 _PHANTOM_BITS = 16
 
@@ -44,35 +39,20 @@ def write_examples(folder: Path) -> tuple[Example, ...]:
     """Write the examples into `folder`, which is made where it is not there.
 
     Returns:
-        What was written, in the order of the file names; the radiograph only where
-        `pydicom-data` is installed.
+        What was written, in the order of the file names. Without `pydicom-data` the phantoms
+        alone.
 
     Raises:
         StorageError: the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        written = (
-            *_write_averages(folder),
-            *_write_radiographs(folder),
-            *_write_phantoms(folder),
-        )
+        written = (*_write_radiographs(folder), *_write_phantoms(folder))
         lines = [f"{example.file}: {example.what}\n" for example in written]
         (folder / README_FILE).write_text("".join(lines), encoding="utf-8")
     except OSError as error:
         raise StorageError(f"{folder}: cannot write the examples: {error.strerror}") from error
     return written
-
-
-def _write_averages(folder: Path) -> Iterator[Example]:
-    for file, whom in _AVERAGED.items():
-        shutil.copyfile(_AVERAGES / file, folder / file)
-        yield Example(
-            file,
-            f"the average of 30 films of {whom}, laid over one another by their lungs: nobody's "
-            "X-ray. The films are of the set the shipped model was trained on (Kermany et al. "
-            "2018, CC BY 4.0), so its answer shows how the program speaks, not how good it is.",
-        )
 
 
 def _write_phantoms(folder: Path) -> Iterator[Example]:

@@ -10,7 +10,6 @@ python -m train evaluate RUN --data DATA -o FOLDER   AUROC, operating point, ske
 python -m train predict RUN IMAGE...                 what it says of single pictures
 python -m train probe RUN --data DATA -o FOLDER      does the score follow the lungs, or the file?
 python -m train plates RUN --data DATA -o FOLDER     the worst pictures, to be looked at
-python -m train average CSV --under CLASS -o FILE    one picture of many films
 """
 
 # Each command is a module with `add_parser` and `run`; what needs Keras is imported in `run`,
@@ -63,7 +62,6 @@ def make_parser() -> argparse.ArgumentParser:
     """The command line's parser; `docs/cli.md` is made from it."""
     from train.cli import (
         audit,
-        average,
         carry,
         compare,
         describe,
@@ -88,7 +86,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     commands_in_order = (
         audit, outlines, describe, fit, kfold, carry, search, compare, evaluate, predict, probe,
-        plates, heatmaps, average,
+        plates, heatmaps,
     )  # fmt: skip
     for command in commands_in_order:
         command.add_parser(commands)
